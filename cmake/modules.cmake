@@ -1,0 +1,38 @@
+# A module's include root is a folder of the build tree that holds one link, to itself. It sees its own
+# headers and those of DEPENDS, so an include against the arrows does not compile.
+#
+#   lowbit_module(NAME SOURCES a.cpp ... DEPENDS other modules... LIBRARIES what only the sources need
+#                 [PUBLIC_LIBRARIES what the headers need too])
+function(lowbit_module name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES;PUBLIC_LIBRARIES" ${ARGN})
+  set(root ${PROJECT_BINARY_DIR}/include/${name})
+  file(MAKE_DIRECTORY ${root}/lowbit)
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/lowbit/${name} ${root}/lowbit/${name} SYMBOLIC)
+  add_library(lowbit_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(lowbit_${name} PUBLIC ${root})
+  foreach(dependency IN LISTS ARG_DEPENDS)
+    if(NOT TARGET lowbit_${dependency})
+      message(FATAL_ERROR "${name} needs ${dependency}: declare it above, which also rules out cycles")
+    endif()
+    target_link_libraries(lowbit_${name} PUBLIC lowbit_${dependency})
+  endforeach()
+  target_link_libraries(lowbit_${name} PUBLIC lowbit_flags ${ARG_PUBLIC_LIBRARIES} PRIVATE ${ARG_LIBRARIES} lowbit_warnings)
+endfunction()
+
+# One test program of a folder under tests/; each of its cases is a ctest of its own.
+#   lowbit_test(NAME SOURCES a_test.cpp ... DEPENDS modules... [LABELS long])
+function(lowbit_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LIBRARIES;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  list(TRANSFORM ARG_DEPENDS PREPEND lowbit_)
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LIBRARIES} lowbit_test_support GTest::gtest lowbit_flags lowbit_warnings)
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 600)
+  endif()
+  set(labels ${ARG_LABELS})
+  if(NOT labels)
+    set(labels quick)
+  endif()
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS "${labels}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()

@@ -1,0 +1,65 @@
+#pragma once
+#include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+namespace lowbit {
+
+/// n values of a plain type, zeroed, on a 64-byte boundary (a cache line, an AVX-512 register) with at least 64 zeroed
+/// bytes of slack behind the last, so that a vector load may overrun.
+template <class T>
+class Buffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  Buffer() = default;
+  explicit Buffer(std::size_t size) { resize(size); }
+  Buffer(Buffer&& other) noexcept : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)),
+                                    capacity_(std::exchange(other.capacity_, 0)) {}
+  Buffer& operator=(Buffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, 0);
+    return *this;
+  }
+
+  /// Makes room for n values. Growing gives fresh zeroed memory and forgets the contents; shrinking keeps both.
+  void resize(std::size_t n) {
+    if (n > capacity_) {
+      const std::size_t bytes = (n * sizeof(T) + 64 + 63) / 64 * 64;
+      void* memory = std::aligned_alloc(64, bytes);
+      if (!memory) throw std::bad_alloc();
+      __builtin_memset(memory, 0, bytes);
+      data_.reset(static_cast<T*>(memory));
+      capacity_ = n;
+    }
+    size_ = n;
+  }
+
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  T& operator[](std::size_t i) { return data_.get()[i]; }
+  const T& operator[](std::size_t i) const { return data_.get()[i]; }
+  T* begin() { return data(); }
+  T* end() { return data() + size_; }
+  const T* begin() const { return data(); }
+  const T* end() const { return data() + size_; }
+  operator std::span<T>() { return {data(), size_}; }
+  operator std::span<const T>() const { return {data(), size_}; }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { std::free(p); }
+  };
+  std::unique_ptr<T, Free> data_;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace lowbit
