@@ -1,0 +1,59 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "lowbit/base/executor.h"
+#include "lowbit/formats/grid.h"
+#include "lowbit/kernels/attention.h"
+#include "lowbit/kernels/elementwise.h"
+
+// Gradients. Free of the promise of equal bits across instruction sets, but deterministic: the same bits for any thread
+// count on one processor model, because work is cut into tiles fixed by the shape, each summed by one thread.
+namespace lowbit::kernels {
+
+enum class Precision { f32, bf16 };
+
+/// One matrix operand of a backward product: float32, or codes that stand for small integers o (exact in bfloat16).
+struct BackwardOperand {
+  const float* values = nullptr;         ///< exactly one of values and codes is set
+  const std::uint8_t* codes = nullptr;   ///< u; value is grid->value_of_code(u)
+  const Grid* grid = nullptr;            ///< with codes
+  std::size_t stride = 0;                ///< elements between stored rows
+  bool transposed = false;               ///< stored as [columns, rows] of the logical matrix
+  const float* contracted_scale = nullptr;  ///< multiplies along the contracted index (before rounding), or null
+};
+
+/// C [m, n] (+)= A [m, k] B [k, n], float32 result and sums. bf16: operands rounded to nearest even after the scale.
+/// dX = (dY scaled by h_w over outputs) . O_w; dW = (dY^T scaled by h_x over rows) . O_x: quest.md section 2.
+void backward_product(Executor& executor, Precision precision, std::size_t m, std::size_t n, std::size_t k,
+                      const BackwardOperand& a, const BackwardOperand& b, float* c, std::size_t c_stride, bool accumulate);
+
+/// dx (+)= gradient of rms_norm; dweight (+)= sum over rows. inv: [rows] as the forward gave it.
+void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
+                       const float* inv, const float* dy, float* dx, bool accumulate_dx, float* dweight);
+
+/// Gradients of silu(gate) * up.
+void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const float* gate, const float* up,
+                     std::size_t stride, const float* dy, float* dgate, float* dup, std::size_t dstride);
+
+/// One sequence of a batch for attention_backward: all positions 0 .. rows-1; q, k after rope; strides in floats.
+struct AttentionBackwardJob {
+  const float *q, *k, *v;      ///< [rows, heads * d], [rows, kv_heads * d] twice
+  const float *out, *dout;     ///< [rows, heads * d]
+  const float* log_sum;        ///< [heads, rows]
+  float *dq, *dk, *dv;         ///< written (not accumulated), same strides as q, k, v
+};
+/// Gradients of causal attention without a stored score matrix: probabilities are computed again, block by block.
+/// source  Dao et al. 2022, FlashAttention, arXiv 2205.14135, algorithm 4 (here a tile of queries by a tile of keys).
+void attention_backward(Executor& executor, Precision precision, const AttentionShape& shape, std::size_t rows,
+                        std::size_t jobs, const AttentionBackwardJob* job, std::size_t q_stride, std::size_t kv_stride,
+                        std::size_t out_stride);
+
+/// dtable[ids[i]] += dy[i] for each row i in ascending order, split over columns. dy [rows, k].
+void embedding_backward(Executor& executor, std::size_t rows, std::size_t k, const std::int32_t* ids, const float* dy,
+                        float* dtable);
+
+/// Sum of squares in double, over chunks fixed by n, added in order: the gradient norm.
+double sum_of_squares(Executor& executor, std::size_t n, const float* x);
+
+}  // namespace lowbit::kernels

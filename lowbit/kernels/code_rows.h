@@ -1,0 +1,50 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "lowbit/base/executor.h"
+#include "lowbit/formats/grid.h"
+
+namespace lowbit::kernels {
+
+/// Bytes between coded rows of K codes, one byte a code: K rounded up to 64. Codes past K are 0.
+constexpr std::size_t code_stride(std::size_t k) { return (k + 63) / 64 * 64; }
+/// 64-bit words of one row's trust mask; bits past K are 0.
+constexpr std::size_t mask_words(std::size_t k) { return (k + 63) / 64; }
+
+/// How the rows of one operand are coded.
+struct RowCoding {
+  const Grid* grid;      ///< not null
+  int group;             ///< Hadamard group, 1: no rotation
+  double trust_factor;   ///< c * alpha, infinity: trust all; used only where a mask is asked for
+};
+
+/// Where coded rows go, or lie. Memory belongs to the caller.
+struct CodedRows {
+  std::uint8_t* codes;   ///< [rows, code_stride(K)]: u = k - lowest
+  float* scale;          ///< [rows]: h
+  std::int32_t* sum;     ///< [rows]: sum of u over the K codes
+  std::uint64_t* mask;   ///< [rows, mask_words(K)], or null: bit i % 64 of word i / 64 is 1 where entry i is trusted
+};
+
+/// Rotates (in registers; x stays as it is), scales and codes each row, and sums its codes: docs/numerics.md, "Coding a
+/// row". x: [rows, K], row stride x_stride floats. Bits equal on every instruction set and thread count.
+/// source  QuEST (arXiv 2502.05003), section 3.
+void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, std::size_t k, const float* x,
+               std::size_t x_stride, const CodedRows& out);
+
+/// y = x H row by row (in place when y == x): strides in floats.
+void rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const float* x, std::size_t x_stride,
+                 float* y, std::size_t y_stride);
+
+/// g = (g o mask) H row by row, in place: the way back through the quantizer. mask null: all trusted. group 1: no rotation.
+/// source  quest.md section 2: dX = ((dY . wq) o M) H.
+void mask_and_rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const std::uint64_t* mask,
+                          float* g, std::size_t g_stride);
+
+/// y = (float(o) * h) H: decodes rows and rotates them back (the embedding of a coded head). codes as in CodedRows.
+/// ids: which rows, [rows] of them.
+void decode_rows(Executor& executor, const RowCoding& coding, std::size_t rows, const std::int32_t* ids, std::size_t k,
+                 const std::uint8_t* codes, const float* scale, float* y, std::size_t y_stride);
+
+}  // namespace lowbit::kernels
