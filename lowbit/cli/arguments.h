@@ -1,0 +1,37 @@
+#pragma once
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lowbit::cli {
+
+/// The name most like `wrong` by edit distance (insert, remove, replace, swap), or "" when none is near enough to be
+/// what was meant.
+std::string nearest(std::string_view wrong, std::span<const std::string> names);
+
+/// " (did you mean 'X'?)", or "" when nothing is near.
+std::string did_you_mean(std::string_view wrong, std::span<const std::string> names);
+
+/// The parser that the arguments reach: a verb, or its sub-verb (`tokenizer train`).
+CLI::App& innermost(CLI::App& verb, std::span<const std::string> arguments);
+
+/// The long flags that a parser knows, without dashes.
+std::vector<std::string> flag_names(const CLI::App& parser);
+
+/// Long flags among the arguments, without dashes; the values that known flags take are stepped over.
+std::set<std::string> given_flags(const CLI::App& parser, std::span<const std::string> arguments);
+
+/// The value of the last `--name VALUE` or `--name=VALUE`, or "".
+std::string value_of(const CLI::App& parser, std::span<const std::string> arguments, std::string_view name);
+
+/// Arguments with those of a TOML file appended: key = value stands for --key value, an array for the flag repeated.
+/// Flags already among the arguments win. throws Error(usage or input) with file and line: a file that cannot be read,
+/// is no TOML, or has a key that is no flag of the parser or a value that no flag takes.
+std::vector<std::string> fold_config(const CLI::App& parser, std::string_view verb, std::vector<std::string> arguments,
+                                     const std::filesystem::path& file);
+
+}  // namespace lowbit::cli

@@ -1,0 +1,16 @@
+#include "lowbit/cli/command.h"
+
+using namespace lowbit::cli;
+
+namespace {
+
+constexpr Command kCommands[] = {
+    {"train", "train a low-bit model, or resume a training run", add_train},
+#ifdef LOWBIT_HAS_TRAIN_LOGITS
+    {"logits", "float32 logits of a token file, by the training engine", add_train_logits},
+#endif
+};
+
+}  // namespace
+
+int main(int argc, char** argv) { return main_program(argc, argv, "lowbit-train", kCommands, {}); }
