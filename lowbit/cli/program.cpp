@@ -139,7 +139,7 @@ void run_verb(const Command& command, std::vector<std::string> arguments, bool a
   try {
     verb.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::CallForHelp&) {
-    std::cout << parser.help(name);
+    std::cout << parser.help(&parser == &verb ? "" : verb.get_name());
   } catch (const CLI::ParseError& error) {
     refuse(verb, parser, name, error);
   }
