@@ -1,0 +1,51 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "lowbit/files/safetensors.h"
+#include "lowbit/model/config.h"
+#include "lowbit/model/tensors.h"
+
+namespace lowbit::model {
+
+/// A model folder, opened and checked: config.json, model.safetensors (or the shards that model.safetensors.index.json
+/// names), every tensor there with the right shape and dtype, none unknown. Weights stay mapped.
+class ModelFolder {
+ public:
+  /// throws Error(input) that names file, tensor, what was found and what was wanted.
+  explicit ModelFolder(const std::filesystem::path& folder);
+
+  const std::filesystem::path& path() const { return path_; }
+  const Config& config() const { return description_.config; }
+  const Scheme& scheme() const { return description_.scheme; }
+  const ModelDescription& description() const { return description_; }
+  bool packed() const { return description_.packed; }
+
+  /// Whether this tensor is stored as codes and scale.
+  bool is_coded(const TensorSpec& spec) const;
+  /// The float tensor (f32 or bf16, or f16 widened exactly).
+  const files::TensorView& tensor(const TensorSpec& spec) const;
+  /// A whole float tensor as float32. throws Error(input): it holds a NaN or an infinity (with row and column).
+  void read_floats(const TensorSpec& spec, std::span<float> out) const;
+  /// Canonical codes (rows of canonical_row_bytes) and scales (h, one a row) of a coded tensor; scales are checked finite.
+  std::span<const std::uint8_t> codes(const TensorSpec& spec) const;
+  std::span<const float> scales(const TensorSpec& spec) const;
+  /// Bytes of the tensor data as stored.
+  std::size_t stored_bytes() const;
+
+ private:
+  const files::TensorView* find(std::string_view name) const;
+  const files::TensorView& at(const std::string& name) const;
+  void open_files();
+  void check_tensors();
+  void infer_scheme();
+
+  std::filesystem::path path_;
+  ModelDescription description_;
+  std::vector<std::unique_ptr<files::SafetensorsFile>> files_;
+};
+
+}  // namespace lowbit::model

@@ -1,0 +1,44 @@
+#include "lowbit/model/tensors.h"
+
+namespace lowbit::model {
+
+std::vector<TensorSpec> tensors(const Config& c) {
+  std::vector<TensorSpec> list;
+  list.push_back({"model.embed_tokens.weight", TensorRole::embedding, -1, c.vocab, c.width});
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    const std::string at = "model.layers." + std::to_string(i) + ".";
+    list.push_back({at + "input_layernorm.weight", TensorRole::norm, i, 1, c.width});
+    list.push_back({at + "self_attn.q_proj.weight", TensorRole::q, i, c.q_width(), c.width});
+    list.push_back({at + "self_attn.k_proj.weight", TensorRole::k, i, c.kv_width(), c.width});
+    list.push_back({at + "self_attn.v_proj.weight", TensorRole::v, i, c.kv_width(), c.width});
+    list.push_back({at + "self_attn.o_proj.weight", TensorRole::o, i, c.width, c.q_width()});
+    list.push_back({at + "post_attention_layernorm.weight", TensorRole::norm, i, 1, c.width});
+    list.push_back({at + "mlp.gate_proj.weight", TensorRole::gate, i, c.mlp, c.width});
+    list.push_back({at + "mlp.up_proj.weight", TensorRole::up, i, c.mlp, c.width});
+    list.push_back({at + "mlp.down_proj.weight", TensorRole::down, i, c.width, c.mlp});
+  }
+  list.push_back({"model.norm.weight", TensorRole::norm, -1, 1, c.width});
+  if (!c.tied) list.push_back({"lm_head.weight", TensorRole::head, -1, c.vocab, c.width});
+  return list;
+}
+
+TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
+  TensorCoding coding;
+  if (spec.role == TensorRole::norm) return coding;
+  if (spec.linear()) {
+    coding.format = scheme.format;
+    if (!scheme.format.quantized()) return coding;
+    coding.group = scheme.weight_group(spec.columns);
+    coding.input_group = scheme.activation_group(spec.columns);
+  } else {
+    coding.format = scheme.head;
+    if (!scheme.head.quantized()) return coding;
+    // Head and embedding are always rotated: their key is one of its own, apart from the blocks' transform.
+    coding.group = coding.input_group = hadamard_group(spec.columns);
+  }
+  coding.trust_factor = scheme.trust_factor(*coding.format.weight);
+  if (coding.format.activation) coding.input_trust_factor = scheme.trust_factor(*coding.format.activation);
+  return coding;
+}
+
+}  // namespace lowbit::model

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lowbit/formats/format.h"
+#include "lowbit/model/config.h"
+
+namespace lowbit::model {
+
+enum class TensorRole { embedding, head, norm, q, k, v, o, gate, up, down };
+
+/// One tensor of the model under its Hugging Face name.
+struct TensorSpec {
+  std::string name;          ///< "model.layers.0.self_attn.q_proj.weight"
+  TensorRole role;
+  std::int64_t layer;        ///< -1 outside the blocks
+  std::int64_t rows, columns;  ///< norms: 1 row
+  bool linear() const { return role >= TensorRole::q; }
+  std::int64_t elements() const { return rows * columns; }
+  std::vector<std::int64_t> shape() const {
+    return role == TensorRole::norm ? std::vector{columns} : std::vector{rows, columns};
+  }
+};
+
+/// All tensors in file order: embedding, blocks, final norm, head (absent when tied). A tensor's index is its id in
+/// random streams and optimizer files.
+std::vector<TensorSpec> tensors(const Config& config);
+
+/// How one tensor is stored, multiplied and coded.
+struct TensorCoding {
+  Format format;        ///< of the product: f32, bf16, quantized; norms f32
+  int group = 1;        ///< Hadamard group of the weight rows
+  int input_group = 1;  ///< and of the activations it meets
+  double trust_factor = 0;        ///< of the weight rows
+  double input_trust_factor = 0;  ///< of the activations
+};
+TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme);
+
+}  // namespace lowbit::model

@@ -1,0 +1,144 @@
+#include "lowbit/nn/linear.h"
+
+#include <cassert>
+
+#include "lowbit/formats/layout.h"
+
+namespace lowbit::nn {
+
+using kernels::code_stride;
+using kernels::mask_words;
+
+kernels::RowCoding weight_coding(const model::TensorCoding& c) { return {c.format.weight, c.group, c.trust_factor}; }
+kernels::RowCoding input_coding(const model::TensorCoding& c) {
+  return {c.format.activation, c.input_group, c.input_trust_factor};
+}
+
+kernels::CodedRows LinearWeights::coded() const {
+  return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()), const_cast<std::int32_t*>(sum_.data()),
+          mask_.empty() ? nullptr : const_cast<std::uint64_t*>(mask_.data())};
+}
+
+void LinearWeights::make_code_panels(Executor& executor, const kernels::CodedRows& rows) {
+  if (coding_.format.activation)
+    kernels::make_panels(executor, *coding_.format.weight, n_, k_, rows, code_panels_);
+  else
+    kernels::make_panels(executor, *coding_.format.weight, n_, k_, rows, float_panels_);
+}
+
+void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
+                        const float* weights, Keep keep) {
+  coding_ = coding;
+  n_ = n;
+  k_ = k;
+  switch (coding.format.kind) {
+    case Format::Kind::f32:
+      kernels::make_panels(executor, n, k, weights, float_panels_);
+      return;
+    case Format::Kind::bf16:
+      kernels::make_panels(executor, n, k, weights, bf16_panels_);
+      return;
+    case Format::Kind::quantized:
+      break;
+  }
+  codes_.resize(n * code_stride(k));
+  scale_.resize(n);
+  sum_.resize(n);
+  mask_.resize(keep.mask ? n * mask_words(k) : 0);
+  const kernels::CodedRows rows = coded();
+  kernels::code_rows(executor, weight_coding(coding), n, k, weights, k, rows);
+  make_code_panels(executor, rows);
+  if (!keep.codes) {
+    codes_ = {};
+    sum_ = {};
+  }
+}
+
+void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
+                              std::span<const std::uint8_t> canonical, std::span<const float> scale) {
+  coding_ = coding;
+  n_ = n;
+  k_ = k;
+  const Grid& grid = *coding.format.weight;
+  const std::size_t row_bytes = canonical_row_bytes(grid, k);
+  assert(canonical.size() == n * row_bytes && scale.size() == n);
+  codes_.resize(n * code_stride(k));
+  scale_.resize(n);
+  sum_.resize(n);
+  mask_.resize(0);
+  executor.parallel_for(n, [&](std::size_t row) {
+    const std::span codes(codes_.data() + row * code_stride(k), k);
+    unpack_canonical(grid, canonical.subspan(row * row_bytes, row_bytes), codes);
+    std::int32_t sum = 0;
+    for (const std::uint8_t u : codes) sum += u;
+    sum_[row] = sum;
+    scale_[row] = scale[row];
+  });
+  make_code_panels(executor, coded());
+  codes_ = {};
+  sum_ = {};
+}
+
+std::size_t LinearWeights::bytes() const {
+  return code_panels_.data.size() + 4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
+         4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size();
+}
+
+void LinearInput::reserve(const model::TensorCoding& coding, std::size_t rows, std::size_t k, bool want_mask) {
+  if (coding.format.kind == Format::Kind::bf16) {
+    if (rounded_.size() < rows * kernels::bf16_stride(k)) rounded_.resize(rows * kernels::bf16_stride(k));
+  } else if (coding.format.weight_only()) {
+    if (coding.input_group > 1 && rotated_.size() < rows * k) rotated_.resize(rows * k);
+  } else if (coding.format.quantized()) {
+    if (codes_.size() < rows * code_stride(k)) codes_.resize(rows * code_stride(k));
+    if (scale_.size() < rows) scale_.resize(rows), sum_.resize(rows);
+    if (want_mask && mask_.size() < rows * mask_words(k)) mask_.resize(rows * mask_words(k));
+  }
+}
+
+void LinearInput::prepare(Executor& executor, const model::TensorCoding& coding, std::size_t rows, std::size_t k,
+                          const float* x, std::size_t x_stride, bool want_mask) {
+  reserve(coding, rows, k, want_mask);
+  coding_ = coding;
+  rows_ = rows;
+  k_ = k;
+  has_mask_ = want_mask;
+  values_ = x;
+  values_stride_ = x_stride;
+  if (coding.format.kind == Format::Kind::bf16) {
+    kernels::round_rows(executor, rows, k, x, x_stride, rounded_.data());
+  } else if (coding.format.weight_only()) {
+    if (coding.input_group == 1) return;
+    kernels::rotate_rows(executor, coding.input_group, rows, k, x, x_stride, rotated_.data(), k);
+    values_ = rotated_.data();
+    values_stride_ = k;
+  } else if (coding.format.quantized()) {
+    kernels::code_rows(executor, input_coding(coding), rows, k, x, x_stride, coded());
+  }
+}
+
+kernels::CodedRows LinearInput::coded() const {
+  return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()), const_cast<std::int32_t*>(sum_.data()),
+          has_mask_ ? const_cast<std::uint64_t*>(mask_.data()) : nullptr};
+}
+
+void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y, std::size_t y_stride) {
+  assert(input.k() == weights.k());
+  const Format& format = weights.coding_.format;
+  switch (format.kind) {
+    case Format::Kind::f32:
+      kernels::float_product(executor, input.rows(), input.values(), input.values_stride(), weights.float_panels_, y, y_stride);
+      return;
+    case Format::Kind::bf16:
+      kernels::bf16_product(executor, input.rows(), input.rounded_.data(), weights.bf16_panels_, y, y_stride);
+      return;
+    case Format::Kind::quantized:
+      if (format.activation)
+        kernels::code_product(executor, input.rows(), *format.activation, input.coded(), weights.code_panels_, y, y_stride);
+      else
+        kernels::float_product(executor, input.rows(), input.values(), input.values_stride(), weights.float_panels_, y, y_stride);
+      return;
+  }
+}
+
+}  // namespace lowbit::nn

@@ -1,0 +1,100 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "lowbit/base/aligned.h"
+#include "lowbit/base/executor.h"
+#include "lowbit/kernels/code_product.h"
+#include "lowbit/kernels/float_product.h"
+#include "lowbit/model/tensors.h"
+
+// A linear layer y = x w^T in every format: one preparation of the input, shared by all layers that read it, one form of
+// the weights, one product. Training and inference both call these, so they cannot drift apart.
+namespace lowbit::nn {
+
+/// How the rows of weights and inputs are coded, as kernels want it. Requires a quantized format.
+kernels::RowCoding weight_coding(const model::TensorCoding& coding);
+/// Requires a quantized activation side.
+kernels::RowCoding input_coding(const model::TensorCoding& coding);
+
+/// Weights [n, k] in the form that the product of their format reads. What the backward pass and `pack` need beside it
+/// (row-major codes, masks) is kept on request.
+class LinearWeights {
+ public:
+  struct Keep {
+    bool codes = false;  ///< row-major codes, for the backward products and for packing
+    bool mask = false;   ///< the trust mask
+  };
+
+  /// From float weights, row-major [n, k]: rounds or codes them. Call again when they change; memory is reused.
+  void set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k, const float* weights,
+           Keep keep);
+  /// From stored codes, canonical layout, and h of each row. throws Error(input): a code that the grid does not have.
+  void set_coded(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
+                 std::span<const std::uint8_t> canonical, std::span<const float> scale);
+
+  const model::TensorCoding& coding() const { return coding_; }
+  std::size_t n() const { return n_; }
+  std::size_t k() const { return k_; }
+  /// Kept codes: [n, code_stride(k)], h [n]; mask [n, mask_words(k)] or null. Valid when kept.
+  kernels::CodedRows coded() const;
+  const float* scale() const { return scale_.data(); }
+  /// Bytes held for the forward product.
+  std::size_t bytes() const;
+
+ private:
+  friend class LinearInput;
+  friend void linear(Executor&, const class LinearInput&, const LinearWeights&, float*, std::size_t);
+  void make_code_panels(Executor& executor, const kernels::CodedRows& rows);
+
+  model::TensorCoding coding_;
+  std::size_t n_ = 0, k_ = 0;
+  kernels::CodePanels code_panels_;
+  kernels::FloatPanels float_panels_;
+  kernels::Bf16Panels bf16_panels_;
+  Buffer<std::uint8_t> codes_;
+  Buffer<float> scale_;
+  Buffer<std::int32_t> sum_;
+  Buffer<std::uint64_t> mask_;
+};
+
+/// Rows of activations in the form that the products of a format read: coded, rotated, rounded, or as they are. Holds its
+/// own memory, which grows to the most rows seen and is reused.
+class LinearInput {
+ public:
+  /// Room for so many rows, so that prepare() allocates nothing.
+  void reserve(const model::TensorCoding& coding, std::size_t rows, std::size_t k, bool want_mask);
+  /// x: [rows, k], row stride x_stride. When the format takes x as it is (f32, hadamard-weights), x must live as long as
+  /// this input is read.
+  void prepare(Executor& executor, const model::TensorCoding& coding, std::size_t rows, std::size_t k, const float* x,
+               std::size_t x_stride, bool want_mask);
+
+  std::size_t rows() const { return rows_; }
+  std::size_t k() const { return k_; }
+  const model::TensorCoding& coding() const { return coding_; }
+  /// Valid when the activation side is coded.
+  kernels::CodedRows coded() const;
+  /// The float rows that met the weights: rotated (a16), or x itself. Valid when the activation side is not coded.
+  const float* values() const { return values_; }
+  std::size_t values_stride() const { return values_stride_; }
+
+ private:
+  friend void linear(Executor&, const LinearInput&, const LinearWeights&, float*, std::size_t);
+  model::TensorCoding coding_;
+  std::size_t rows_ = 0, k_ = 0;
+  Buffer<std::uint8_t> codes_;
+  Buffer<float> scale_;
+  Buffer<std::int32_t> sum_;
+  Buffer<std::uint64_t> mask_;
+  Buffer<float> rotated_;
+  Buffer<bf16> rounded_;
+  const float* values_ = nullptr;
+  std::size_t values_stride_ = 0;
+  bool has_mask_ = false;
+};
+
+/// y [rows, n], row stride y_stride.
+void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y, std::size_t y_stride);
+
+}  // namespace lowbit::nn

@@ -1,0 +1,179 @@
+#include "lowbit/nn/llama.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace lowbit::nn {
+namespace {
+
+using model::TensorRole;
+
+/// How a linear layer of this role is coded in this model.
+model::TensorCoding coding_for(const LlamaWeights& w, TensorRole role, std::size_t rows, std::size_t columns) {
+  return model::coding_of({{}, role, 0, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)}, w.scheme);
+}
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+}  // namespace
+
+kernels::AttentionShape LlamaWeights::attention_shape() const {
+  return {size(config.heads), size(config.kv_heads), size(config.head_dim), scheme.attention};
+}
+
+const LinearWeights& LlamaWeights::linear_of(const BlockWeights& block, TensorRole role) {
+  switch (role) {
+    case TensorRole::q: return block.q;
+    case TensorRole::k: return block.k;
+    case TensorRole::v: return block.v;
+    case TensorRole::o: return block.o;
+    case TensorRole::gate: return block.gate;
+    case TensorRole::up: return block.up;
+    default: assert(role == TensorRole::down); return block.down;
+  }
+}
+
+LinearWeights& LlamaWeights::linear_of(BlockWeights& block, TensorRole role) {
+  return const_cast<LinearWeights&>(linear_of(std::as_const(block), role));
+}
+
+std::size_t LlamaWeights::bytes() const {
+  std::size_t total = embedding.bytes() + head.bytes() + 4 * final_norm.size() + 4 * (rope.cos.size() + rope.sin.size());
+  for (const BlockWeights& b : blocks) {
+    for (const LinearWeights* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) total += l->bytes();
+    total += 4 * (b.input_norm.size() + b.mlp_norm.size());
+  }
+  return total;
+}
+
+LlamaWeights make_llama(const model::Config& config, const Scheme& scheme, std::size_t positions) {
+  LlamaWeights w;
+  w.config = config;
+  w.scheme = scheme;
+  w.blocks.resize(size(config.layers));
+  for (BlockWeights& b : w.blocks) {
+    b.input_norm.resize(size(config.width));
+    b.mlp_norm.resize(size(config.width));
+  }
+  w.final_norm.resize(size(config.width));
+  w.rope = kernels::make_rope_table(size(config.head_dim), positions, config.rope_theta);
+  return w;
+}
+
+void set_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& spec, const float* values,
+                LinearWeights::Keep keep) {
+  const model::TensorCoding coding = model::coding_of(spec, w.scheme);
+  const std::size_t n = size(spec.rows), k = size(spec.columns);
+  switch (spec.role) {
+    case TensorRole::norm: {
+      BlockWeights* block = spec.layer < 0 ? nullptr : &w.blocks[size(spec.layer)];
+      Buffer<float>& norm = !block ? w.final_norm : spec.name.ends_with("input_layernorm.weight") ? block->input_norm
+                                                                                                 : block->mlp_norm;
+      std::copy_n(values, k, norm.data());
+      return;
+    }
+    case TensorRole::embedding:
+      w.embedding.set(executor, coding, n, k, values, keep.mask);
+      if (w.config.tied) w.head.set(executor, coding, n, k, values, keep);
+      return;
+    case TensorRole::head:
+      w.head.set(executor, coding, n, k, values, keep);
+      return;
+    default:
+      LlamaWeights::linear_of(w.blocks[size(spec.layer)], spec.role).set(executor, coding, n, k, values, keep);
+  }
+}
+
+void set_coded_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& spec,
+                      std::span<const std::uint8_t> canonical, std::span<const float> scale) {
+  const model::TensorCoding coding = model::coding_of(spec, w.scheme);
+  const std::size_t n = size(spec.rows), k = size(spec.columns);
+  if (spec.role == TensorRole::embedding) {
+    w.embedding.set_coded(executor, coding, n, k, canonical, scale);
+    if (w.config.tied) w.head.set_coded(executor, coding, n, k, canonical, scale);
+  } else if (spec.role == TensorRole::head) {
+    w.head.set_coded(executor, coding, n, k, canonical, scale);
+  } else {
+    LlamaWeights::linear_of(w.blocks[size(spec.layer)], spec.role).set_coded(executor, coding, n, k, canonical, scale);
+  }
+}
+
+Workspace::Workspace(const LlamaWeights& w, std::size_t most) : rows(most) {
+  const model::Config& c = w.config;
+  const std::size_t width = size(c.width), q_width = size(c.q_width()), kv_width = size(c.kv_width()), mlp = size(c.mlp);
+  x.resize(rows * width);
+  normed.resize(rows * width);
+  q.resize(rows * q_width);
+  k.resize(rows * kv_width);
+  v.resize(rows * kv_width);
+  attended.resize(rows * q_width);
+  projected.resize(rows * width);
+  gate.resize(rows * mlp);
+  up.resize(rows * mlp);
+  hidden.resize(rows * mlp);
+  positions.resize(rows);
+  block_input.reserve(coding_for(w, TensorRole::q, q_width, width), rows, width, false);
+  attention_output.reserve(coding_for(w, TensorRole::o, width, q_width), rows, q_width, false);
+  mlp_input.reserve(coding_for(w, TensorRole::gate, mlp, width), rows, width, false);
+  mlp_hidden.reserve(coding_for(w, TensorRole::down, width, mlp), rows, mlp, false);
+  head_input.reserve(coding_for(w, TensorRole::head, size(c.vocab), width), rows, width, false);
+}
+
+void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const SequenceRows> sequences, Workspace& s,
+                    std::vector<kernels::AttentionJob>& jobs,
+                    const std::function<void(std::size_t, std::span<const float>)>& on_layer) {
+  const model::Config& c = w.config;
+  const std::size_t width = size(c.width), q_width = size(c.q_width()), kv_width = size(c.kv_width()), mlp = size(c.mlp);
+  const auto eps = static_cast<float>(c.norm_eps);
+  const kernels::AttentionShape shape = w.attention_shape();
+  std::size_t rows = 0;
+  for (const SequenceRows& sequence : sequences)
+    for (std::size_t i = 0; i < sequence.rows; ++i) s.positions[rows++] = static_cast<std::int32_t>(sequence.first + i);
+  assert(rows <= s.rows);
+  jobs.resize(sequences.size());
+
+  for (std::size_t layer = 0; layer < w.blocks.size(); ++layer) {
+    const BlockWeights& b = w.blocks[layer];
+    kernels::rms_norm(executor, rows, width, s.x.data(), b.input_norm.data(), eps, s.normed.data(), nullptr);
+    s.block_input.prepare(executor, b.q.coding(), rows, width, s.normed.data(), width, false);
+    linear(executor, s.block_input, b.q, s.q.data(), q_width);
+    linear(executor, s.block_input, b.k, s.k.data(), kv_width);
+    linear(executor, s.block_input, b.v, s.v.data(), kv_width);
+    kernels::rope(executor, w.rope, rows, size(c.heads), s.q.data(), q_width, s.positions.data());
+    kernels::rope(executor, w.rope, rows, size(c.kv_heads), s.k.data(), kv_width, s.positions.data());
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+      const SequenceRows& sequence = sequences[i];
+      kernels::store_keys(shape, sequence.cache[layer], sequence.first, sequence.rows, s.k.data() + at * kv_width, kv_width,
+                          s.v.data() + at * kv_width, kv_width);
+      jobs[i] = {sequence.cache[layer], sequence.first, sequence.rows, s.q.data() + at * q_width,
+                 s.attended.data() + at * q_width, nullptr};
+      at += sequence.rows;
+    }
+    kernels::attention(executor, shape, jobs.size(), jobs.data(), q_width, q_width);
+    s.attention_output.prepare(executor, b.o.coding(), rows, q_width, s.attended.data(), q_width, false);
+    linear(executor, s.attention_output, b.o, s.projected.data(), width);
+    kernels::add_in_place(executor, rows * width, s.x.data(), s.projected.data());
+
+    kernels::rms_norm(executor, rows, width, s.x.data(), b.mlp_norm.data(), eps, s.normed.data(), nullptr);
+    s.mlp_input.prepare(executor, b.gate.coding(), rows, width, s.normed.data(), width, false);
+    linear(executor, s.mlp_input, b.gate, s.gate.data(), mlp);
+    linear(executor, s.mlp_input, b.up, s.up.data(), mlp);
+    kernels::swiglu(executor, rows, mlp, s.gate.data(), s.up.data(), mlp, s.hidden.data());
+    s.mlp_hidden.prepare(executor, b.down.coding(), rows, mlp, s.hidden.data(), mlp, false);
+    linear(executor, s.mlp_hidden, b.down, s.projected.data(), width);
+    kernels::add_in_place(executor, rows * width, s.x.data(), s.projected.data());
+    if (on_layer) on_layer(layer, {s.x.data(), rows * width});
+  }
+}
+
+void forward_head(Executor& executor, const LlamaWeights& w, Workspace& s, std::size_t begin, std::size_t rows,
+                  float* logits) {
+  const std::size_t width = size(w.config.width), vocab = size(w.config.vocab);
+  kernels::rms_norm(executor, rows, width, s.x.data() + begin * width, w.final_norm.data(),
+                    static_cast<float>(w.config.norm_eps), s.normed.data(), nullptr);
+  s.head_input.prepare(executor, w.head.coding(), rows, width, s.normed.data(), width, false);
+  linear(executor, s.head_input, w.head, logits, vocab);
+}
+
+}  // namespace lowbit::nn
