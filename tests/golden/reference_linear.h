@@ -1,0 +1,137 @@
+#pragma once
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "golden/fast_product.h"
+#include "lowbit/formats/format.h"
+#include "lowbit/kernels/reference.h"
+#include "lowbit/kernels/reference_backward.h"
+
+// A linear layer with coded operands, forward and backward, out of lowbit/kernels/reference.h on whole matrices.
+namespace lowbit::golden {
+
+namespace reference = kernels::reference;
+
+/// Where the code of the paper decides otherwise than lowbit: within 1e-8 of an edge. The golden runs named `@closed`
+/// follow lowbit's rules; plain names have a literal mask; `@tie0` has a literal mask and zero_goes_down.
+struct EdgeRules {
+  enum class Mask {
+    closed,         ///< |x| <= c alpha r
+    literal_trust,  ///< |xq - x| <= T r, T = alpha / (n - 1)
+    literal_clip,   ///< |x| <= c (alpha r + 1e-8)
+  };
+  Mask mask = Mask::closed;
+  bool zero_goes_down = false;  ///< an exact 0 takes the cell below it (half to even), in place of the one above
+};
+
+/// One side of a product as it enters it: rows of x H, coded or not.
+template <class T>
+struct Operand {
+  std::size_t rows = 0, k = 0;
+  int group = 1;                     ///< of the rotation, 1 for none
+  const Grid* grid = nullptr;        ///< null: not coded
+  std::vector<std::uint8_t> codes;   ///< [rows, k], empty when not coded
+  std::vector<T> scales;             ///< [rows], h; empty when not coded
+  std::vector<T> values;             ///< [rows, k]: o * h, or x H itself when not coded
+  std::vector<std::uint8_t> trusted; ///< [rows, k], 0 or 1; empty when not coded
+
+  /// The integers o as numbers.
+  template <class U>
+  std::vector<U> integers() const {
+    std::vector<U> out(codes.size());
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<U>(grid->value_of_code(codes[i]));
+    return out;
+  }
+};
+
+/// trust_factor: c * alpha of Scheme::trust_factor, infinity to trust all.
+template <class T>
+Operand<T> make_operand(std::span<const T> x, std::size_t k, const Grid* grid, int group, double trust_factor,
+                        EdgeRules rules = {}) {
+  Operand<T> out;
+  out.rows = x.size() / k, out.k = k, out.group = group, out.grid = grid;
+  out.values.assign(x.begin(), x.end());
+  if (grid) {
+    out.codes.resize(x.size());
+    out.trusted.resize(x.size());
+    out.scales.resize(out.rows);
+  }
+  for (std::size_t row = 0; row < out.rows; ++row) {
+    const std::span<T> h(out.values.data() + row * k, k);
+    reference::hadamard_row(h, group);
+    if (!grid) continue;
+    std::uint8_t* codes = out.codes.data() + row * k;
+    const auto [scale, threshold] = reference::code_row<T>(h, *grid, trust_factor, codes);
+    out.scales[row] = scale;
+    const T r = math::sqrt(reference::sum_of_squares<T>(h) / static_cast<T>(k));
+    const T half_cell = static_cast<T>(grid->alpha / (grid->levels - 1)) * r;
+    const T clip = static_cast<T>(trust_factor / grid->alpha) * (static_cast<T>(grid->alpha) * r + static_cast<T>(1e-8));
+    for (std::size_t i = 0; i < k; ++i) {
+      if (rules.zero_goes_down && h[i] == T{0}) codes[i] = static_cast<std::uint8_t>(-grid->lowest() - 1);
+      const T quantized = static_cast<T>(grid->value_of_code(codes[i])) * scale;
+      std::uint8_t& trusted = out.trusted[row * k + i];
+      if (rules.mask == EdgeRules::Mask::literal_trust)
+        trusted = std::abs(quantized - h[i]) <= half_cell;
+      else
+        trusted = reference::trusted(h[i], rules.mask == EdgeRules::Mask::closed ? threshold : clip);
+      h[i] = quantized;
+    }
+  }
+  return out;
+}
+
+/// y [x.rows, w.rows] as reference::code_product, wide_product or product_a define it, by what is coded.
+template <class T>
+std::vector<T> linear_forward(const Operand<T>& x, const Operand<T>& w) {
+  assert(x.k == w.k);
+  const std::size_t b = x.rows, n = w.rows, k = x.k;
+  std::vector<T> y(b * n);
+  if (x.grid && w.grid) {
+    // Every partial sum is a whole number below 2^31, so double holds it exactly.
+    const auto xo = x.template integers<double>();
+    const auto wo = transposed(w.template integers<double>(), n, k);
+    std::vector<double> sums(b * n);
+    product(b, n, k, xo.data(), k, 1, wo.data(), sums.data());
+    for (std::size_t i = 0; i < b; ++i)
+      for (std::size_t j = 0; j < n; ++j)
+        y[i * n + j] = static_cast<T>(static_cast<std::int32_t>(sums[i * n + j])) * (x.scales[i] * w.scales[j]);
+    return y;
+  }
+  assert(!x.grid);
+  const auto wt = transposed(w.grid ? w.template integers<T>() : w.values, n, k);
+  product(b, n, k, x.values.data(), k, 1, wt.data(), y.data());
+  if (w.grid)
+    for (std::size_t i = 0; i < b; ++i)
+      for (std::size_t j = 0; j < n; ++j) y[i * n + j] *= w.scales[j];
+  return y;
+}
+
+template <class T>
+void through_quantizer(std::vector<T>& gradient, const Operand<T>& operand) {
+  for (std::size_t row = 0; row < operand.rows; ++row) {
+    const std::span<T> g(gradient.data() + row * operand.k, operand.k);
+    const std::uint8_t* mask = operand.grid ? operand.trusted.data() + row * operand.k : nullptr;
+    reference::quantizer_backward_row<T>(g, [&](std::size_t i) { return !mask || mask[i]; }, operand.group);
+  }
+}
+
+/// reference::linear_backward, faster. dx [x.rows, k] is written, dw [w.rows, k] added to.
+template <class T>
+void linear_backward(const Operand<T>& x, const Operand<T>& w, std::span<const T> dy, std::vector<T>& dx,
+                     std::vector<T>& dw) {
+  const std::size_t b = x.rows, n = w.rows, k = x.k;
+  assert(dy.size() == b * n && dw.size() == n * k);
+  dx.resize(b * k);
+  product(b, k, n, dy.data(), n, 1, w.values.data(), dx.data());
+  through_quantizer(dx, x);
+  std::vector<T> rotated(n * k);
+  product(n, k, b, dy.data(), 1, n, x.values.data(), rotated.data());
+  through_quantizer(rotated, w);
+  for (std::size_t i = 0; i < rotated.size(); ++i) dw[i] += rotated[i];
+}
+
+}  // namespace lowbit::golden
