@@ -1,0 +1,397 @@
+#include "lowbit/autograd/layers.h"
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+
+namespace lowbit::autograd {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+/// Layers outlive the graph that points to them, so the graph holds plain pointers.
+template <class T>
+void keep_pointer(AutogradContext* graph, const char* name, T* pointer) {
+  graph->saved_data[name] = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(pointer));
+}
+template <class T>
+T* kept_pointer(AutogradContext* graph, const char* name) {
+  return reinterpret_cast<T*>(static_cast<std::intptr_t>(graph->saved_data[name].toInt()));
+}
+
+at::Tensor new_rows(std::int64_t rows, std::size_t columns) {
+  return at::empty({rows, static_cast<std::int64_t>(columns)}, at::TensorOptions().dtype(at::kFloat));
+}
+
+const float* data(const at::Tensor& t) {
+  assert(t.is_contiguous() && t.scalar_type() == at::kFloat);
+  return t.const_data_ptr<float>();
+}
+float* mutable_data(const at::Tensor& t) {
+  assert(t.is_contiguous() && t.scalar_type() == at::kFloat);
+  return t.mutable_data_ptr<float>();
+}
+
+std::size_t rows_of(const at::Tensor& t) { return static_cast<std::size_t>(t.size(0)); }
+std::size_t columns_of(const at::Tensor& t) { return static_cast<std::size_t>(t.size(1)); }
+
+void round_to_bf16(Executor& executor, std::size_t n, const float* from, float* to) {
+  constexpr std::size_t kChunk = std::size_t{1} << 16;
+  executor.parallel_for((n + kChunk - 1) / kChunk, [&](std::size_t i) {
+    for (std::size_t j = i * kChunk; j < std::min(n, (i + 1) * kChunk); ++j) to[j] = to_float(to_bf16(from[j]));
+  });
+}
+
+std::size_t masked_bits(const std::uint64_t* mask, std::size_t words) {
+  std::size_t trusted = 0;
+  for (std::size_t i = 0; i < words; ++i) trusted += static_cast<std::size_t>(std::popcount(mask[i]));
+  return trusted;
+}
+
+}  // namespace
+
+LinearGroup::LinearGroup(Context context, std::vector<const nn::LinearWeights*> weights, std::vector<Parameter*> parameters)
+    : context_(context), weights_(std::move(weights)), parameters_(std::move(parameters)) {}
+
+void LinearGroup::forward_into(const float* x, std::size_t rows, std::span<float* const> y, bool want_mask) {
+  const nn::LinearWeights& first = *weights_.front();
+  input_.prepare(*context_.executor, first.coding(), rows, first.k(), x, first.k(), want_mask);
+  for (std::size_t i = 0; i < weights_.size(); ++i)
+    nn::linear(*context_.executor, input_, *weights_[i], y[i], weights_[i]->n());
+}
+
+kernels::BackwardOperand LinearGroup::weight_operand(std::size_t i) {
+  const nn::LinearWeights& w = *weights_[i];
+  kernels::BackwardOperand operand;
+  if (w.coding().format.quantized()) {
+    operand.codes = w.coded().codes;
+    operand.grid = w.coding().format.weight;
+    operand.stride = kernels::code_stride(w.k());
+    return operand;
+  }
+  operand.values = data(parameters_[i]->value);
+  operand.stride = w.k();
+  // bf16 products round their operands as the forward did; float32 products must be given what the forward multiplied.
+  if (w.coding().format.kind == Format::Kind::bf16 && context_.precision == kernels::Precision::f32) {
+    rounded_weight_.resize(w.n() * w.k());
+    round_to_bf16(*context_.executor, w.n() * w.k(), operand.values, rounded_weight_.data());
+    operand.values = rounded_weight_.data();
+  }
+  return operand;
+}
+
+kernels::BackwardOperand LinearGroup::input_operand() {
+  kernels::BackwardOperand operand;
+  const Format& format = input_.coding().format;
+  if (format.quantized() && format.activation) {
+    operand.codes = input_.coded().codes;
+    operand.grid = format.activation;
+    operand.stride = kernels::code_stride(input_.k());
+    return operand;
+  }
+  operand.values = input_.values();
+  operand.stride = input_.values_stride();
+  if (format.kind == Format::Kind::bf16 && context_.precision == kernels::Precision::f32) {
+    assert(operand.stride == input_.k());
+    rounded_input_.resize(input_.rows() * input_.k());
+    round_to_bf16(*context_.executor, input_.rows() * input_.k(), operand.values, rounded_input_.data());
+    operand.values = rounded_input_.data();
+  }
+  return operand;
+}
+
+void LinearGroup::backward_into(std::span<const float* const> dy, float* dx) {
+  Executor& executor = *context_.executor;
+  const std::size_t rows = input_.rows(), k = input_.k();
+  const model::TensorCoding& coding = input_.coding();
+  const bool coded_input = coding.format.quantized() && coding.format.activation;
+  for (std::size_t i = 0; i < weights_.size(); ++i) {
+    const nn::LinearWeights& w = *weights_[i];
+    const std::size_t n = w.n();
+    // dX = dY . wq: the rows' h of wq are folded into dY's columns, the contracted index.
+    kernels::BackwardOperand a;
+    a.values = dy[i];
+    a.stride = n;
+    if (coding.format.quantized()) a.contracted_scale = w.scale();
+    kernels::backward_product(executor, context_.precision, rows, k, n, a, weight_operand(i), dx, k, i > 0);
+    // dW = dY^T . xq: here the contracted index is the row, so the tokens' h are folded in.
+    a.transposed = true;
+    a.contracted_scale = coded_input ? input_.coded().scale : nullptr;
+    float* grad = mutable_data(parameters_[i]->grad);
+    if (!coding.format.quantized()) {
+      kernels::backward_product(executor, context_.precision, n, k, rows, a, input_operand(), grad, k, true);
+      continue;
+    }
+    weight_grad_.resize(n * k);
+    kernels::backward_product(executor, context_.precision, n, k, rows, a, input_operand(), weight_grad_.data(), k, false);
+    kernels::mask_and_rotate_rows(executor, coding.group, n, k, w.coded().mask, weight_grad_.data(), k);
+    kernels::add_in_place(executor, n * k, grad, weight_grad_.data());
+  }
+  if (coding.format.quantized())
+    kernels::mask_and_rotate_rows(executor, coding.input_group, rows, k, coded_input ? input_.coded().mask : nullptr, dx, k);
+}
+
+void LinearGroup::count_masks(std::vector<MaskShare>& shares) const {
+  const auto share = [](const kernels::CodedRows& rows, std::size_t n, std::size_t k) {
+    if (!rows.mask || n == 0) return 0.0;
+    const auto all = static_cast<double>(n * k);
+    return 1 - static_cast<double>(masked_bits(rows.mask, n * kernels::mask_words(k))) / all;
+  };
+  for (std::size_t i = 0; i < weights_.size(); ++i) {
+    const nn::LinearWeights& w = *weights_[i];
+    if (!w.coding().format.quantized()) continue;
+    std::string name = parameters_[i]->spec.name;
+    if (name.ends_with(".weight")) name.resize(name.size() - 7);
+    shares.push_back({name, share(w.coded(), w.n(), w.k()),
+                      w.coding().format.activation ? share(input_.coded(), input_.rows(), input_.k()) : 0.0});
+  }
+}
+
+namespace {
+
+struct LinearGroupFunction : Function<LinearGroupFunction> {
+  static variable_list forward(AutogradContext* graph, const Variable& x, LinearGroup* group) {
+    keep_pointer(graph, "group", group);
+    // Formats that multiply x as it is look at it again in the backward pass; the others hold their codes or rotated rows.
+    const model::TensorCoding& coding = group->weights().front()->coding();
+    const bool reads_x = !coding.format.quantized() || (coding.format.weight_only() && coding.input_group == 1);
+    if (reads_x) graph->save_for_backward({x});
+    variable_list y;
+    std::vector<float*> pointers;
+    for (const nn::LinearWeights* w : group->weights()) {
+      y.push_back(new_rows(x.size(0), w->n()));
+      pointers.push_back(mutable_data(y.back()));
+    }
+    group->forward_into(data(x), rows_of(x), pointers, true);
+    return y;
+  }
+  static variable_list backward(AutogradContext* graph, const variable_list& dy) {
+    auto* group = kept_pointer<LinearGroup>(graph, "group");
+    variable_list held;
+    std::vector<const float*> pointers;
+    for (const Variable& d : dy) {
+      held.push_back(d.contiguous());
+      pointers.push_back(data(held.back()));
+    }
+    at::Tensor dx = new_rows(static_cast<std::int64_t>(group->input().rows()), group->input().k());
+    group->backward_into(pointers, mutable_data(dx));
+    return {dx, Variable()};
+  }
+};
+
+struct EmbeddingFunction : Function<EmbeddingFunction> {
+  // `anchor` is the master table: it makes the result part of the graph; its gradient is added in place.
+  static Variable forward(AutogradContext* graph, const Variable& anchor, const Context* context,
+                          const nn::Embedding* embedding, Parameter* table, const std::int32_t* ids, std::int64_t rows) {
+    (void)anchor;
+    keep_pointer(graph, "context", const_cast<Context*>(context));
+    keep_pointer(graph, "embedding", const_cast<nn::Embedding*>(embedding));
+    keep_pointer(graph, "table", table);
+    keep_pointer(graph, "ids", const_cast<std::int32_t*>(ids));
+    at::Tensor y = new_rows(rows, embedding->k());
+    embedding->look_up(*context->executor, static_cast<std::size_t>(rows), ids, mutable_data(y));
+    return y;
+  }
+  static variable_list backward(AutogradContext* graph, const variable_list& dy) {
+    auto* context = kept_pointer<Context>(graph, "context");
+    auto* embedding = kept_pointer<nn::Embedding>(graph, "embedding");
+    auto* table = kept_pointer<Parameter>(graph, "table");
+    auto* ids = kept_pointer<std::int32_t>(graph, "ids");
+    const at::Tensor d = dy[0].contiguous();
+    const std::size_t rows = rows_of(d), k = embedding->k();
+    float* grad = mutable_data(table->grad);
+    if (!embedding->coding().format.quantized()) {
+      kernels::embedding_backward(*context->executor, rows, k, ids, data(d), grad);
+    } else {
+      // y = (Q(E H)) H, so dE = ((dY H) o M) H. The first rotation is linear, so it is done on the sums: the table's
+      // rows instead of the batch's.
+      at::Tensor sums = at::zeros_like(table->grad);
+      float* s = mutable_data(sums);
+      const int group = embedding->coding().group;
+      kernels::embedding_backward(*context->executor, rows, k, ids, data(d), s);
+      kernels::rotate_rows(*context->executor, group, embedding->n(), k, s, k, s, k);
+      kernels::mask_and_rotate_rows(*context->executor, group, embedding->n(), k, embedding->coded().mask, s, k);
+      kernels::add_in_place(*context->executor, embedding->n() * k, grad, s);
+    }
+    return {Variable(), Variable(), Variable(), Variable(), Variable(), Variable()};
+  }
+};
+
+struct RmsNormFunction : Function<RmsNormFunction> {
+  static Variable forward(AutogradContext* graph, const Variable& x, const Context* context, Parameter* weight, double eps) {
+    keep_pointer(graph, "context", const_cast<Context*>(context));
+    keep_pointer(graph, "weight", weight);
+    at::Tensor y = at::empty_like(x);
+    at::Tensor inv = at::empty({x.size(0)}, x.options());
+    kernels::rms_norm(*context->executor, rows_of(x), columns_of(x), data(x), data(weight->value), static_cast<float>(eps),
+                      mutable_data(y), mutable_data(inv));
+    graph->save_for_backward({x, inv});
+    return y;
+  }
+  static variable_list backward(AutogradContext* graph, const variable_list& dy) {
+    auto* context = kept_pointer<Context>(graph, "context");
+    auto* weight = kept_pointer<Parameter>(graph, "weight");
+    const auto saved = graph->get_saved_variables();
+    const at::Tensor d = dy[0].contiguous();
+    at::Tensor dx = at::empty_like(saved[0]);
+    kernels::rms_norm_backward(*context->executor, rows_of(d), columns_of(d), data(saved[0]), data(weight->value),
+                               data(saved[1]), data(d), mutable_data(dx), false, mutable_data(weight->grad));
+    return {dx, Variable(), Variable(), Variable()};
+  }
+};
+
+struct AddFunction : Function<AddFunction> {
+  static Variable forward(AutogradContext*, const Variable& x, const Variable& y, const Context* context) {
+    at::Tensor sum = x.clone();
+    kernels::add_in_place(*context->executor, static_cast<std::size_t>(x.numel()), mutable_data(sum), data(y));
+    return sum;
+  }
+  static variable_list backward(AutogradContext*, const variable_list& d) { return {d[0], d[0], Variable()}; }
+};
+
+struct SwigluFunction : Function<SwigluFunction> {
+  static Variable forward(AutogradContext* graph, const Variable& gate, const Variable& up, const Context* context) {
+    keep_pointer(graph, "context", const_cast<Context*>(context));
+    graph->save_for_backward({gate, up});
+    at::Tensor y = at::empty_like(gate);
+    kernels::swiglu(*context->executor, rows_of(gate), columns_of(gate), data(gate), data(up), columns_of(gate),
+                    mutable_data(y));
+    return y;
+  }
+  static variable_list backward(AutogradContext* graph, const variable_list& dy) {
+    auto* context = kept_pointer<Context>(graph, "context");
+    const auto saved = graph->get_saved_variables();
+    const at::Tensor d = dy[0].contiguous();
+    at::Tensor dgate = at::empty_like(saved[0]), dup = at::empty_like(saved[1]);
+    const std::size_t k = columns_of(d);
+    kernels::swiglu_backward(*context->executor, rows_of(d), k, data(saved[0]), data(saved[1]), k, data(d),
+                             mutable_data(dgate), mutable_data(dup), k);
+    return {dgate, dup, Variable()};
+  }
+};
+
+}  // namespace
+
+struct AttentionFunction : Function<AttentionFunction> {
+  static Variable forward(AutogradContext* graph, const Variable& q, const Variable& k, const Variable& v, Attention* layer) {
+    keep_pointer(graph, "layer", layer);
+    Executor& executor = *layer->context_.executor;
+    const kernels::AttentionShape shape = layer->weights_.attention_shape();
+    const std::size_t rows = rows_of(q), length = layer->length_, sequences = rows / length;
+    const std::size_t q_width = columns_of(q), kv_width = columns_of(k);
+    kernels::rope(executor, layer->weights_.rope, rows, shape.heads, mutable_data(q), q_width, layer->positions_.data());
+    kernels::rope(executor, layer->weights_.rope, rows, shape.kv_heads, mutable_data(k), kv_width, layer->positions_.data());
+    if (shape.format == AttentionFormat::bf16)  // what the scores are made of, so that the backward pass finds them again
+      for (const Variable* t : {&q, &k, &v}) round_to_bf16(executor, static_cast<std::size_t>(t->numel()), data(*t), mutable_data(*t));
+    at::Tensor out = at::empty_like(q);
+    at::Tensor log_sum = at::empty({static_cast<std::int64_t>(sequences * shape.heads * length)}, q.options());
+    layer->jobs_.resize(sequences);
+    executor.parallel_for(sequences, [&](std::size_t i) {
+      const std::size_t at = i * length;
+      kernels::store_keys(shape, layer->caches_[i], 0, length, data(k) + at * kv_width, kv_width, data(v) + at * kv_width, kv_width);
+      layer->jobs_[i] = {layer->caches_[i], 0, length, data(q) + at * q_width, mutable_data(out) + at * q_width,
+                         mutable_data(log_sum) + i * shape.heads * length};
+    });
+    kernels::attention(executor, shape, sequences, layer->jobs_.data(), q_width, q_width);
+    graph->save_for_backward({q, k, v, out, log_sum});
+    return out;
+  }
+  static variable_list backward(AutogradContext* graph, const variable_list& grads) {
+    auto* layer = kept_pointer<Attention>(graph, "layer");
+    const auto saved = graph->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &log_sum = saved[4];
+    const at::Tensor d = grads[0].contiguous();
+    Executor& executor = *layer->context_.executor;
+    const kernels::AttentionShape shape = layer->weights_.attention_shape();
+    const std::size_t rows = rows_of(q), length = layer->length_, sequences = rows / length;
+    const std::size_t q_width = columns_of(q), kv_width = columns_of(k);
+    at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
+    layer->backward_jobs_.resize(sequences);
+    for (std::size_t i = 0; i < sequences; ++i) {
+      const std::size_t a = i * length * q_width, b = i * length * kv_width;
+      layer->backward_jobs_[i] = {data(q) + a, data(k) + b, data(v) + b, data(out) + a, data(d) + a,
+                                  data(log_sum) + i * shape.heads * length, mutable_data(dq) + a, mutable_data(dk) + b,
+                                  mutable_data(dv) + b};
+    }
+    kernels::attention_backward(executor, layer->context_.precision, shape, length, sequences, layer->backward_jobs_.data(),
+                                q_width, kv_width, q_width);
+    kernels::rope(executor, layer->weights_.rope, rows, shape.heads, mutable_data(dq), q_width, layer->positions_.data(), true);
+    kernels::rope(executor, layer->weights_.rope, rows, shape.kv_heads, mutable_data(dk), kv_width, layer->positions_.data(), true);
+    return {dq, dk, dv, Variable()};
+  }
+};
+
+namespace {
+
+struct HeadLossFunction : Function<HeadLossFunction> {
+  static constexpr std::size_t kRows = 512;  ///< of logits in memory at once
+
+  static Variable forward(AutogradContext* graph, const Variable& x, const Context* context, LinearGroup* head,
+                          const std::int32_t* targets, double scale, double* losses) {
+    const std::size_t rows = rows_of(x), k = columns_of(x), vocab = head->weights().front()->n();
+    at::Tensor dx = at::empty_like(x);
+    at::Tensor logits = new_rows(static_cast<std::int64_t>(std::min(rows, kRows)), vocab);
+    for (std::size_t at = 0; at < rows; at += kRows) {
+      const std::size_t count = std::min(kRows, rows - at);
+      float* z = mutable_data(logits);
+      head->forward_into(data(x) + at * k, count, std::span(&z, 1), true);
+      kernels::cross_entropy(*context->executor, count, vocab, z, targets + at, losses + at, z, static_cast<float>(scale));
+      const float* dz = z;
+      head->backward_into(std::span(&dz, 1), mutable_data(dx) + at * k);
+    }
+    graph->save_for_backward({dx});
+    return at::zeros({}, x.options());
+  }
+  static variable_list backward(AutogradContext* graph, const variable_list&) {
+    const auto saved = graph->get_saved_variables();
+    return {saved[0], Variable(), Variable(), Variable(), Variable(), Variable()};
+  }
+};
+
+}  // namespace
+
+std::vector<at::Tensor> LinearGroup::forward(const at::Tensor& x) { return LinearGroupFunction::apply(x, this); }
+
+at::Tensor embed(const Context& context, const nn::Embedding& embedding, Parameter& table, std::span<const std::int32_t> ids) {
+  return EmbeddingFunction::apply(table.value, &context, &embedding, &table, ids.data(), static_cast<std::int64_t>(ids.size()));
+}
+
+at::Tensor rms_norm(const Context& context, const at::Tensor& x, Parameter& weight, float eps) {
+  return RmsNormFunction::apply(x, &context, &weight, static_cast<double>(eps));
+}
+
+at::Tensor add(const Context& context, const at::Tensor& x, const at::Tensor& y) { return AddFunction::apply(x, y, &context); }
+
+at::Tensor swiglu(const Context& context, const at::Tensor& gate, const at::Tensor& up) {
+  return SwigluFunction::apply(gate, up, &context);
+}
+
+Attention::Attention(Context context, const nn::LlamaWeights& weights) : context_(context), weights_(weights) {}
+
+at::Tensor Attention::forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::size_t length) {
+  const std::size_t rows = rows_of(q), sequences = rows / length;
+  assert(sequences * length == rows);
+  if (length_ != length || caches_.size() < sequences) {
+    const std::size_t room = (length + 63) / 64 * 64;
+    const std::size_t bytes = kernels::key_value_bytes(weights_.attention_shape(), room);
+    cache_ = Buffer<std::byte>(bytes * sequences);
+    caches_.clear();
+    for (std::size_t i = 0; i < sequences; ++i) caches_.push_back({cache_.data() + i * bytes, room});
+    positions_.resize(rows);
+    for (std::size_t i = 0; i < rows; ++i) positions_[i] = static_cast<std::int32_t>(i % length);
+    length_ = length;
+  }
+  return AttentionFunction::apply(q, k, v, this);
+}
+
+at::Tensor head_loss(const Context& context, LinearGroup& head, const at::Tensor& x, std::span<const std::int32_t> targets,
+                     float scale, std::span<double> losses) {
+  return HeadLossFunction::apply(x, &context, &head, targets.data(), static_cast<double>(scale), losses.data());
+}
+
+}  // namespace lowbit::autograd

@@ -1,0 +1,138 @@
+#include "lowbit/autograd/llama.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <cassert>
+#include <cmath>
+
+#include "lowbit/base/error.h"
+#include "lowbit/base/rng.h"
+
+namespace lowbit::autograd {
+
+using model::TensorRole;
+
+Llama::Llama(Executor& executor, const model::Config& config, const Scheme& scheme, kernels::Precision precision,
+             std::size_t positions)
+    : context_{&executor, precision}, weights_(nn::make_llama(config, scheme, positions)) {
+  const auto options = at::TensorOptions().dtype(at::kFloat);
+  for (const model::TensorSpec& spec : model::tensors(config)) {
+    const auto shape = spec.shape();
+    parameters_.push_back({spec, at::zeros(shape, options), at::zeros(shape, options)});
+    parameters_.back().value.set_requires_grad(true);
+  }
+  embedding_ = &parameter("model.embed_tokens.weight");
+  final_norm_ = &parameter("model.norm.weight");
+  for (std::size_t i = 0; i < weights_.blocks.size(); ++i) {
+    const std::string at = "model.layers." + std::to_string(i) + ".";
+    const nn::BlockWeights& w = weights_.blocks[i];
+    const auto group = [&](std::vector<const nn::LinearWeights*> linear, std::vector<std::string> names) {
+      std::vector<Parameter*> list;
+      for (const std::string& name : names) list.push_back(&parameter(at + name + ".weight"));
+      return std::make_unique<LinearGroup>(context_, std::move(linear), std::move(list));
+    };
+    Block b;
+    b.input_norm = &parameter(at + "input_layernorm.weight");
+    b.mlp_norm = &parameter(at + "post_attention_layernorm.weight");
+    b.qkv = group({&w.q, &w.k, &w.v}, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"});
+    b.o = group({&w.o}, {"self_attn.o_proj"});
+    b.gate_up = group({&w.gate, &w.up}, {"mlp.gate_proj", "mlp.up_proj"});
+    b.down = group({&w.down}, {"mlp.down_proj"});
+    b.attention = std::make_unique<Attention>(context_, weights_);
+    blocks_.push_back(std::move(b));
+  }
+  Parameter& head = config.tied ? *embedding_ : parameter("lm_head.weight");
+  head_ = std::make_unique<LinearGroup>(context_, std::vector<const nn::LinearWeights*>{&weights_.head},
+                                        std::vector<Parameter*>{&head});
+}
+
+Parameter& Llama::parameter(std::string_view name) {
+  for (Parameter& p : parameters_)
+    if (p.spec.name == name) return p;
+  throw std::logic_error("no parameter " + std::string(name));
+}
+
+void Llama::initialize(std::uint64_t seed) {
+  const Rng rng(seed, RandomUse::init);
+  const double output_std = 0.02 / std::sqrt(2.0 * static_cast<double>(weights_.config.layers));
+  for (std::size_t t = 0; t < parameters_.size(); ++t) {
+    Parameter& p = parameters_[t];
+    float* values = p.value.mutable_data_ptr<float>();
+    const auto n = static_cast<std::size_t>(p.spec.elements());
+    if (p.spec.role == TensorRole::norm) {
+      std::fill_n(values, n, 1.0f);
+      continue;
+    }
+    const bool onto_stream = p.spec.role == TensorRole::o || p.spec.role == TensorRole::down;
+    const double std = onto_stream ? output_std : 0.02;
+    constexpr std::size_t kChunk = std::size_t{1} << 14;
+    executor().parallel_for((n + kChunk - 1) / kChunk, [&](std::size_t chunk) {
+      for (std::size_t i = chunk * kChunk; i < std::min(n, (chunk + 1) * kChunk); ++i)
+        values[i] = static_cast<float>(std * rng.normal(static_cast<std::uint64_t>(t) << 32 | i));
+    });
+  }
+}
+
+void Llama::refresh() {
+  for (const Parameter& p : parameters_)
+    nn::set_tensor(executor(), weights_, p.spec, p.value.const_data_ptr<float>(), {true, true});
+}
+
+void Llama::zero_gradients() {
+  for (Parameter& p : parameters_) p.grad.zero_();
+}
+
+at::Tensor Llama::residual_stream(std::span<const std::int32_t> ids, std::size_t length,
+                                  const std::function<void(std::size_t, const at::Tensor&)>& on_layer) {
+  const auto eps = static_cast<float>(weights_.config.norm_eps);
+  at::Tensor x = embed(context_, weights_.embedding, *embedding_, ids);
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    Block& b = blocks_[layer];
+    const auto qkv = b.qkv->forward(rms_norm(context_, x, *b.input_norm, eps));
+    const at::Tensor attended = b.attention->forward(qkv[0], qkv[1], qkv[2], length);
+    x = add(context_, x, b.o->forward(attended)[0]);
+    const auto gate_up = b.gate_up->forward(rms_norm(context_, x, *b.mlp_norm, eps));
+    x = add(context_, x, b.down->forward(swiglu(context_, gate_up[0], gate_up[1]))[0]);
+    if (on_layer) on_layer(layer, x);
+  }
+  return rms_norm(context_, x, *final_norm_, eps);
+}
+
+void Llama::accumulate(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets, std::size_t length,
+                       float scale, std::span<double> losses) {
+  assert(ids.size() == targets.size() && ids.size() == losses.size() && ids.size() % length == 0);
+  const at::Tensor loss = head_loss(context_, *head_, residual_stream(ids, length), targets, scale, losses);
+  loss.backward();
+}
+
+void Llama::logits(std::span<const std::int32_t> ids, std::size_t length, float* out) {
+  const at::NoGradGuard no_gradients;
+  const at::Tensor x = residual_stream(ids, length);
+  head_->forward_into(x.const_data_ptr<float>(), ids.size(), std::span(&out, 1), false);
+}
+
+std::int64_t Llama::first_bad_layer(std::span<const std::int32_t> ids, std::size_t length) {
+  const at::NoGradGuard no_gradients;
+  std::int64_t bad = -1;
+  residual_stream(ids, length, [&](std::size_t layer, const at::Tensor& x) {
+    if (bad >= 0) return;
+    const float* values = x.const_data_ptr<float>();
+    for (std::int64_t i = 0; i < x.numel(); ++i)
+      if (!std::isfinite(values[i])) {
+        bad = static_cast<std::int64_t>(layer);
+        return;
+      }
+  });
+  return bad;
+}
+
+std::vector<MaskShare> Llama::mask_shares() const {
+  std::vector<MaskShare> shares;
+  for (const Block& b : blocks_)
+    for (const LinearGroup* group : {b.qkv.get(), b.o.get(), b.gate_up.get(), b.down.get()}) group->count_masks(shares);
+  return shares;
+}
+
+}  // namespace lowbit::autograd

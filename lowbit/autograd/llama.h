@@ -1,0 +1,65 @@
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "lowbit/autograd/layers.h"
+
+namespace lowbit::autograd {
+
+/// A Llama that can be trained: master parameters, the coded weights that the forward pass reads, and the layers that
+/// link both to libtorch's autograd.
+class Llama {
+ public:
+  /// positions   the longest sequence it will be trained or evaluated on.
+  Llama(Executor& executor, const model::Config& config, const Scheme& scheme, kernels::Precision precision,
+        std::size_t positions);
+  Llama(const Llama&) = delete;
+
+  /// Normal draws of standard deviation 0.02, the two projections onto the residual stream 0.02 / sqrt(2 layers), norms 1
+  /// (quest.md section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).
+  void initialize(std::uint64_t seed);
+
+  std::deque<Parameter>& parameters() { return parameters_; }
+  Parameter& parameter(std::string_view name);
+
+  /// Codes the masters anew. Call after every change of the parameters; once per optimizer step.
+  void refresh();
+  void zero_gradients();
+
+  /// Forward and backward over `sequences` windows of `length` tokens: ids and targets [sequences * length]. Adds
+  /// d(scale * sum of losses) to the gradients and writes each token's loss in nats.
+  /// on_layer, if set, sees the residual stream after each block.
+  void accumulate(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets, std::size_t length, float scale,
+                  std::span<double> losses);
+  /// Logits of the training forward, as accumulate computes them: [ids, vocabulary]. For comparing engines bit by bit.
+  void logits(std::span<const std::int32_t> ids, std::size_t length, float* out);
+  /// Index of the first block whose output holds a NaN or an infinity for these ids, or -1.
+  std::int64_t first_bad_layer(std::span<const std::int32_t> ids, std::size_t length);
+
+  /// Shares of masked entries in the last accumulate().
+  std::vector<MaskShare> mask_shares() const;
+  const nn::LlamaWeights& weights() const { return weights_; }
+  Executor& executor() { return *context_.executor; }
+
+ private:
+  struct Block {
+    Parameter *input_norm, *mlp_norm;
+    std::unique_ptr<LinearGroup> qkv, o, gate_up, down;
+    std::unique_ptr<Attention> attention;
+  };
+  at::Tensor residual_stream(std::span<const std::int32_t> ids, std::size_t length,
+                             const std::function<void(std::size_t, const at::Tensor&)>& on_layer = {});
+
+  Context context_;
+  nn::LlamaWeights weights_;
+  std::deque<Parameter> parameters_;  // of stable addresses: layers point to them
+  std::deque<Block> blocks_;
+  Parameter *embedding_, *final_norm_;
+  std::unique_ptr<LinearGroup> head_;
+};
+
+}  // namespace lowbit::autograd
