@@ -1,0 +1,144 @@
+#include "lowbit/train/checkpoint.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "lowbit/base/error.h"
+#include "lowbit/base/file_map.h"
+#include "lowbit/files/json.h"
+#include "lowbit/files/safetensors.h"
+#include "lowbit/model/model_folder.h"
+
+namespace lowbit::train {
+namespace {
+
+namespace fs = std::filesystem;
+using files::Dtype;
+using files::Json;
+
+constexpr int kStateVersion = 1;
+
+std::span<const float> floats(const at::Tensor& t) {
+  return {t.const_data_ptr<float>(), static_cast<std::size_t>(t.numel())};
+}
+
+bool stored_as_bf16(const model::TensorSpec& spec, const Scheme& scheme) {
+  return model::is_plain(scheme) && scheme.format.kind == Format::Kind::bf16 && spec.role != model::TensorRole::norm;
+}
+
+/// Rounds while it is written, a piece at a time.
+files::ByteSource rounded(std::span<const float> values) {
+  return [values](const files::ByteSink& sink) {
+    std::vector<bf16> piece(std::size_t{1} << 16);
+    for (std::size_t at = 0; at < values.size(); at += piece.size()) {
+      const std::size_t n = std::min(piece.size(), values.size() - at);
+      std::transform(values.begin() + static_cast<std::ptrdiff_t>(at), values.begin() + static_cast<std::ptrdiff_t>(at + n),
+                     piece.begin(), to_bf16);
+      sink(std::as_bytes(std::span(piece).first(n)));
+    }
+  };
+}
+
+files::ByteSource source_of(const files::SafetensorsWriter& writer) {
+  return [&writer](const files::ByteSink& sink) { writer.write(sink); };
+}
+
+Json state_json(const State& state, const Options& options) {
+  Json json;
+  json["version"] = kStateVersion;
+  json["step"] = state.step;
+  json["tokens"] = state.tokens;
+  json["data"] = {{"cursor", state.cursor}, {"seed", options.seed}, {"seq", options.seq}, {"batch", options.batch}};
+  json["schedule"] = {{"name", options.schedule}, {"total_steps", state.total_steps}, {"warmup", options.warmup},
+                      {"cooldown", options.cooldown}, {"peak", options.lr}};
+  return json;
+}
+
+Json generation_json(const model::Config& config) {
+  Json json;
+  json["bos_token_id"] = config.bos ? Json(*config.bos) : Json();
+  json["eos_token_id"] = config.eos ? Json(*config.eos) : Json();
+  json["max_length"] = config.positions;
+  return json;
+}
+
+void read_tensor(const files::SafetensorsFile& file, const std::string& name, const model::TensorSpec& spec, const at::Tensor& to) {
+  const files::TensorView& view = file.at(name);
+  view.require_dtype(Dtype::f32);
+  view.require_shape(spec.shape());
+  std::memcpy(to.mutable_data_ptr<float>(), view.bytes.data(), view.bytes.size());
+}
+
+}  // namespace
+
+void save_checkpoint(const fs::path& run_folder, const State& state, const Options& options, autograd::Llama& llama,
+                     AdamW& optimizer, const fs::path& tokenizer) {
+  files::CheckpointWriter checkpoint(run_folder, state.step);
+  checkpoint.add("config.json", files::dump_pretty(model::config_json({options.config, options.scheme, false, true})));
+  checkpoint.add("generation_config.json", files::dump_pretty(generation_json(options.config)));
+  if (!tokenizer.empty()) checkpoint.add("tokenizer.model", read_file(tokenizer));
+
+  files::SafetensorsWriter weights, moments;
+  weights.metadata("format", "pt");
+  moments.metadata("format", "pt");
+  const auto& parameters = llama.parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const model::TensorSpec& spec = parameters[i].spec;
+    const auto values = floats(parameters[i].value);
+    if (stored_as_bf16(spec, options.scheme)) {
+      weights.add(spec.name, Dtype::bf16, spec.shape(), rounded(values));
+      moments.add("master." + spec.name, Dtype::f32, spec.shape(), values);
+    } else {
+      weights.add(spec.name, Dtype::f32, spec.shape(), values);
+    }
+    moments.add("exp_avg." + spec.name, Dtype::f32, spec.shape(), floats(optimizer.first_moments()[i]));
+    moments.add("exp_avg_sq." + spec.name, Dtype::f32, spec.shape(), floats(optimizer.second_moments()[i]));
+  }
+  checkpoint.add("model.safetensors", source_of(weights));
+  checkpoint.add("optimizer.safetensors", source_of(moments));
+  checkpoint.add("state.json", files::dump_pretty(state_json(state, options)));
+  checkpoint.finish();
+}
+
+State load_checkpoint(const files::Checkpoint& checkpoint, autograd::Llama& llama, AdamW& optimizer) {
+  const model::ModelFolder folder(checkpoint.folder);
+  const files::SafetensorsFile weights(checkpoint.folder / "model.safetensors");
+  const files::SafetensorsFile moments(checkpoint.folder / "optimizer.safetensors");
+  if (!(folder.config() == llama.weights().config))
+    fail_input("{} holds a model of another shape than this run's", checkpoint.folder.string());
+  auto& parameters = llama.parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const model::TensorSpec& spec = parameters[i].spec;
+    const bool master = moments.find("master." + spec.name) != nullptr;
+    read_tensor(master ? moments : weights, master ? "master." + spec.name : spec.name, spec, parameters[i].value);
+    read_tensor(moments, "exp_avg." + spec.name, spec, optimizer.first_moments()[i]);
+    read_tensor(moments, "exp_avg_sq." + spec.name, spec, optimizer.second_moments()[i]);
+  }
+  const fs::path path = checkpoint.folder / "state.json";
+  const Json json = files::read_json(path);
+  const std::string where = path.string();
+  const auto version = files::required<int>(json, "version", where);
+  if (version != kStateVersion) fail_input("{}: version {} is unknown; this program reads {}", where, version, kStateVersion);
+  State state;
+  state.step = files::required<std::int64_t>(json, "step", where);
+  state.tokens = files::required<std::int64_t>(json, "tokens", where);
+  state.cursor = files::required<std::uint64_t>(files::required<Json>(json, "data", where), "cursor", where);
+  state.total_steps = files::required<std::int64_t>(files::required<Json>(json, "schedule", where), "total_steps", where);
+  if (state.step != checkpoint.step) fail_input("{}: step {} stands in the folder of step {}", where, state.step, checkpoint.step);
+  return state;
+}
+
+void load_weights(const fs::path& path, autograd::Llama& llama) {
+  const model::ModelFolder folder(path);
+  model::Config wanted = llama.weights().config, found = folder.config();
+  found.positions = wanted.positions;  // a context may be trained shorter or longer
+  found.bos = wanted.bos;
+  found.eos = wanted.eos;
+  if (!(found == wanted)) fail_input("--init {}: its shape is not the one asked for; leave the shape flags out to take it over", path.string());
+  if (folder.packed()) fail_input("--init {} is packed, so its weights are codes; name the folder it was packed from", path.string());
+  for (autograd::Parameter& p : llama.parameters())
+    folder.read_floats(p.spec, {p.value.mutable_data_ptr<float>(), static_cast<std::size_t>(p.value.numel())});
+}
+
+}  // namespace lowbit::train

@@ -1,0 +1,34 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+#include "lowbit/autograd/llama.h"
+#include "lowbit/files/checkpoint.h"
+#include "lowbit/model/config.h"
+#include "lowbit/train/optimizer.h"
+#include "lowbit/train/options.h"
+
+namespace lowbit::train {
+
+/// Where a run stands beside its tensors: state.json. No clock time is in it, so equal runs give equal bytes.
+struct State {
+  std::int64_t step = 0;        ///< updates done
+  std::uint64_t cursor = 0;     ///< windows consumed
+  std::int64_t tokens = 0;      ///< trained on
+  std::int64_t total_steps = 0; ///< the schedule's length
+};
+
+/// Writes checkpoints/step-N: a model folder (config.json, model.safetensors, generation_config.json, the tokenizer's
+/// files), optimizer.safetensors and state.json (docs/formats.md, "Checkpoint").
+/// tokenizer: a file to copy, or empty. throws Error(failed): a full disk, a failed write; older checkpoints stay whole.
+void save_checkpoint(const std::filesystem::path& run_folder, const State& state, const Options& options,
+                     autograd::Llama& llama, AdamW& optimizer, const std::filesystem::path& tokenizer);
+
+/// Reads one back. throws Error(input): it does not fit this model, or is damaged.
+State load_checkpoint(const files::Checkpoint& checkpoint, autograd::Llama& llama, AdamW& optimizer);
+
+/// Starts from a model folder's weights (--init). throws Error(input): another shape.
+void load_weights(const std::filesystem::path& folder, autograd::Llama& llama);
+
+}  // namespace lowbit::train

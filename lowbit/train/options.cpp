@@ -1,0 +1,156 @@
+#include "lowbit/train/options.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "lowbit/base/error.h"
+
+namespace lowbit::train {
+namespace {
+
+constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "eval-tokens",     "eval-windows",  "checkpoint-every",
+                                                "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
+
+std::string precision_name(kernels::Precision p) { return p == kernels::Precision::f32 ? "f32" : "bf16"; }
+
+/// One list of names, walked for writing and for reading, so that the two cannot drift apart.
+template <class Visitor>
+void visit(Options& o, Visitor&& field) {
+  field("data", o.data);
+  field("batches", o.batches);
+  field("eval-batches", o.eval_batches);
+  field("init", o.init);
+  field("layers", o.config.layers);
+  field("width", o.config.width);
+  field("heads", o.config.heads);
+  field("kv-heads", o.config.kv_heads);
+  field("head-dim", o.config.head_dim);
+  field("mlp", o.config.mlp);
+  field("vocab", o.config.vocab);
+  field("norm-eps", o.config.norm_eps);
+  field("rope-theta", o.config.rope_theta);
+  field("tied", o.config.tied);
+  field("format", o.scheme.format);
+  field("head", o.scheme.head);
+  field("attention", o.scheme.attention);
+  field("estimator", o.scheme.estimator);
+  field("transform", o.scheme.transform);
+  field("outer-trust", o.scheme.outer_trust);
+  field("backward", o.backward);
+  field("schedule", o.schedule);
+  field("steps", o.steps);
+  field("warmup", o.warmup);
+  field("cooldown", o.cooldown);
+  field("batch", o.batch);
+  field("micro-batch", o.micro_batch);
+  field("seq", o.seq);
+  field("lr", o.lr);
+  field("beta1", o.beta1);
+  field("beta2", o.beta2);
+  field("adam-eps", o.eps);
+  field("weight-decay", o.weight_decay);
+  field("clip", o.clip);
+  field("seed", o.seed);
+  field("eval-every", o.eval_every);
+  field("eval-tokens", o.eval_tokens);
+  field("eval-windows", o.eval_windows);
+  field("checkpoint-every", o.checkpoint_every);
+  field("keep", o.keep);
+  field("threads", o.threads);
+  field("bytes-per-token", o.bytes_per_token);
+  field("sample-tokens", o.sample_tokens);
+}
+
+std::string text_of(const std::filesystem::path& v) { return v.string(); }
+std::string text_of(const std::string& v) { return v; }
+std::string text_of(const Format& v) { return v.name(); }
+std::string text_of(AttentionFormat v) { return std::string(name_of(v)); }
+std::string text_of(Estimator v) { return std::string(name_of(v)); }
+std::string text_of(Transform v) { return std::string(name_of(v)); }
+std::string text_of(kernels::Precision v) { return precision_name(v); }
+std::string text_of(bool v) { return v ? "true" : "false"; }
+template <class Number>
+  requires std::is_arithmetic_v<Number>
+std::string text_of(Number v) {
+  return fmt::format("{}", v);  // shortest text that reads back as the same number
+}
+
+void read(std::string_view text, std::filesystem::path& v) { v = text; }
+void read(std::string_view text, std::string& v) { v = text; }
+void read(std::string_view text, Format& v) { v = parse_format(text); }
+void read(std::string_view text, AttentionFormat& v) { v = parse_attention(text); }
+void read(std::string_view text, Estimator& v) { v = parse_estimator(text); }
+void read(std::string_view text, Transform& v) { v = parse_transform(text); }
+void read(std::string_view text, kernels::Precision& v) { v = parse_precision(text); }
+void read(std::string_view text, bool& v) { v = text == "true"; }
+template <class Number>
+  requires std::is_arithmetic_v<Number>
+void read(std::string_view text, Number& v) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
+  if (error != std::errc() || end != text.data() + text.size()) fail_input("'{}' is not a number", text);
+}
+
+void require(bool good, std::string_view message) {
+  if (!good) fail_usage("{}", message);
+}
+
+}  // namespace
+
+kernels::Precision parse_precision(std::string_view word) {
+  if (word == "f32") return kernels::Precision::f32;
+  if (word == "bf16") return kernels::Precision::bf16;
+  fail_usage("unknown --backward '{}'; choose f32 or bf16", word);
+}
+
+bool is_free_flag(std::string_view name) { return std::find(kFree.begin(), kFree.end(), name) != kFree.end(); }
+
+void check(const Options& o) {
+  require(o.data.empty() != o.batches.empty(), "give either --data DIR or --batches FILE");
+  require(o.steps >= 1 && o.steps <= std::int64_t{1} << 40, "--steps must be at least 1");
+  require(o.batch >= 1 && o.batch <= 1 << 20, "--batch must lie in 1..1048576 sequences");
+  require(o.micro_batch >= 1 && o.micro_batch <= o.batch, "--micro-batch must lie between 1 and --batch");
+  require(o.seq >= 1 && o.seq <= 1 << 20, "--seq must lie in 1..1048576 tokens");
+  require(std::isfinite(o.lr) && o.lr > 0 && o.lr <= 10, "--lr must lie in (0, 10]");
+  require(o.beta1 >= 0 && o.beta1 < 1, "--beta1 must lie in [0, 1)");
+  require(o.beta2 >= 0 && o.beta2 < 1, "--beta2 must lie in [0, 1)");
+  require(o.eps > 0 && o.eps < 1, "--adam-eps must lie in (0, 1)");
+  require(o.weight_decay >= 0 && o.weight_decay < 10, "--weight-decay must lie in [0, 10)");
+  require(std::isfinite(o.clip) && o.clip > 0, "--clip must be positive (a large number clips nothing)");
+  require(o.schedule == "cosine" || o.schedule == "wsd", "--schedule must be cosine or wsd");
+  require(o.warmup >= 0 && o.warmup <= o.steps, "--warmup must lie between 0 and the number of steps");
+  require(o.cooldown >= 0 && o.warmup + o.cooldown <= o.steps, "--warmup and --cooldown together exceed the number of steps");
+  require(o.keep >= 1, "--keep must be at least 1");
+  require(o.eval_every >= 0 && o.checkpoint_every >= 0 && o.eval_tokens >= 0 && o.eval_windows >= 0 && o.sample_tokens >= 0,
+          "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");
+  require(o.threads >= 1 && o.threads <= 4096, "--threads must lie in 1..4096");
+  require(std::isfinite(o.bytes_per_token) && o.bytes_per_token >= 0, "--bytes-per-token must be positive");
+  o.config.check(o.scheme);
+}
+
+std::vector<std::pair<std::string, std::string>> to_flags(const Options& options) {
+  std::vector<std::pair<std::string, std::string>> flags;
+  Options copy = options;
+  visit(copy, [&](std::string_view name, auto& value) { flags.emplace_back(name, text_of(value)); });
+  return flags;
+}
+
+Options from_flags(const std::vector<std::pair<std::string, std::string>>& flags, const std::string& where) {
+  const std::map<std::string_view, std::string_view> map(flags.begin(), flags.end());
+  Options options;
+  visit(options, [&](std::string_view name, auto& value) {
+    const auto found = map.find(name);
+    if (found == map.end()) fail_input("{}: the flag '{}' is missing, so this run cannot be resumed", where, name);
+    try {
+      read(found->second, value);
+    } catch (const Error& error) {
+      fail_input("{}: flag '{}': {}", where, name, error.what());
+    }
+  });
+  options.config.positions = options.seq;
+  return options;
+}
+
+}  // namespace lowbit::train

@@ -1,0 +1,60 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lowbit/kernels/backward.h"
+#include "lowbit/model/config.h"
+
+namespace lowbit::train {
+
+/// Everything that fixes a training run. What stands here decides bits, except where marked (free): those may change from
+/// one sitting to the next.
+struct Options {
+  std::filesystem::path data;           ///< data folder; empty with `batches`
+  std::filesystem::path batches;        ///< raw uint16 windows [steps, batch, seq + 1], taken in order
+  std::filesystem::path eval_batches;   ///< raw uint16 windows [n, seq + 1]
+  std::filesystem::path init;           ///< model folder to start from; empty: drawn
+  model::Config config;                 ///< positions = seq
+  Scheme scheme;
+  kernels::Precision backward = kernels::Precision::bf16;
+  std::string schedule = "cosine";      ///< cosine, wsd
+  std::int64_t steps = 0;               ///< (free: extends a run)
+  std::int64_t warmup = 0;              ///< steps
+  std::int64_t cooldown = 0;            ///< steps, wsd
+  std::int64_t batch = 0;               ///< sequences a step
+  std::int64_t micro_batch = 0;         ///< sequences computed at once
+  std::int64_t seq = 0;                 ///< tokens of a sequence
+  double lr = 0, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1, clip = 1.0;
+  std::uint64_t seed = 0;
+  std::int64_t eval_every = 0;          ///< steps; 0: only at the end (free)
+  std::int64_t eval_tokens = 0;         ///< of the evaluations on the way; 0: all (free). The last one takes all
+  std::int64_t eval_windows = 0;        ///< the same in windows, for eval_batches (free)
+  std::int64_t checkpoint_every = 0;    ///< steps; 0: only at the end (free)
+  int keep = 2;                         ///< checkpoints (free)
+  int threads = 1;                      ///< (free)
+  double bytes_per_token = 0;           ///< for raw tokens; 0: not known (free)
+  std::int64_t sample_tokens = 48;      ///< of the text drawn at evaluations; 0: none (free)
+  bool resume = false;
+
+  std::int64_t tokens_per_step() const { return batch * seq; }
+};
+
+/// throws Error(usage) that names the flag: values out of range, or that contradict each other.
+void check(const Options& options);
+
+/// Flags as run.json records them and --resume reads them back: name without dashes, value as text.
+std::vector<std::pair<std::string, std::string>> to_flags(const Options& options);
+Options from_flags(const std::vector<std::pair<std::string, std::string>>& flags, const std::string& where);
+
+/// f32 or bf16. throws Error(usage).
+kernels::Precision parse_precision(std::string_view word);
+
+/// The names of flags that a resumed run may be given anew.
+bool is_free_flag(std::string_view name);
+
+}  // namespace lowbit::train
