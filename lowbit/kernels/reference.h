@@ -84,7 +84,9 @@ CodedRow<T> code_row(std::span<const T> x, const Grid& grid, double trust_factor
     const T k = low < hi ? low : hi;
     codes[i] = static_cast<std::uint8_t>(static_cast<int>(k) - grid.lowest());
   }
-  return {grid.zero_is_level ? s : step * T{0.5}, static_cast<T>(trust_factor) * r};
+  // Infinity trusts all, also in a row of zeros, where infinity * r would be NaN.
+  const T edge = static_cast<T>(trust_factor);
+  return {grid.zero_is_level ? s : step * T{0.5}, edge == std::numeric_limits<T>::infinity() ? edge : edge * r};
 }
 
 template <class T>
