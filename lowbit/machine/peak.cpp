@@ -1,0 +1,55 @@
+#include "lowbit/machine/peak.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "lowbit/machine/isa.h"
+#include "lowbit/machine/peak_loops.h"
+
+namespace lowbit {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Operations per second of one loop, run on all threads at the same time.
+double rate(Executor& executor, PeakLoop loop, double seconds) {
+  constexpr long kIterations = 4000;
+  double best = 0;
+  const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+  do {
+    const auto start = Clock::now();
+    std::atomic<long> operations{0};
+    executor.parallel_for(static_cast<std::size_t>(executor.threads()), [&](std::size_t) { operations += loop(kIterations); });
+    const std::chrono::duration<double> took = Clock::now() - start;
+    best = std::max(best, static_cast<double>(operations.load()) / took.count());
+  } while (Clock::now() < end);
+  return best;
+}
+
+}  // namespace
+
+Peaks measure_peaks(Executor& executor, double seconds) {
+  const PeakLoops loops = active_isa() == Isa::avx512 ? peak_loops_avx512(cpu_features().avx512_bf16)
+                          : active_isa() == Isa::avx2 ? peak_loops_avx2()
+                                                      : peak_loops_scalar();
+  return {rate(executor, loops.f32, seconds / 3), rate(executor, loops.bf16, seconds / 3), rate(executor, loops.int8, seconds / 3)};
+}
+
+namespace {
+
+long scalar_loop(long iterations) {
+  float acc[8] = {};
+  for (long i = 0; i < iterations; ++i)
+    for (float& a : acc) a = __builtin_fmaf(a, 0.999f, 0.5f);
+  volatile float sink = acc[0] + acc[1] + acc[2] + acc[3] + acc[4] + acc[5] + acc[6] + acc[7];
+  (void)sink;
+  return iterations * 8 * 2;
+}
+
+}  // namespace
+
+PeakLoops peak_loops_scalar() { return {scalar_loop, scalar_loop, scalar_loop}; }
+
+}  // namespace lowbit
