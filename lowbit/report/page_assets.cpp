@@ -29,28 +29,30 @@ nav a{text-decoration:none;padding:.3rem 0}
 nav a:hover{text-decoration:underline}
 section{border-top:1px solid var(--rule);margin-top:clamp(2.2rem,5vw,3.2rem);padding-top:clamp(1.2rem,3vw,1.7rem)}
 section>p,.note{color:var(--soft);font-size:.95rem}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.6rem,1fr));gap:1px;margin:1.9rem 0 0;padding:0;background:var(--rule);border:1px solid var(--rule);border-radius:12px;overflow:hidden}
-.tiles div{background:var(--card);padding:1rem 1.1rem 1.05rem}
+.tiles{display:flex;flex-wrap:wrap;gap:1px;margin:1.9rem 0 0;padding:0;background:var(--rule);border:1px solid var(--rule);border-radius:12px;overflow:hidden}
+.tiles div{flex:1 1 22%;min-width:10.5rem;background:var(--card);padding:1rem 1.1rem 1.05rem}
 .tiles dt{font-size:.82rem;color:var(--soft);margin:0 0 .15rem}
 .tiles dd{margin:0;font-size:1.7rem;line-height:1.15;font-weight:500;letter-spacing:-.02em;white-space:nowrap}
 .tiles dd small{font-size:.95rem;font-weight:400;color:var(--soft);letter-spacing:0;margin-left:.3em}
 .tiles dd+dd{font-size:.82rem;line-height:1.4;font-weight:400;color:var(--soft);letter-spacing:0;margin-top:.3rem;white-space:normal}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr));gap:1.25rem;margin-top:1.1rem}
 figure{margin:0}
-.card{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:1rem 1.1rem .9rem;min-width:0}
+.card{display:flex;flex-direction:column;background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:1rem 1.1rem .9rem;min-width:0}
 .card .plot circle{stroke:var(--card)}
 .hero{margin-top:1.1rem}
 .card figcaption{font-weight:600;font-size:.95rem;margin:0 0 .45rem}
 .card figcaption span{font-weight:400;color:var(--soft)}
 .narrow{display:none}
-@media(max-width:43rem){.wide{display:none}.narrow{display:block}.card{padding:.85rem .8rem .7rem}.tiles{grid-template-columns:1fr 1fr}.tiles div{padding:.8rem .85rem}.tiles dd{font-size:1.4rem}}
-.scroll{overflow-x:auto}
+@media(max-width:43rem){.wide{display:none}.narrow{display:block}.card{padding:.85rem .8rem .7rem}.tiles div{flex-basis:40%;min-width:8.5rem;padding:.8rem .85rem}.tiles dd{font-size:1.4rem}}
+.scroll{overflow-x:auto;flex:1}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th{font-weight:500;color:var(--soft);text-align:left}
 th,td{padding:.34rem .6rem .34rem 0;vertical-align:top}
-.heat{font-size:.8rem;border-collapse:separate;border-spacing:2px;table-layout:fixed}
-.heat th,.heat td{padding:.3rem .15rem;text-align:center;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
-.heat th:first-child{text-align:left;width:2.6em;padding-left:0}
+.heat{font-size:.8rem;height:100%;border-collapse:separate;border-spacing:2px;table-layout:fixed}
+.heat th,.heat td{padding:.3rem .15rem;text-align:center;vertical-align:middle;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.heat th:first-child{text-align:left;width:2.2em;padding-left:0}
+.heat tr:first-child th{height:2rem}
+.heat.named{height:auto}
 .heat.named th:first-child{width:45%}
 .heat td{background:rgb(var(--heat)/var(--a));border-radius:4px}
 .pairs{columns:19rem;column-gap:2.5rem;margin:1rem 0 0}

@@ -64,7 +64,7 @@ std::string sizes_section(const RunRecords& records, const Outcome& outcome) {
   const auto total = static_cast<double>(outcome.stored_bytes);
   BarPlot bars;
   bars.title = "Bytes as stored, by part";
-  bars.width = 460;
+  bars.width = 420;
   const std::pair<const char*, std::int64_t> parts[] = {{"Codes of the blocks", s.codes}, {"Their scales", s.scales},
                                                         {"Embedding", s.embedding},       {"Head", s.head},
                                                         {"Norms", s.norms}};

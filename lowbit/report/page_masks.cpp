@@ -31,10 +31,12 @@ Place place_of(const std::string& name) {
 
 using Member = double LayerMasks::*;
 
+// In percent, all of a table with the decimals that its largest share asks for.
 std::string cell(double share, double largest) {
   if (!std::isfinite(share)) return "<td style=\"--a:0\">–</td>";
+  const int decimals = largest >= 0.0995 ? 1 : largest >= 0.000995 ? 2 : 4;
   const double depth = largest > 0 ? 0.05 + 0.6 * std::clamp(share / largest, 0.0, 1.0) : 0.05;
-  return fmt::format("<td style=\"--a:{:.2f}\">{}</td>", depth, percent(share));
+  return fmt::format("<td style=\"--a:{:.2f}\">{:.{}f}</td>", depth, 100 * share, decimals);
 }
 
 // Blocks down, kinds of layer across, darker for larger shares.
@@ -57,7 +59,7 @@ std::string heat_table(const MasksRecord& masks, Member member) {
   }
   std::string html;
   if (!rows.empty()) {
-    html += "<table class=\"heat\"><thead><tr><th>layer</th>";
+    html += "<table class=\"heat\"><thead><tr><th></th>";
     for (const std::string& kind : kinds) html += "<th>" + escape(kind) + "</th>";
     html += "</tr></thead><tbody>";
     for (const std::string& row : rows) {
@@ -103,12 +105,18 @@ std::vector<Series> kinds_over_time(const RunRecords& records, Member member) {
   return series;
 }
 
-std::string side(const RunRecords& records, Member member, const std::string& what) {
+struct Side {  // of weights or of activations
+  std::string now, over_time;
+};
+
+Side side_of(const RunRecords& records, Member member, const std::string& what) {
   auto series = kinds_over_time(records, member);
-  if (series.empty()) return "";
+  if (series.empty()) return {};
   const MasksRecord& last = records.masks.back();
-  std::string html = fmt::format("<figure class=\"card\"><figcaption>{} <span>per layer, at step {}</span></figcaption><div class=\"scroll\">{}</div></figure>",
-                                 what, grouped(last.step), heat_table(last, member));
+  Side side;
+  side.now = fmt::format("<figure class=\"card\"><figcaption>{} <span>percent per layer, at step {}</span></figcaption>"
+                         "<div class=\"scroll\">{}</div></figure>",
+                         what, grouped(last.step), heat_table(last, member));
   if (records.masks.size() > 1) {
     LinePlot plot;
     plot.title = what + " over time";
@@ -117,20 +125,22 @@ std::string side(const RunRecords& records, Member member, const std::string& wh
     plot.y.text = TickText::percent;
     plot.y.low = 0;
     plot.series = std::move(series);
-    html += figure(plot, "mean over the blocks");
+    side.over_time = figure(plot, "mean over the blocks");
   }
-  return html;
+  return side;
 }
 
 }  // namespace
 
 std::string masks_section(const RunRecords& records) {
   if (records.masks.empty()) return "";
-  const std::string weights = side(records, &LayerMasks::weight, "Weights"), inputs = side(records, &LayerMasks::input, "Activations");
-  if (weights.empty() && inputs.empty()) return "";
+  const Side weights = side_of(records, &LayerMasks::weight, "Weights");
+  const Side inputs = side_of(records, &LayerMasks::input, "Activations");
+  if (weights.now.empty() && inputs.now.empty()) return "";
   return section("masks", "Masked entries",
                  "<p>The share of entries that lie too far outside the grid for their gradient to be trusted, and that "
-                 "the backward pass leaves out.</p><div class=\"figures\">" + weights + inputs + "</div>");
+                 "the backward pass leaves out.</p><div class=\"figures\">" + weights.now + inputs.now + weights.over_time +
+                     inputs.over_time + "</div>");
 }
 
 }  // namespace lowbit::report

@@ -17,7 +17,7 @@ namespace lowbit::report {
 namespace {
 
 std::string interval_text(const std::optional<Interval>& interval) {
-  return interval ? fmt::format("95 % within {:.3f} to {:.3f}", interval->low, interval->high) : "";
+  return interval ? fmt::format("95 % interval {:.3f} to {:.3f}", interval->low, interval->high) : "";
 }
 
 std::string tile(std::string_view label, const std::string& value, std::string_view unit, const std::string& below) {
@@ -48,7 +48,7 @@ std::string tiles(const RunRecords& records, const Outcome& o) {
     out += tile("Time", human_time(o.seconds), "", records.info && records.info->machine.threads > 0
                     ? fmt::format("{} thread{}", records.info->machine.threads, records.info->machine.threads == 1 ? "" : "s") : "");
   if (std::isfinite(o.tok_s))
-    out += split_tile("Speed", human_count(o.tok_s), "tok/s", std::isfinite(o.peak_share) ? percent(o.peak_share) + " of the measured peak" : "");
+    out += tile("Speed", number(o.tok_s, 3), "tok/s", std::isfinite(o.peak_share) ? percent(o.peak_share) + " of the measured peak" : "");
   if (o.stored_bytes > 0)
     out += split_tile("Size as stored", human_bytes(static_cast<double>(o.stored_bytes)), "",
                       std::isfinite(o.bits_per_block_weight) ? fmt::format("{:.2f} bits per weight in the blocks", o.bits_per_block_weight) : "");
@@ -69,7 +69,11 @@ std::string page_title(const RunRecords& records, const Outcome& o) {
 std::string headline(const RunRecords& records) {
   if (!records.info || records.info->format.empty()) return "Training run";
   std::string out = "<span class=\"format\">" + escape(records.info->format) + "</span>";
-  if (records.info->model.parameters > 0) out += " at " + human_count(static_cast<double>(records.info->model.parameters)) + " parameters";
+  if (records.info->model.parameters > 0) {
+    std::string count = human_count(static_cast<double>(records.info->model.parameters));
+    if (const std::size_t space = count.find(' '); space != std::string::npos) count.replace(space, 1, "&#160;");
+    out += " at " + count + " parameters";
+  }
   return out;
 }
 

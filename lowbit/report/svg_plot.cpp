@@ -117,9 +117,11 @@ std::string draw_series(const Series& s, const Frame& frame) {
                                 s.style == Series::Style::faint ? " faint" : "", escape(s.name));
   if (s.low.size() == s.y.size() && s.high.size() == s.y.size() && !s.y.empty()) {
     std::string bars;
+    double free_from = 0;  // where bars would run into one another, some are left out
     for (std::size_t i = 0; i < s.y.size(); ++i) {
       const Point low = frame.at(s.x[i], s.low[i]), high = frame.at(s.x[i], s.high[i]);
-      if (std::isnan(low.x) || std::isnan(high.x)) continue;
+      if (std::isnan(low.x) || std::isnan(high.x) || low.x < free_from) continue;
+      free_from = low.x + 5;
       bars += fmt::format("M{0} {1}V{2}", coordinate(low.x), coordinate(low.y), coordinate(high.y));
     }
     if (!bars.empty()) out += fmt::format("<path class=\"range\" d=\"{}\"/>", bars);
@@ -155,7 +157,7 @@ double lay_out_legend(const LinePlot& plot, double left, double right, double to
     entries->clear();
     return 0;
   }
-  return y - top + 18;
+  return y - top + 24;
 }
 
 std::string open_svg(int width, double height, const std::string& title, const std::string& extra) {

@@ -44,7 +44,7 @@ struct LinePlot {
   Axis x, y;
   std::vector<Series> series;
   std::vector<Mark> marks;
-  int width = 480, height = 280;
+  int width = 420, height = 260;
 };
 
 struct Bar {

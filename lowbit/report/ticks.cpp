@@ -78,15 +78,15 @@ std::vector<std::string> tick_labels(std::span<const double> ticks, TickText tex
     }
   }
   // Linear neighbours read best with equal decimals: 0.5, 1.0, 1.5.
-  const bool even = ticks.size() > 1 && text == TickText::plain && !tiny && largest < 1e15 &&
-                    ticks.back() - ticks.front() <= step * (static_cast<double>(ticks.size()) - 0.5);
+  const double span = std::abs(ticks.back() - ticks.front()) * scale_by;
+  const bool even = ticks.size() > 1 && !tiny && largest < 1e15 && span <= step * (static_cast<double>(ticks.size()) - 0.5);
   if (even) {
     std::size_t decimals = 0;
     for (const std::string& label : labels)
       if (const std::size_t point = label.find('.'); point != std::string::npos)
         decimals = std::max(decimals, label.size() - point - 1 - std::string_view(suffix).size());
     for (std::size_t i = 0; i < labels.size(); ++i)
-      if (ticks[i] != 0) labels[i] = with_minus(fmt::format("{:.{}f}{}", ticks[i] / unit, decimals, suffix));
+      if (ticks[i] != 0) labels[i] = with_minus(fmt::format("{:.{}f}{}", ticks[i] * scale_by / unit, decimals, suffix));
   }
   return labels;
 }
@@ -105,15 +105,21 @@ Scale linear_scale(double low, double high, int wanted, TickText text, bool grow
   const double step = nice_step(high - low, wanted);
   Scale scale;
   if (grow) {
-    low = std::floor(low / step + 1e-9) * step;
-    high = std::ceil(high / step - 1e-9) * step;
+    // To the next tick where that is near; else a little room, not an empty band.
+    const double below = std::floor(low / step + 1e-9) * step, above = std::ceil(high / step - 1e-9) * step;
+    low = low - below < 0.45 * step ? below : low - 0.1 * step;
+    high = above - high < 0.45 * step ? above : high + 0.1 * step;
   }
   scale.low = low;
   scale.high = high;
-  const double first = std::ceil(low / step - 1e-9), last = std::floor(high / step + 1e-9);
-  for (double i = first; i <= last && scale.ticks.size() < 100; ++i) {
-    const double tick = i * step;
-    scale.ticks.push_back(std::clamp(tick == 0 ? 0.0 : tick, low, high));  // no -0
+  // A range that does not begin at a tick may hold fewer than two of this step: then a finer one.
+  for (double finer = step; scale.ticks.size() < 2; finer = nice_step(finer / 2, 1)) {
+    scale.ticks.clear();
+    const double first = std::ceil(low / finer - 1e-9), last = std::floor(high / finer + 1e-9);
+    for (double i = first; i <= last && scale.ticks.size() < 100; ++i) {
+      const double tick = i * finer;
+      scale.ticks.push_back(std::clamp(tick == 0 ? 0.0 : tick, low, high));  // no -0
+    }
   }
   scale.labels = tick_labels(scale.ticks, text);
   return scale;

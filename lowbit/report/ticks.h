@@ -23,7 +23,7 @@ enum class TickText {
 };
 
 /// A scale over [low, high] with about `wanted` ticks at 1, 2, 2.5 or 5 times a power of ten. With `grow` the ends move
-/// out to ticks. Equal or unusable ends are widened, so the result always has low < high and two ticks or more.
+/// out, to a tick where one is near. Equal or unusable ends are widened, so the result always has low < high and two ticks or more.
 Scale linear_scale(double low, double high, int wanted, TickText text = TickText::plain, bool grow = true);
 
 /// A scale over [low, high], both positive, with ticks at powers of ten, and at 2 and 5 times them where there is room;
