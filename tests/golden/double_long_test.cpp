@@ -6,13 +6,6 @@
 namespace lowbit::golden {
 namespace {
 
-/// "w4a4-full@tie0" as a test's name.
-std::string test_name(const testing::TestParamInfo<std::string>& info) {
-  std::string out = info.param;
-  for (char& c : out) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-  return out;
-}
-
 struct GoldenDoubleRun : testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenDoubleRun, IsRepeated) {
@@ -23,16 +16,16 @@ TEST_P(GoldenDoubleRun, IsRepeated) {
 INSTANTIATE_TEST_SUITE_P(Closed, GoldenDoubleRun,
                          testing::Values("w8a8@closed", "w3a3@closed", "w4a8@closed", "w2a8@closed",
                                          "w4a4-nohadamard@closed"),
-                         test_name);
+                         golden_test_name);
 // The same code but for the two edge rules of the paper's code: everything else of these runs is held as tightly.
 INSTANTIATE_TEST_SUITE_P(Literal, GoldenDoubleRun,
                          testing::Values("w8a8", "w4a4", "w3a3", "w2a2", "w1a1", "w4a8", "w2a8", "w4a16", "w2a16",
                                          "w1a16", "w4a16-full", "w2a16-full", "w1a16-full"),
-                         test_name);
+                         golden_test_name);
 INSTANTIATE_TEST_SUITE_P(Tie0, GoldenDoubleRun,
                          testing::Values("w4a4-nohadamard@tie0", "w4a4-ste@tie0", "w4a4-clip@tie0",
                                          "w1a1-nohadamard@tie0"),
-                         test_name);
+                         golden_test_name);
 
 struct GoldenDoubleMid : testing::TestWithParam<std::string> {};
 
@@ -43,7 +36,7 @@ TEST_P(GoldenDoubleMid, LossLogitsAndGradientsAtTrainedWeights) {
 INSTANTIATE_TEST_SUITE_P(Literal, GoldenDoubleMid,
                          testing::Values("none", "w8a8", "w4a4", "w3a3", "w2a2", "w1a1", "w4a16", "w2a16", "w1a16",
                                          "w4a8", "w2a8"),
-                         test_name);
+                         golden_test_name);
 
 }  // namespace
 }  // namespace lowbit::golden

@@ -5,23 +5,11 @@
 #include <cstdio>
 
 #include "golden/run_golden.h"
+#include "golden/test_support.h"
 #include "lowbit/model/schedule.h"
 
 // Golden runs repeated in double: tolerances A of golden/runs/README.md.
 namespace lowbit::golden {
-
-struct Worst {
-  double value = 0;
-  void see(double difference) { value = difference > value || std::isnan(difference) ? difference : value; }
-};
-
-inline double relative(double found, double wanted) { return std::abs(found - wanted) / std::abs(wanted); }
-
-inline double l2(const std::vector<double>& x) {
-  double sum = 0;
-  for (const double value : x) sum += value * value;
-  return std::sqrt(sum);
-}
 
 /// Logits, gradients and their entries of the last forward and backward of `model`.
 inline void expect_step(ReferenceModel<double>& model, const test::GoldenStep& golden) {

@@ -90,20 +90,9 @@ class ReferenceModel {
     return {logits_.data() + i * shape_.vocabulary, shape_.vocabulary};
   }
 
-  /// Codes of the activations of the last forward(), layer by layer: to see which ones two number types decide apart.
-  std::vector<std::uint8_t> activation_codes() const {
-    std::vector<std::uint8_t> out;
-    for (const Layer& layer : layers_)
-      for (const auto* operand : {&layer.attention_in, &layer.out_in, &layer.mlp_in, &layer.down_in})
-        out.insert(out.end(), operand->codes.begin(), operand->codes.end());
-    return out;
-  }
-  std::vector<std::uint8_t> weight_codes() const {
-    std::vector<std::uint8_t> out;
-    for (const Layer& layer : layers_)
-      for (const auto& operand : layer.weights) out.insert(out.end(), operand.codes.begin(), operand.codes.end());
-    return out;
-  }
+  /// Codes, or masks, of weights and activations of the last forward(): to see what two models decide apart.
+  std::vector<std::uint8_t> codes() const { return all(&Operand<T>::codes); }
+  std::vector<std::uint8_t> masks() const { return all(&Operand<T>::trusted); }
 
   /// Writes the gradients of the mean loss of the last forward() into parameters().
   void backward() {
@@ -136,6 +125,18 @@ class ReferenceModel {
     Operand<T> attention_in, out_in, mlp_in, down_in;
     std::vector<T> x0, inv0, q, k, v, out, log_sum, x1, inv1, gate, up;
   };
+
+  std::vector<std::uint8_t> all(std::vector<std::uint8_t> Operand<T>::*what) const {
+    std::vector<std::uint8_t> out;
+    const auto append = [&](const Operand<T>& operand) {
+      out.insert(out.end(), (operand.*what).begin(), (operand.*what).end());
+    };
+    for (const Layer& layer : layers_) {
+      for (const auto& weight : layer.weights) append(weight);
+      for (const auto* operand : {&layer.attention_in, &layer.out_in, &layer.mlp_in, &layer.down_in}) append(*operand);
+    }
+    return out;
+  }
 
   void add(const files::SafetensorsFile& weights, const std::string& name, bool decayed) {
     index_[name] = parameters_.size();

@@ -1,5 +1,7 @@
 #include "support/golden.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 
@@ -47,6 +49,53 @@ GoldenRun load_golden_run(const std::string& name) {
     const auto& mid = run.at("mid");
     out.mid = GoldenStep{mid.at("loss").get<double>(), mid.at("grad_norm").get<double>(), mid.at("logits").get<Numbers>(),
                          summaries(mid.at("grad")), mid.at("grad_entries").get<std::map<std::string, Numbers>>()};
+  }
+  return out;
+}
+
+LossTolerance loss_tolerance(const std::string& name, bool bf16_backward) {
+  const std::string word = name.substr(0, name.find('@'));
+  const auto is = [&word](std::initializer_list<const char*> names) {
+    return std::any_of(names.begin(), names.end(), [&](const char* n) { return word == n; });
+  };
+  constexpr double kSane = 1;  // "sanity only"
+  if (is({"none"})) {
+    if (bf16_backward) return {{1e-6, 5e-6, 2e-4, 4e-4, 3e-3}, {1e-4, 1e-3}};
+    return {{1e-6, 3e-6, 3e-6, 5e-6, 5e-6}, {1e-6, 1e-6}};
+  }
+  if (is({"w8a8"})) return {{3e-4, 1e-3, 1e-3, 5e-3, 4e-2}, {2e-3, 1e-2}};
+  if (is({"w4a4", "w4a8"})) return {{5e-4, 4e-3, 6e-3, 2e-2, 0.1}, {6e-3, 2e-2}};
+  if (is({"w3a3"})) return {{5e-4, 5e-3, 2e-2, 2e-2, 0.1}, {6e-3, 3e-2}};
+  if (is({"w2a2"})) return {{1e-3, 1.2e-2, 1.5e-2, 4e-2, 0.2}, {8e-3, 3e-2}};
+  if (is({"w2a8"})) return {{1e-3, 1.2e-2, 1.5e-2, 4e-2, kSane}, {8e-3, 0.1}};
+  if (is({"w1a1-nohadamard"})) return {{1e-3, 1e-2, 3e-2, 3e-2, 0.2}, {1.2e-2, 6e-2}};
+  if (is({"w1a1"})) return {{1e-4, 4e-3, 1.5e-2, 3e-2, 0.15}, {1.2e-2, 6e-2}};
+  if (is({"w4a16", "w4a16-full"})) return {{2e-6, 1e-3, 2e-3, 1e-2, 3e-2}, {2e-3, 1e-2}};
+  if (is({"w2a16", "w2a16-full"})) return {{2e-6, 1e-3, 5e-3, 1.5e-2, 5e-2}, {2e-3, 1e-2}};
+  if (is({"w1a16", "w1a16-full"})) return {{2e-6, 5e-4, 5e-3, 1e-2, kSane}, {2e-3, 0.1}};
+  if (is({"w4a4-nohadamard", "w4a4-ste", "w4a4-clip"})) return {{1e-3, 5e-3, 6e-3, 1e-2, 0.2}, {5e-3, 3e-2}};
+  fail_input("no tolerance is known for the golden run '{}'", name);
+}
+
+std::string compare_losses(const GoldenRun& golden, std::span<const double> losses, const LossTolerance& tolerance) {
+  if (losses.size() != golden.loss.size()) return fmt::format("{} losses, not {}\n", losses.size(), golden.loss.size());
+  constexpr std::array<std::size_t, 6> kBegin{0, 1, 4, 10, 20, 40};
+  std::string out;
+  for (std::size_t range = 0; range + 1 < kBegin.size(); ++range) {
+    double largest = 0, sum = 0;
+    for (std::size_t i = kBegin[range]; i < kBegin[range + 1]; ++i) {
+      const double difference = losses[i] - golden.loss[i];
+      sum += difference;
+      if (!(std::abs(difference) <= largest)) largest = std::abs(difference);
+    }
+    const auto check = [&](const char* what, double value, double bound) {
+      if (!(std::abs(value) <= bound))
+        out += fmt::format("{}: {} difference of the losses of steps {} to {} is {:.3g}, more than {}\n", golden.name, what,
+                           kBegin[range], kBegin[range + 1] - 1, value, bound);
+    };
+    check("the largest", largest, tolerance.largest[range]);
+    if (range >= 3)
+      check("the mean", sum / static_cast<double>(kBegin[range + 1] - kBegin[range]), tolerance.mean[range - 3]);
   }
   return out;
 }

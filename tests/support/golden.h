@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -38,6 +39,17 @@ std::filesystem::path golden_folder();
 
 /// name  as in golden.json: "w4a4", "w2a2@closed". throws Error(input): there is none of that name.
 GoldenRun load_golden_run(const std::string& name);
+
+/// How far the 40 losses of a float32 engine may lie from the golden ones: the run is chaotic after the first code that
+/// rounding decides otherwise. golden/runs/README.md, "Recommended tolerances", B.
+struct LossTolerance {
+  std::array<double, 5> largest;  ///< of |difference| at steps 0, 1-3, 4-9, 10-19, 20-39
+  std::array<double, 2> mean;     ///< of the mean signed difference over steps 10-19, 20-39
+};
+/// bf16_backward matters for `none` alone. throws Error(input): no tolerance is known for that run.
+LossTolerance loss_tolerance(const std::string& name, bool bf16_backward);
+/// Empty when all 40 losses lie within the tolerance; otherwise a line for each bound that is broken.
+std::string compare_losses(const GoldenRun& golden, std::span<const double> losses, const LossTolerance& tolerance);
 
 /// batches.bin: [41, 8, 65] ids; inputs are the first 64 of each window, targets the last 64.
 class GoldenBatches {
