@@ -150,21 +150,20 @@ TEST(LinePlot, LeavesAGapWhereAValueIsNotANumber) {
 TEST(LinePlot, ThinsManyPointsButKeepsTheirPeaks) {
   std::vector<double> x(200000), y(200000, 1.0);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<double>(i);
-  y[123456] = 9;
-  y[77777] = -4;
+  for (std::size_t i = 1000; i < y.size(); i += 10007) y[i] = i % 2 ? 9 : -4;  // 20 peaks, up and down
   const std::string drawing = svg(plot_of(x, y));
   const auto numbers = numbers_in(line_of(drawing));
   EXPECT_LE(numbers.size(), 2u * 4 * 430);
-  double least = 1e9, greatest = -1e9;
-  for (std::size_t i = 1; i < numbers.size(); i += 2) {
-    least = std::min(least, numbers[i]);
-    greatest = std::max(greatest, numbers[i]);
-  }
   const auto frame = numbers_in(attribute_values(drawing, "svg", "data-frame").at(0));
   const auto axis = numbers_in(attribute_values(drawing, "svg", "data-y").at(0));
   const auto value_at = [&](double py) { return axis[0] + (axis[1] - axis[0]) * (frame[3] - py) / (frame[3] - frame[2]); };
-  EXPECT_NEAR(value_at(least), 9, 0.01);
-  EXPECT_NEAR(value_at(greatest), -4, 0.01);
+  int up = 0, down = 0;
+  for (std::size_t i = 1; i < numbers.size(); i += 2) {
+    up += std::abs(value_at(numbers[i]) - 9) < 0.1;
+    down += std::abs(value_at(numbers[i]) + 4) < 0.1;
+  }
+  EXPECT_EQ(up, 10);
+  EXPECT_EQ(down, 10);
 }
 
 TEST(LinePlot, NamesSeveralSeriesInALegendAndOneOnlyByItsAxis) {
