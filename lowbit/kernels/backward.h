@@ -44,6 +44,7 @@ struct AttentionBackwardJob {
   float *dq, *dk, *dv;         ///< written (not accumulated), same strides as q, k, v
 };
 /// Gradients of causal attention without a stored score matrix: probabilities are computed again, block by block.
+/// shape.format says how the forward took its scores (and so log_sum): they are computed again in the same precision.
 /// source  Dao et al. 2022, FlashAttention, arXiv 2205.14135, algorithm 4 (here a tile of queries by a tile of keys).
 void attention_backward(Executor& executor, Precision precision, const AttentionShape& shape, std::size_t rows,
                         std::size_t jobs, const AttentionBackwardJob* job, std::size_t q_stride, std::size_t kv_stride,

@@ -1,0 +1,71 @@
+#include <algorithm>
+#include <cassert>
+
+#include "lowbit/base/aligned.h"
+#include "lowbit/kernels/backward_form.h"
+
+namespace lowbit::kernels {
+namespace {
+
+constexpr std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
+                       const float* inv, const float* dy, float* dx, bool accumulate_dx, float* dweight) {
+  // dweight is summed per chunk of rows, then over the chunks in order: at most 64 of them, of 32 rows or more.
+  static thread_local Buffer<float> partial;
+  const BackwardForm& form = backward_form(Precision::f32);
+  const std::size_t chunk = std::max<std::size_t>(32, ceil_div(rows, 64)), chunks = ceil_div(rows, chunk);
+  const std::size_t stride = (k + 15) / 16 * 16;
+  partial.resize(chunks * stride);
+  float* const sums = partial.data();
+  executor.parallel_for(chunks, [&](std::size_t c) {
+    const std::size_t first = c * chunk;
+    float* const sum = sums + c * stride;
+    std::fill_n(sum, k, 0.0f);
+    form.rms_norm_rows(std::min(chunk, rows - first), k, x + first * k, weight, inv + first, dy + first * k,
+                       dx + first * k, accumulate_dx, sum);
+  });
+  for (std::size_t c = 0; c < chunks; ++c) form.add(k, sums + c * stride, dweight);
+}
+
+void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const float* gate, const float* up,
+                     std::size_t stride, const float* dy, float* dgate, float* dup, std::size_t dstride) {
+  const BackwardForm& form = backward_form(Precision::f32);
+  const std::size_t at_once = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(k, 1));
+  executor.parallel_for(ceil_div(rows, at_once), [&](std::size_t task) {
+    for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r)
+      form.swiglu_row(k, gate + r * stride, up + r * stride, dy + r * k, dgate + r * dstride, dup + r * dstride);
+  });
+}
+
+void embedding_backward(Executor& executor, std::size_t rows, std::size_t k, const std::int32_t* ids, const float* dy,
+                        float* dtable) {
+  constexpr std::size_t kColumns = 64;  // two tasks never write to the same cache line of an aligned table
+  const BackwardForm& form = backward_form(Precision::f32);
+  executor.parallel_for(ceil_div(k, kColumns), [&](std::size_t task) {
+    const std::size_t begin = task * kColumns, count = std::min(kColumns, k - begin);
+    for (std::size_t i = 0; i < rows; ++i) {
+      assert(ids[i] >= 0);
+      form.add(count, dy + i * k + begin, dtable + static_cast<std::size_t>(ids[i]) * k + begin);
+    }
+  });
+}
+
+double sum_of_squares(Executor& executor, std::size_t n, const float* x) {
+  constexpr std::size_t kChunk = 16384;
+  static thread_local Buffer<double> partial;
+  const BackwardForm& form = backward_form(Precision::f32);
+  const std::size_t chunks = ceil_div(n, kChunk);
+  partial.resize(chunks);
+  double* const sums = partial.data();
+  executor.parallel_for(chunks, [&](std::size_t c) {
+    sums[c] = form.sum_of_squares(std::min(kChunk, n - c * kChunk), x + c * kChunk);
+  });
+  double sum = 0;
+  for (std::size_t c = 0; c < chunks; ++c) sum += sums[c];
+  return sum;
+}
+
+}  // namespace lowbit::kernels
