@@ -35,7 +35,8 @@ std::optional<std::int64_t> step_of(std::string_view name) {
   const std::string_view digits = name.substr(kStep.size());
   std::int64_t step = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
-  if (error != std::errc() || end != digits.data() + digits.size() || step < 0 || folder_name(step) != name) return std::nullopt;
+  if (error != std::errc() || end != digits.data() + digits.size() || step < 0 || folder_name(step) != name)
+    return std::nullopt;
   return step;
 }
 
@@ -109,7 +110,8 @@ fs::path CheckpointWriter::finish() {
   Json files = Json::array();
   for (const ManifestEntry& file : files_)
     files.push_back(Json{{"name", file.name}, {"bytes", file.bytes}, {"xxh3", hash_text(file.hash)}});
-  write_file(temporary_ / kManifest, dump_pretty(Json{{"version", kManifestVersion}, {"step", step_}, {"files", files}}));
+  write_file(temporary_ / kManifest,
+             dump_pretty(Json{{"version", kManifestVersion}, {"step", step_}, {"files", files}}));
   sync_folder(temporary_);
 
   std::error_code error;
@@ -172,7 +174,8 @@ std::vector<ManifestEntry> verify_checkpoint(const Checkpoint& checkpoint, Verif
     if (bytes != entry.bytes) fail_input("{} has {} bytes, {} were written", file.string(), bytes, entry.bytes);
     if (verify == Verify::hashes) {
       const std::uint64_t found = bytes == 0 ? hash_bytes({}) : hash_bytes(FileMap(file).bytes());
-      if (found != entry.hash) fail_input("{} was changed after it was written: its hash is not the manifest's", file.string());
+      if (found != entry.hash)
+        fail_input("{} was changed after it was written: its hash is not the manifest's", file.string());
     }
     files.push_back(std::move(entry));
   }
@@ -216,7 +219,8 @@ void prune_checkpoints(const fs::path& run_folder, int keep, std::int64_t newest
       continue;
     }
     // Under a name that nobody takes for a checkpoint first, as removing takes many steps.
-    const fs::path trash = checkpoints_of(run_folder) / fmt::format(".{}.tmp-{}", it->folder.filename().string(), getpid());
+    const fs::path trash =
+        checkpoints_of(run_folder) / fmt::format(".{}.tmp-{}", it->folder.filename().string(), getpid());
     remove_quietly(trash);
     rename_path(it->folder, trash);
     remove_quietly(trash);

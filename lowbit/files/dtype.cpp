@@ -12,8 +12,18 @@ struct Row {
   std::size_t bytes;
 };
 // In the order of Dtype.
-constexpr std::array<Row, 12> kRows{{{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4},
-                                     {"I16", 2}, {"I8", 1}, {"U8", 1}, {"U16", 2}, {"U32", 4}, {"BOOL", 1}}};
+constexpr std::array<Row, 12> kRows{{{"F64", 8},
+                                     {"F32", 4},
+                                     {"F16", 2},
+                                     {"BF16", 2},
+                                     {"I64", 8},
+                                     {"I32", 4},
+                                     {"I16", 2},
+                                     {"I8", 1},
+                                     {"U8", 1},
+                                     {"U16", 2},
+                                     {"U32", 4},
+                                     {"BOOL", 1}}};
 
 float half_to_float(std::uint16_t half) {
   const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
@@ -55,21 +65,32 @@ std::optional<Dtype> dtype_by_name(std::string_view name) {
 void to_floats(Dtype dtype, std::span<const std::byte> bytes, std::span<float> out) {
   assert(bytes.size() == out.size() * dtype_bytes(dtype));
   switch (dtype) {
-    case Dtype::f64: return cast_each<double>(bytes, out);
+    case Dtype::f64:
+      return cast_each<double>(bytes, out);
     case Dtype::f32:
       if (!out.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());
       return;
-    case Dtype::f16: return each<std::uint16_t>(bytes, out, half_to_float);
+    case Dtype::f16:
+      return each<std::uint16_t>(bytes, out, half_to_float);
     case Dtype::bf16:
-      return each<std::uint16_t>(bytes, out, [](std::uint16_t b) { return std::bit_cast<float>(std::uint32_t{b} << 16); });
-    case Dtype::i64: return cast_each<std::int64_t>(bytes, out);
-    case Dtype::i32: return cast_each<std::int32_t>(bytes, out);
-    case Dtype::i16: return cast_each<std::int16_t>(bytes, out);
-    case Dtype::i8: return cast_each<std::int8_t>(bytes, out);
-    case Dtype::u8: return cast_each<std::uint8_t>(bytes, out);
-    case Dtype::u16: return cast_each<std::uint16_t>(bytes, out);
-    case Dtype::u32: return cast_each<std::uint32_t>(bytes, out);
-    case Dtype::boolean: return each<std::uint8_t>(bytes, out, [](std::uint8_t b) { return b ? 1.0f : 0.0f; });
+      return each<std::uint16_t>(bytes, out,
+                                 [](std::uint16_t b) { return std::bit_cast<float>(std::uint32_t{b} << 16); });
+    case Dtype::i64:
+      return cast_each<std::int64_t>(bytes, out);
+    case Dtype::i32:
+      return cast_each<std::int32_t>(bytes, out);
+    case Dtype::i16:
+      return cast_each<std::int16_t>(bytes, out);
+    case Dtype::i8:
+      return cast_each<std::int8_t>(bytes, out);
+    case Dtype::u8:
+      return cast_each<std::uint8_t>(bytes, out);
+    case Dtype::u16:
+      return cast_each<std::uint16_t>(bytes, out);
+    case Dtype::u32:
+      return cast_each<std::uint32_t>(bytes, out);
+    case Dtype::boolean:
+      return each<std::uint8_t>(bytes, out, [](std::uint8_t b) { return b ? 1.0f : 0.0f; });
   }
 }
 

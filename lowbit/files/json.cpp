@@ -21,8 +21,10 @@ std::string printable(std::string_view text, std::size_t limit) {
 
 /// What the parser says, without its own prefix and position (we give a line).
 std::string reason(std::string_view what) {
-  if (const auto at = what.find("syntax error"); at != std::string_view::npos) what.remove_prefix(at);
-  else if (const auto end = what.find("] "); end != std::string_view::npos) what.remove_prefix(end + 2);
+  if (const auto at = what.find("syntax error"); at != std::string_view::npos)
+    what.remove_prefix(at);
+  else if (const auto end = what.find("] "); end != std::string_view::npos)
+    what.remove_prefix(end + 2);
   return printable(what, 160);
 }
 
@@ -63,9 +65,7 @@ nlohmann::json parse_large_json(std::string_view text, std::string_view where) {
   return parse<nlohmann::json>(text, where);
 }
 
-Json read_json(const std::filesystem::path& path) {
-  return parse_json(read_file(path, kMaxFileBytes), path.string());
-}
+Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path, kMaxFileBytes), path.string()); }
 
 std::string dump_line(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 std::string dump_pretty(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }

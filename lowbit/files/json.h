@@ -40,7 +40,8 @@ std::string json_excerpt(const Json& value);
 void require_object(const Json& json, std::string_view where);
 /// throws Error(input) that names each key of `json` which is not among `allowed`.
 void refuse_unknown_keys(const Json& json, std::span<const std::string_view> allowed, std::string_view where);
-inline void refuse_unknown_keys(const Json& json, std::initializer_list<std::string_view> allowed, std::string_view where) {
+inline void refuse_unknown_keys(const Json& json, std::initializer_list<std::string_view> allowed,
+                                std::string_view where) {
   refuse_unknown_keys(json, std::span(allowed.begin(), allowed.size()), where);
 }
 

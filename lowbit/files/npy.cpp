@@ -49,12 +49,15 @@ NpyArray read_npy(const std::filesystem::path& path) {
   const FileMap map(path);
   const auto bytes = map.bytes();
   const std::string_view all(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (all.size() < 10 || !all.starts_with(kMagic) || all[6] != 1) fail_input("{} is no .npy file of version 1", map.path());
-  const std::size_t length = static_cast<unsigned char>(all[8]) | static_cast<std::size_t>(static_cast<unsigned char>(all[9])) << 8;
+  if (all.size() < 10 || !all.starts_with(kMagic) || all[6] != 1)
+    fail_input("{} is no .npy file of version 1", map.path());
+  const std::size_t length =
+      static_cast<unsigned char>(all[8]) | static_cast<std::size_t>(static_cast<unsigned char>(all[9])) << 8;
   if (length > all.size() - 10) fail_input("{}: the header is cut short", map.path());
   const std::string_view text = all.substr(10, length);
   const std::string_view data = all.substr(10 + length);
-  if (text.find("'descr': '<f4'") == std::string_view::npos || text.find("'fortran_order': False") == std::string_view::npos)
+  if (text.find("'descr': '<f4'") == std::string_view::npos ||
+      text.find("'fortran_order': False") == std::string_view::npos)
     fail_input("{}: not little-endian float32 in row-major order", map.path());
   const auto open = text.find("'shape': (");
   const auto close = text.find(')');

@@ -31,7 +31,8 @@ struct NpyArray {
   std::vector<std::int64_t> shape;
   std::vector<float> values;
 };
-/// Reads float32 in row-major order of any rank. throws Error(input): anything else, or a size that does not fit the file.
+/// Reads float32 in row-major order of any rank. throws Error(input): anything else, or a size that does not fit the
+/// file.
 NpyArray read_npy(const std::filesystem::path& path);
 
 }  // namespace lowbit::files

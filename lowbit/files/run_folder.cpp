@@ -2,18 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <set>
 #include <system_error>
-#include <utility>
 
 #include "lowbit/base/error.h"
-#include "lowbit/base/file_map.h"
-#include "lowbit/base/file_write.h"
 #include "lowbit/files/checkpoint.h"
 
 namespace lowbit::files {
@@ -43,7 +39,8 @@ bool take_folder(const fs::path& folder) {
     if (error) fail_input("cannot make run folder {}: {}; name another with --out", folder.string(), error.message());
     return false;
   }
-  if (!fs::is_directory(folder, error)) fail_input("{} is a file, wanted a run folder; name another with --out", folder.string());
+  if (!fs::is_directory(folder, error))
+    fail_input("{} is a file, wanted a run folder; name another with --out", folder.string());
   const auto names = names_in(folder);
   if (names.contains("run.json")) return true;
   // A run that was stopped before its run.json leaves only our own names.
@@ -57,7 +54,8 @@ bool take_folder(const fs::path& folder) {
 int lock_folder(const fs::path& folder) {
   const fs::path path = folder / kLock;
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (fd < 0) fail_input("cannot write in run folder {}: {}; name another with --out", folder.string(), errno_text(errno));
+  if (fd < 0)
+    fail_input("cannot write in run folder {}: {}; name another with --out", folder.string(), errno_text(errno));
   if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
     std::array<char, 32> text{};
@@ -96,69 +94,6 @@ RunFolder::RunFolder(const fs::path& folder) : folder_(folder) {
 }
 
 RunFolder::~RunFolder() { close(lock_); }  // which unlocks; the file stays, as removing it would race with the next
-
-MetricsFile::MetricsFile(fs::path path) : path_(std::move(path)) { open(); }
-
-MetricsFile::~MetricsFile() {
-  if (fd_ >= 0) close(fd_);
-}
-
-void MetricsFile::open() {
-  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd_ < 0) fail("cannot write {}: {}", path_.string(), errno_text(errno));
-}
-
-void MetricsFile::append(const Json& entry) {
-  require_object(entry, path_.string());
-  const std::string line = dump_line(entry) + "\n";
-  struct stat before {};
-  if (fstat(fd_, &before) != 0) fail("cannot examine {}: {}", path_.string(), errno_text(errno));
-  int error = file_fault ? file_fault("write") : 0;
-  ssize_t put = -1;
-  if (!error) {
-    do put = ::write(fd_, line.data(), line.size());
-    while (put < 0 && errno == EINTR);
-    if (put == static_cast<ssize_t>(line.size())) return;
-    error = put < 0 ? errno : ENOSPC;  // a disk that fills up takes part of the line
-  }
-  if (put > 0 && ftruncate(fd_, before.st_size) != 0) error = errno;
-  fail("cannot append to {}: {}", path_.string(), errno_text(error));
-}
-
-void MetricsFile::sync() {
-  const int injected = file_fault ? file_fault("fsync") : 0;
-  if (injected || fsync(fd_) != 0)
-    fail("cannot make {} durable: {}", path_.string(), errno_text(injected ? injected : errno));
-}
-
-void MetricsFile::cut_back(std::int64_t step) {
-  std::error_code error;
-  if (fs::file_size(path_, error) == 0 || error) return;
-  bool changed = false;
-  {
-    const FileMap map(path_);
-    const std::string_view text(reinterpret_cast<const char*>(map.bytes().data()), map.size());
-    std::string kept;
-    for (std::size_t at = 0; at < text.size();) {
-      const std::size_t end = text.find('\n', at);
-      const bool whole = end != std::string_view::npos;
-      const std::string_view line = text.substr(at, whole ? end + 1 - at : text.size() - at);
-      at += line.size();
-      const Json entry = whole ? Json::parse(line, nullptr, false) : Json(Json::value_t::discarded);
-      bool keep = entry.is_object();
-      if (keep) {
-        const auto found = entry.find("step");
-        keep = found == entry.end() || !found->is_number_integer() || found->get<std::int64_t>() <= step;
-      }
-      if (keep) kept += line;
-      else changed = true;
-    }
-    if (changed) write_file(path_, kept);
-  }
-  if (!changed) return;
-  close(std::exchange(fd_, -1));
-  open();
-}
 
 bool is_run_folder(const fs::path& path) {
   std::error_code error;

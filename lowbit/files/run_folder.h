@@ -1,8 +1,5 @@
 #pragma once
-#include <cstdint>
 #include <filesystem>
-
-#include "lowbit/files/json.h"
 
 // A run folder holds all of one training run (docs/formats.md, "Run folder"): run.json, metrics.jsonl, checkpoints/,
 // report.html, and `lock`, which keeps a second process out.
@@ -11,8 +8,8 @@ namespace lowbit::files {
 /// Opens a run folder for writing and keeps it locked while it lives.
 class RunFolder {
  public:
-  /// Makes the folder, or takes one that is empty or is a run folder; locks it; clears away what a process that died left.
-  /// throws Error(usage): another process has it, with that process's number.
+  /// Makes the folder, or takes one that is empty or is a run folder; locks it; clears away what a process that died
+  /// left. throws Error(usage): another process has it, with that process's number.
   ///        Error(input): a file, a folder with other things in it, or one that cannot be written.
   explicit RunFolder(const std::filesystem::path& folder);
   ~RunFolder();
@@ -33,31 +30,8 @@ class RunFolder {
   bool existed_ = false;
 };
 
-/// metrics.jsonl: one JSON object a line. Each line is one write(2), so a reader sees whole lines.
-class MetricsFile {
- public:
-  /// Opens for appending, made if missing. throws Error(failed).
-  explicit MetricsFile(std::filesystem::path path);
-  ~MetricsFile();
-  MetricsFile(const MetricsFile&) = delete;
-  MetricsFile& operator=(const MetricsFile&) = delete;
-
-  /// entry  an object; with an integer "step" if cut_back is to know it. throws Error(failed); then the file is as before.
-  void append(const Json& entry);
-  /// Makes the lines so far durable (with each checkpoint). throws Error(failed).
-  void sync();
-  /// Drops the entries whose "step" is greater, and every line that is torn or no object; the others stay byte for byte.
-  /// The file is replaced as a whole. throws Error(failed).
-  void cut_back(std::int64_t step);
-
- private:
-  void open();
-  std::filesystem::path path_;
-  int fd_ = -1;
-};
-
-/// Where --model stands: the model folder that `path` means. A folder with config.json is one; of a run folder it is the
-/// newest complete checkpoint. throws Error(input): neither, or a run folder without a complete checkpoint.
+/// Where --model stands: the model folder that `path` means. A folder with config.json is one; of a run folder it is
+/// the newest complete checkpoint. throws Error(input): neither, or a run folder without a complete checkpoint.
 std::filesystem::path resolve_model(const std::filesystem::path& path);
 /// Whether `path` is a run folder: it holds a run.json or checkpoints/.
 bool is_run_folder(const std::filesystem::path& path);

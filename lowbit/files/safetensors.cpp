@@ -23,15 +23,18 @@ bool checked_size(std::span<const std::int64_t> shape, std::size_t value_bytes, 
   std::size_t product = value_bytes;
   bool empty = false;
   for (const std::int64_t dimension : shape) {
-    if (dimension == 0) empty = true;
-    else if (__builtin_mul_overflow(product, static_cast<std::size_t>(dimension), &product)) return false;
+    if (dimension == 0)
+      empty = true;
+    else if (__builtin_mul_overflow(product, static_cast<std::size_t>(dimension), &product))
+      return false;
   }
   out = empty ? 0 : product;
   return true;
 }
 
 std::uint64_t whole_number(const nlohmann::json& value, const std::string& where, std::string_view what) {
-  if (!value.is_number_unsigned()) fail_input("{}: {} holds something that is not a whole number of 0 or more", where, what);
+  if (!value.is_number_unsigned())
+    fail_input("{}: {} holds something that is not a whole number of 0 or more", where, what);
   return value.get<std::uint64_t>();
 }
 
@@ -40,7 +43,8 @@ struct Header {
   std::size_t begin, end;
 };
 
-Header read_entry(const std::string& name, const nlohmann::json& entry, const std::string& file, std::size_t data_bytes) {
+Header read_entry(const std::string& name, const nlohmann::json& entry, const std::string& file,
+                  std::size_t data_bytes) {
   const std::string where = fmt::format("{}: tensor {}", file, name_text(name));
   if (!entry.is_object() || entry.size() != 3 || !entry.contains("dtype") || !entry.contains("shape") ||
       !entry.contains("data_offsets"))
@@ -68,7 +72,8 @@ Header read_entry(const std::string& name, const nlohmann::json& entry, const st
   header.begin = whole_number(offsets[0], where, "data_offsets");
   header.end = whole_number(offsets[1], where, "data_offsets");
   if (header.begin > header.end || header.end > data_bytes)
-    fail_input("{}: bytes {} to {} of {} bytes of data; is the file cut short?", where, header.begin, header.end, data_bytes);
+    fail_input("{}: bytes {} to {} of {} bytes of data; is the file cut short?", where, header.begin, header.end,
+               data_bytes);
   std::size_t size = 0;
   if (!checked_size(header.view.shape, dtype_bytes(*known), size))
     fail_input("{}: shape {} overflows", where, header.view.shape_text());
@@ -117,9 +122,11 @@ void SafetensorsFile::read_header() {
   std::uint64_t length = 0;
   std::memcpy(&length, map_->bytes().data(), kLengthBytes);
   if (length > map_->size() - kLengthBytes || length > kMaxHeaderBytes)
-    fail_input("{}: a header of {} bytes in a file of {}; it is cut short, or no safetensors file", file, length, map_->size());
+    fail_input("{}: a header of {} bytes in a file of {}; it is cut short, or no safetensors file", file, length,
+               map_->size());
   const auto text = map_->slice(kLengthBytes, length);
-  if (text.empty() || text[0] != std::byte{'{'}) fail_input("{}: the header does not begin with {{: no safetensors file", file);
+  if (text.empty() || text[0] != std::byte{'{'})
+    fail_input("{}: the header does not begin with {{: no safetensors file", file);
   const auto data = map_->bytes().subspan(kLengthBytes + length);
   const auto json = parse_large_json({reinterpret_cast<const char*>(text.data()), text.size()}, file + ": header");
   if (!json.is_object()) fail_input("{}: the header is not a JSON object", file);
@@ -137,15 +144,14 @@ void SafetensorsFile::read_header() {
     }
     headers.push_back(read_entry(name, entry, file, data.size()));
   }
-  std::ranges::stable_sort(headers, [](const Header& a, const Header& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+  std::ranges::stable_sort(
+      headers, [](const Header& a, const Header& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
   std::size_t expected = 0;
   tensors_.reserve(headers.size());
   for (Header& header : headers) {
     if (header.begin != expected)
-      fail_input("{}: tensor {} begins at byte {} of the data, {} the one before it ends at {}", file, name_text(header.view.name),
-                 header.begin, header.begin < expected ? "but" : "a hole:", expected);
+      fail_input("{}: tensor {} begins at byte {} of the data, {} the one before it ends at {}", file,
+                 name_text(header.view.name), header.begin, header.begin < expected ? "but" : "a hole:", expected);
     expected = header.end;
     header.view.bytes = data.subspan(header.begin, header.end - header.begin);
     header.view.file = file;
@@ -166,7 +172,8 @@ const TensorView& SafetensorsFile::at(std::string_view name) const {
   fail_input("{}: there is no tensor {} (it has {} others)", path(), name, tensors_.size());
 }
 
-void SafetensorsWriter::add(std::string name, Dtype dtype, std::vector<std::int64_t> shape, std::span<const std::byte> bytes) {
+void SafetensorsWriter::add(std::string name, Dtype dtype, std::vector<std::int64_t> shape,
+                            std::span<const std::byte> bytes) {
   add(std::move(name), dtype, std::move(shape), [bytes](const ByteSink& sink) { sink(bytes); });
   assert(entries_.back().size == bytes.size());
 }
@@ -181,7 +188,8 @@ void SafetensorsWriter::add(std::string name, Dtype dtype, std::vector<std::int6
 }
 
 std::vector<const SafetensorsWriter::Entry*> SafetensorsWriter::ordered() const {
-  // The largest power of two up to 64 that divides the size. Falling, so every offset is a multiple of its tensor's own.
+  // The largest power of two up to 64 that divides the size. Falling, so every offset is a multiple of its tensor's
+  // own.
   const auto alignment = [](const Entry* entry) {
     return std::size_t{1} << std::min(6, std::countr_zero(entry->size));  // of 0 it is 64: any place suits it
   };
@@ -205,7 +213,8 @@ std::string SafetensorsWriter::header(std::span<const Entry* const> order) const
   std::size_t offset = 0;
   for (const Entry* entry : order) {
     out += fmt::format("{}{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", out.size() > 1 ? "," : "",
-                       text(entry->name), dtype_name(entry->dtype), fmt::join(entry->shape, ","), offset, offset + entry->size);
+                       text(entry->name), dtype_name(entry->dtype), fmt::join(entry->shape, ","), offset,
+                       offset + entry->size);
     offset += entry->size;
   }
   out += "}";

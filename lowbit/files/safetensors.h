@@ -15,8 +15,8 @@
 #include "lowbit/files/byte_sink.h"
 #include "lowbit/files/dtype.h"
 
-// The safetensors container (docs/formats.md, "safetensors"): 8 bytes little-endian length of a JSON header, the header,
-// then the tensors' bytes without holes.
+// The safetensors container (docs/formats.md, "safetensors"): 8 bytes little-endian length of a JSON header, the
+// header, then the tensors' bytes without holes.
 namespace lowbit::files {
 
 /// Text pairs that travel in the header. Hugging Face transformers wants {"format", "pt"} among them.
@@ -51,10 +51,10 @@ struct TensorView {
   void require_layout(std::size_t value_bytes) const;
 };
 
-/// A safetensors file, mapped. The header is checked in full before anything is handed out: its length against the file,
-/// that it is JSON of the right shape, known dtypes, products of shapes without overflow, every range inside the file and
-/// as long as shape and dtype say, ranges that follow each other without hole or overlap to the end of the file, names
-/// given once.
+/// A safetensors file, mapped. The header is checked in full before anything is handed out: its length against the
+/// file, that it is JSON of the right shape, known dtypes, products of shapes without overflow, every range inside the
+/// file and as long as shape and dtype say, ranges that follow each other without hole or overlap to the end of the
+/// file, names given once.
 class SafetensorsFile {
  public:
   /// throws Error(input): cannot be read, or breaks a rule above (which, and at which tensor).
@@ -94,8 +94,9 @@ class SafetensorsWriter {
 
   /// The size of the file that write() will give.
   std::size_t file_bytes() const;
-  /// Tensors whose size is a multiple of 64 bytes come first, in the order of add, each on a 64-byte boundary of the file;
-  /// then those divisible by 32, 16, ... (the format forbids holes), each on a multiple of that, so at least of its dtype.
+  /// Tensors whose size is a multiple of 64 bytes come first, in the order of add, each on a 64-byte boundary of the
+  /// file; then those divisible by 32, 16, ... (the format forbids holes), each on a multiple of that, so at least of
+  /// its dtype.
   void write(const ByteSink& sink) const;
   /// Through an AtomicFile. throws Error(failed).
   void write(const std::filesystem::path& path) const;

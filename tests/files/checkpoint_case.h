@@ -33,7 +33,9 @@ inline bool holds_its_step(const files::Checkpoint& checkpoint) {
 /// Sets file_fault while it lives.
 struct Fault {
   template <class F>
-  explicit Fault(F&& hook) { file_fault = std::forward<F>(hook); }
+  explicit Fault(F&& hook) {
+    file_fault = std::forward<F>(hook);
+  }
   ~Fault() { file_fault = nullptr; }
   Fault(const Fault&) = delete;
   Fault& operator=(const Fault&) = delete;

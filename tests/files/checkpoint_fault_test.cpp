@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "checkpoint_case.h"
 #include "expect_error.h"
 #include "lowbit/files/run_folder.h"
@@ -23,15 +25,11 @@ using test::write_checkpoint;
 
 constexpr std::int64_t kSteps[] = {10, 20, 30, 30};  // the last is written again, as after a resume from 20
 
-/// What a trainer does with its files. `done` counts the checkpoints that were written.
+/// What a trainer does with its checkpoints. `done` counts the checkpoints that were written.
 void train(const fs::path& run, int& done) {
   RunFolder folder(run);
-  MetricsFile metrics(folder.metrics());
-  if (const auto newest = newest_complete(run)) metrics.cut_back(newest->step);
   for (; done < 4; ++done) {
     const std::int64_t step = kSteps[done];
-    metrics.append({{"step", step}});
-    metrics.sync();
     write_checkpoint(run, step);
     prune_checkpoints(run, 2, step);
   }
@@ -46,7 +44,8 @@ void expect_whole(const fs::path& run, int done) {
   const auto newest = newest_complete(run, Verify::hashes);
   if (done == 0 && !newest) return;
   ASSERT_TRUE(newest);
-  EXPECT_TRUE((done > 0 && newest->step == kSteps[done - 1]) || newest->step == kSteps[std::min(done, 3)]) << newest->step;
+  EXPECT_TRUE((done > 0 && newest->step == kSteps[done - 1]) || newest->step == kSteps[std::min(done, 3)])
+      << newest->step;
 }
 
 void expect_finished(const fs::path& run) {
@@ -58,7 +57,7 @@ void expect_finished(const fs::path& run) {
   names.clear();
   for (const auto& entry : fs::directory_iterator(run)) names.push_back(entry.path().filename());
   std::ranges::sort(names);
-  EXPECT_EQ(names, (std::vector<std::string>{"checkpoints", "lock", "metrics.jsonl"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"checkpoints", "lock"}));
 }
 
 /// How many calls an undisturbed run makes that can fail. swap: whether the file system can exchange folders.
@@ -80,7 +79,7 @@ class CheckpointFaults : public testing::TestWithParam<bool> {};
 TEST_P(CheckpointFaults, EachCallThatFailsOnceLeavesWholeCheckpointsAndTheRunGoesOn) {
   const bool swap = GetParam();
   const int calls = count_calls(swap);
-  ASSERT_GT(calls, 80);
+  ASSERT_GT(calls, 70);
   for (int n = 1; n <= calls; ++n) {
     SCOPED_TRACE(n);
     const test::TemporaryFolder folder;
@@ -188,7 +187,8 @@ TEST(CheckpointFullDisk, AWriteThatTheSystemCutsShortLeavesTheLastCheckpoint) {
 
 TEST(CheckpointFullDisk, NoSpaceLeftOnARealFileSystemSaysSoAndKeepsTheLastCheckpoint) {
   const test::TemporaryFolder folder;
-  if (mount("tmpfs", folder.path().c_str(), "tmpfs", 0, "size=3m") != 0) GTEST_SKIP() << "mounting is not permitted here";
+  if (mount("tmpfs", folder.path().c_str(), "tmpfs", 0, "size=3m") != 0)
+    GTEST_SKIP() << "mounting is not permitted here";
   {
     const fs::path run = folder / "run";
     int done = 0;

@@ -80,7 +80,8 @@ TEST(Checkpoint, TheNewestIsByNumberAndOtherNamesAreIgnored) {
   const test::TemporaryFolder run;
   EXPECT_EQ(newest_complete(run.path()), std::nullopt);
   for (const int step : {9, 100, 20}) write_checkpoint(run.path(), step);
-  for (const char* name : {"step-", "step-0200", "step-1e9", "step--5", "step-300x", "step-99999999999999999999", "other"})
+  for (const char* name :
+       {"step-", "step-0200", "step-1e9", "step--5", "step-300x", "step-99999999999999999999", "other"})
     fs::create_directory(run / "checkpoints" / name);
   EXPECT_EQ(steps_in(run.path()), (std::vector<std::int64_t>{9, 20, 100}));
   EXPECT_EQ(newest_complete(run.path())->step, 100);
@@ -95,17 +96,24 @@ TEST(Checkpoint, ADamagedNewestIsPassedOverWithALineThatNamesTheFile) {
   const Case cases[] = {
       {"manifest.json", false, [](const fs::path& f) { fs::remove(f / "manifest.json"); }},
       {"not JSON", false, [](const fs::path& f) { fs::resize_file(f / "manifest.json", 50); }},
-      {"lists no files", false, [](const fs::path& f) { write_file(f / "manifest.json", "{\"version\": 1, \"step\": 2, \"files\": []}"); }},
-      {"step 1 in folder step-2", false, [](const fs::path& f) { write_file(f / "manifest.json", read_file(f / "../step-1/manifest.json")); }},
-      {"version 2", false, [](const fs::path& f) { write_file(f / "manifest.json", R"({"version": 2, "step": 2, "files": []})"); }},
-      {"no file name", false, [](const fs::path& f) {
-         write_file(f / "manifest.json", R"({"version":1,"step":2,"files":[{"name":"../a","bytes":0,"xxh3":"0000000000000000"}]})");
+      {"lists no files", false,
+       [](const fs::path& f) { write_file(f / "manifest.json", "{\"version\": 1, \"step\": 2, \"files\": []}"); }},
+      {"step 1 in folder step-2", false,
+       [](const fs::path& f) { write_file(f / "manifest.json", read_file(f / "../step-1/manifest.json")); }},
+      {"version 2", false,
+       [](const fs::path& f) { write_file(f / "manifest.json", R"({"version": 2, "step": 2, "files": []})"); }},
+      {"no file name", false,
+       [](const fs::path& f) {
+         write_file(f / "manifest.json",
+                    R"({"version":1,"step":2,"files":[{"name":"../a","bytes":0,"xxh3":"0000000000000000"}]})");
        }},
-      {"hexadecimal", false, [](const fs::path& f) {
+      {"hexadecimal", false,
+       [](const fs::path& f) {
          write_file(f / "manifest.json", R"({"version":1,"step":2,"files":[{"name":"empty","bytes":0,"xxh3":"zz"}]})");
        }},
       {"state.json", false, [](const fs::path& f) { fs::remove(f / "state.json"); }},
-      {"optimizer.safetensors has 3 bytes", false, [](const fs::path& f) { fs::resize_file(f / "optimizer.safetensors", 3); }},
+      {"optimizer.safetensors has 3 bytes", false,
+       [](const fs::path& f) { fs::resize_file(f / "optimizer.safetensors", 3); }},
       {"model.safetensors was changed", true, [](const fs::path& f) { change_a_byte(f / "model.safetensors"); }},
   };
   for (const Case& c : cases) {
@@ -116,7 +124,8 @@ TEST(Checkpoint, ADamagedNewestIsPassedOverWithALineThatNamesTheFile) {
     c.damage(run / "checkpoints/step-2");
     EXPECT_EQ(newest_complete(run.path(), Verify::sizes)->step, c.only_hashes ? 2 : 1);
     std::vector<std::string> lines;
-    const auto newest = newest_complete(run.path(), Verify::hashes, [&](std::string_view line) { lines.emplace_back(line); });
+    const auto newest =
+        newest_complete(run.path(), Verify::hashes, [&](std::string_view line) { lines.emplace_back(line); });
     ASSERT_TRUE(newest);
     EXPECT_EQ(newest->step, 1);
     ASSERT_EQ(lines.size(), 1u);

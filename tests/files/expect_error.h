@@ -18,7 +18,8 @@ void expect_error(ErrorKind kind, std::initializer_list<std::string_view> parts,
     const std::string text = error.what();
     EXPECT_EQ(error.kind(), kind) << text;
     EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-    for (const std::string_view part : parts) EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part;
+    for (const std::string_view part : parts)
+      EXPECT_NE(text.find(part), std::string::npos) << text << "\nlacks: " << part;
   }
 }
 

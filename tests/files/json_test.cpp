@@ -39,8 +39,10 @@ TEST(Json, NestingHasALimit) {
 }
 
 TEST(Json, GettersCheckKindAndRange) {
-  const Json json = parse_json(R"({"i": 7, "big": 3000000000, "neg": -1, "max": 18446744073709551615, "d": 2.5, "t": "hi",
-                                   "b": true, "l": [1, 2], "n": null})", "f");
+  const Json json =
+      parse_json(R"({"i": 7, "big": 3000000000, "neg": -1, "max": 18446744073709551615, "d": 2.5, "t": "hi",
+                                   "b": true, "l": [1, 2], "n": null})",
+                 "f");
   EXPECT_EQ(required<int>(json, "i", "f"), 7);
   EXPECT_EQ(required<double>(json, "i", "f"), 7.0);
   EXPECT_EQ(required<std::int64_t>(json, "big", "f"), 3000000000);
@@ -69,8 +71,9 @@ TEST(Json, GettersCheckKindAndRange) {
 
 TEST(Json, UnknownKeysAreNamedAllAtOnce) {
   const Json json = parse_json(R"({"width": 1, "widht": 2, "hieght": 3})", "f");
-  expect_error(ErrorKind::input, {"f", "\"widht\", \"hieght\"", "width, height"},
-               [&] { refuse_unknown_keys(json, {"width", "height"}, "f"); });
+  expect_error(ErrorKind::input, {"f", "\"widht\", \"hieght\"", "width, height"}, [&] {
+    refuse_unknown_keys(json, {"width", "height"}, "f");
+  });
   EXPECT_NO_THROW(refuse_unknown_keys(json, {"width", "widht", "hieght"}, "f"));
 }
 
@@ -85,7 +88,8 @@ TEST(Json, DumpedDoublesAndFloatsComeBackToTheBit) {
     const float f = std::bit_cast<float>(static_cast<std::uint32_t>(rng.bits(i)));
     if (!(f - f == 0) || (rng.bits(i) & 0x7F800000) == 0) continue;
     const Json back_float = parse_json(dump_line(Json{{"v", f}}), "x");
-    EXPECT_EQ(std::bit_cast<std::uint32_t>(required<float>(back_float, "v", "x")), static_cast<std::uint32_t>(rng.bits(i)));
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(required<float>(back_float, "v", "x")),
+              static_cast<std::uint32_t>(rng.bits(i)));
   }
 }
 

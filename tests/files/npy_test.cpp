@@ -47,7 +47,10 @@ TEST(Npy, ReadsWhatNumpyWroteAndRefusesDamage) {
     write_file(path, good.substr(0, size));
     expect_error(ErrorKind::input, {"a.npy"}, [&] { read_npy(path); });
   }
-  for (const auto& [from, to] : {std::pair("<f4", "<f8"), {"False", "True "}, {"(2, 3)", "(3, 3)"}, {"(2, 3)", "(-2,3)"},
+  for (const auto& [from, to] : {std::pair("<f4", "<f8"),
+                                 {"False", "True "},
+                                 {"(2, 3)", "(3, 3)"},
+                                 {"(2, 3)", "(-2,3)"},
                                  {"(2, 3), }", "(9223372036854775807,9223372036854775807)}"}}) {
     std::string bad = good;
     bad.replace(bad.find(from), std::string_view(to).size(), to);

@@ -1,8 +1,6 @@
 #include "lowbit/files/run_folder.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::expect_error;
-using test::Fault;
 using test::write_checkpoint;
 
 TEST(RunFolder, IsMadeWithItsParentsAndKnowsWhetherARunHadBegun) {
@@ -36,7 +33,8 @@ TEST(RunFolder, AFolderWithOtherThingsOrAFileIsRefusedAndLeftAlone) {
   const test::TemporaryFolder base;
   fs::create_directory(base / "other");
   write_file(base / "other/thesis.tex", "text");
-  expect_error(ErrorKind::input, {"other", "thesis.tex", "not a run folder", "--out"}, [&] { RunFolder run(base / "other"); });
+  expect_error(ErrorKind::input, {"other", "thesis.tex", "not a run folder", "--out"},
+               [&] { RunFolder run(base / "other"); });
   EXPECT_EQ(std::distance(fs::directory_iterator(base / "other"), {}), 1);
   expect_error(ErrorKind::input, {"is a file"}, [&] { RunFolder run(base / "other/thesis.tex"); });
   expect_error(ErrorKind::input, {"cannot make"}, [&] { RunFolder run(base / "other/thesis.tex/run"); });
@@ -58,7 +56,8 @@ TEST(RunFolder, ASecondProcessIsToldWhoHasIt) {
   }
   char byte = 0;
   ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  expect_error(ErrorKind::usage, {"run", "in use by process " + std::to_string(child)}, [&] { RunFolder run(base / "run"); });
+  expect_error(ErrorKind::usage, {"run", "in use by process " + std::to_string(child)},
+               [&] { RunFolder run(base / "run"); });
   // Looking at it is allowed all the while.
   EXPECT_NO_THROW(newest_complete(base / "run"));
   close(stop[1]);
@@ -77,7 +76,8 @@ TEST(RunFolder, OneThatCannotBeWrittenIsRefused) {
   const pid_t child = fork();
   if (child == 0) {
     if (geteuid() == 0 && setuid(65534) != 0) _exit(2);  // to root every folder is writable
-    expect_error(ErrorKind::input, {"run", "cannot write", "Permission denied", "--out"}, [&] { RunFolder run(base / "run"); });
+    expect_error(ErrorKind::input, {"run", "cannot write", "Permission denied", "--out"},
+                 [&] { RunFolder run(base / "run"); });
     expect_error(ErrorKind::input, {"new", "cannot make", "Permission denied"}, [&] { RunFolder run(base / "new"); });
     _exit(testing::Test::HasFailure() ? 1 : 0);
   }
@@ -100,76 +100,6 @@ TEST(RunFolder, OpeningClearsWhatADeadProcessLeft) {
   EXPECT_FALSE(fs::exists(base / "checkpoints/.step-5.tmp-12"));
   EXPECT_TRUE(fs::exists(base / "run.json"));
   EXPECT_EQ(newest_complete(base.path(), Verify::hashes)->step, 4);
-}
-
-TEST(MetricsFile, AppendsOneLineAnEntryAcrossOpenings) {
-  const test::TemporaryFolder base;
-  const fs::path path = base / "metrics.jsonl";
-  MetricsFile(path).append({{"step", 1}, {"loss", 2.5}});
-  {
-    MetricsFile metrics(path);
-    metrics.append({{"step", 2}, {"note", "two\nlines"}});
-    metrics.sync();
-  }
-  EXPECT_EQ(read_file(path), "{\"step\":1,\"loss\":2.5}\n{\"step\":2,\"note\":\"two\\nlines\"}\n");
-}
-
-TEST(MetricsFile, CuttingBackDropsLaterStepsAndTornLinesAndGoesOnAppending) {
-  const test::TemporaryFolder base;
-  const fs::path path = base / "metrics.jsonl";
-  const std::string kept = "{\"run\":\"a\"}\n{\"step\": 1,  \"loss\":2}\n{\"step\":2}\n";
-  write_file(path, kept.substr(0, 12) + "{\"step\":9}\n" + kept.substr(12) + "{\"step\":3}\n\0\0\n[1]\n{\"step\":2,\"lo");
-  MetricsFile metrics(path);
-  metrics.cut_back(2);
-  EXPECT_EQ(read_file(path), kept);
-  metrics.append({{"step", 3}});
-  EXPECT_EQ(read_file(path), kept + "{\"step\":3}\n");
-  const auto inode_time = fs::last_write_time(path);
-  metrics.cut_back(3);
-  EXPECT_EQ(fs::last_write_time(path), inode_time) << "nothing to drop, nothing written";
-  metrics.cut_back(-1);
-  EXPECT_EQ(read_file(path), "{\"run\":\"a\"}\n");
-  write_file(base / "torn", "{\"step\":1");
-  MetricsFile torn(base / "torn");
-  torn.cut_back(5);
-  EXPECT_EQ(read_file(base / "torn"), "");
-  torn.cut_back(5);
-}
-
-TEST(MetricsFile, AFailedCutBackLeavesTheFileAndTheAppender) {
-  for (const std::string_view bad : {"write", "fsync", "rename"}) {
-    const test::TemporaryFolder base;
-    const fs::path path = base / "metrics.jsonl";
-    write_file(path, "{\"step\":1}\n{\"step\":2}\n");
-    MetricsFile metrics(path);
-    {
-      const Fault fault([&](std::string_view call) { return call == bad ? EIO : 0; });
-      expect_error(ErrorKind::failed, {}, [&] { metrics.cut_back(1); });
-    }
-    EXPECT_EQ(read_file(path), "{\"step\":1}\n{\"step\":2}\n");
-    metrics.append({{"step", 3}});
-    EXPECT_EQ(read_file(path), "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
-    EXPECT_EQ(std::distance(fs::directory_iterator(base.path()), {}), 1);
-  }
-}
-
-TEST(MetricsFile, ALineThatDoesNotFitIsTakenBack) {
-  const test::TemporaryFolder base;
-  const fs::path path = base / "metrics.jsonl";
-  write_file(path, "{\"step\":1}\n");
-  const pid_t child = fork();
-  if (child == 0) {
-    signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{20, 20};
-    MetricsFile metrics(path);
-    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(2);
-    expect_error(ErrorKind::failed, {"metrics.jsonl"}, [&] { metrics.append({{"step", 2}, {"loss", 1.5}}); });
-    _exit(testing::Test::HasFailure() ? 1 : 0);
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_EQ(WEXITSTATUS(status), 0);
-  EXPECT_EQ(read_file(path), "{\"step\":1}\n");
 }
 
 TEST(ResolveModel, TakesAModelFolderOrARunFoldersNewestCompleteCheckpoint) {

@@ -25,7 +25,8 @@ std::string small_file() {
 }
 
 void put(const std::filesystem::path& path, std::string_view bytes) {  // no fsync: there are many
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 /// Opens it; an Error(input) is fine, and so is a file whose views are all inside and of the size they claim.
@@ -73,7 +74,8 @@ TEST(SafetensorsDamage, AnyChangedByteIsRefusedOrLeavesASoundFile) {
   std::string values("\x00\xFF\x80\x7F\"\\{}[],:019-e ", 18);
   values.resize(25);
   for (std::size_t i = 0; i < good.size(); ++i) {
-    for (int bit = 0; bit < 7; ++bit) values[static_cast<std::size_t>(18 + bit)] = static_cast<char>(good[i] ^ 1 << bit);
+    for (int bit = 0; bit < 7; ++bit)
+      values[static_cast<std::size_t>(18 + bit)] = static_cast<char>(good[i] ^ 1 << bit);
     for (const char value : values) {
       std::string bad = good;
       bad[i] = value;
@@ -112,29 +114,33 @@ TEST(SafetensorsDamage, EachRuleIsNamedWhenItIsBroken) {
       {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,-1]}})", 1, "not a whole number of 0 or more"},
       {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}})", 1, "bytes 1 to 0"},
       {R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 1, "cut short"},
-      {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[18446744073709551615,18446744073709551615]}})", 1, "cut short"},
+      {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[18446744073709551615,18446744073709551615]}})", 1,
+       "cut short"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,3]}})", 3, "takes 4 bytes"},
       {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", 2, "a hole"},
-      {R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", 3,
-       "begins at byte 1"},
+      {R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
+       3, "begins at byte 1"},
       {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 2, "1 bytes behind the last tensor"},
-      {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", 2,
-       "stands twice"},
+      {R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+       2, "stands twice"},
       {R"({"__metadata__":[]})", 0, "__metadata__ is not an object"},
       {R"({"__metadata__":{"k":1}})", 0, "not a text"},
   };
   const test::TemporaryFolder folder;
   for (const Case& c : cases) {
     const std::uint64_t length = c.header.size();
-    put(folder / "bad.safetensors", std::string(reinterpret_cast<const char*>(&length), 8) + std::string(c.header) + std::string(c.data, 'x'));
+    put(folder / "bad.safetensors",
+        std::string(reinterpret_cast<const char*>(&length), 8) + std::string(c.header) + std::string(c.data, 'x'));
     SCOPED_TRACE(c.header);
-    expect_error(ErrorKind::input, {"bad.safetensors", c.says}, [&] { SafetensorsFile file(folder / "bad.safetensors"); });
+    expect_error(ErrorKind::input, {"bad.safetensors", c.says},
+                 [&] { SafetensorsFile file(folder / "bad.safetensors"); });
   }
 }
 
 TEST(SafetensorsDamage, AHeaderLengthBeyondTheFileIsRefusedBeforeItIsUsed) {
   const test::TemporaryFolder folder;
-  for (const std::uint64_t length : {std::uint64_t{3}, ~std::uint64_t{0}, ~std::uint64_t{0} - 7, std::uint64_t{1} << 62}) {
+  for (const std::uint64_t length :
+       {std::uint64_t{3}, ~std::uint64_t{0}, ~std::uint64_t{0} - 7, std::uint64_t{1} << 62}) {
     put(folder / "x", std::string(reinterpret_cast<const char*>(&length), 8) + "{}");
     expect_error(ErrorKind::input, {"cut short"}, [&] { SafetensorsFile file(folder / "x"); });
   }

@@ -72,7 +72,8 @@ TEST(Safetensors, ViewsOutliveAMoveOfTheFile) {
 
 TEST(Safetensors, ValuesThatAnotherProgramLaidUnalignedAreRefusedInPlaceButDecode) {
   const test::TemporaryFolder folder;
-  std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}})";
+  std::string header =
+      R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[1],"data_offsets":[1,5]}})";
   header.resize(120, ' ');
   write_file(folder / "a.safetensors", file_of(header, std::string_view("\1\0\0\x80\x3f", 5)));
   const SafetensorsFile file(folder / "a.safetensors");
@@ -115,7 +116,10 @@ TEST(Safetensors, WhatIsWrittenComesBackForEveryDtypeAndRaggedSize) {
   for (int d = 0; d < 12; ++d)
     for (const std::int64_t n : {0, 1, 3, 7, 16, 33, 64, 100}) {
       const auto dtype = static_cast<Dtype>(d);
-      cases.push_back({fmt::format("{}.{}", dtype_name(dtype), n), dtype, {n, 3}, static_cast<std::size_t>(3 * n) * dtype_bytes(dtype)});
+      cases.push_back({fmt::format("{}.{}", dtype_name(dtype), n),
+                       dtype,
+                       {n, 3},
+                       static_cast<std::size_t>(3 * n) * dtype_bytes(dtype)});
     }
   SafetensorsWriter writer;
   for (const Case& c : cases)
