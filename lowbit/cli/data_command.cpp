@@ -1,0 +1,122 @@
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lowbit/base/error.h"
+#include "lowbit/base/progress.h"
+#include "lowbit/cli/command.h"
+#include "lowbit/files/json.h"
+#include "lowbit/text/dataset.h"
+
+namespace lowbit::cli {
+namespace {
+
+struct DataFlags {
+  text::TextDataOptions text;
+  std::vector<std::filesystem::path> tokens_u16, tokens_u32;
+  std::uint64_t vocabulary = 0;
+  std::filesystem::path out;
+  bool force = false;
+  CommonFlags common;
+};
+
+files::Json shard_json(const files::TokenShardCounts& counts) {
+  files::Json json;
+  json["tokens"] = counts.tokens;
+  json["documents"] = counts.documents ? files::Json(counts.documents) : files::Json();
+  json["bytes"] = counts.documents ? files::Json(counts.bytes) : files::Json();
+  return json;
+}
+
+void print_shard(const char* name, const files::TokenShardCounts& counts) {
+  std::string line = fmt::format("{:<6} {:>10} tokens", name, human_count(static_cast<double>(counts.tokens)));
+  if (counts.documents) {
+    line += fmt::format("  {:>9}  {:.3f} bytes a token", human_bytes(static_cast<double>(counts.bytes)),
+                        static_cast<double>(counts.bytes) / static_cast<double>(counts.tokens));
+    line += fmt::format("  {} document{}", counts.documents, counts.documents == 1 ? "" : "s");
+  }
+  std::cout << line << '\n';
+}
+
+text::DataSummary make(const DataFlags& flags, bool raw) {
+  if (!raw) {
+    if (flags.text.tokenizer.empty()) fail_usage("'lowbit data' needs --tokenizer FILE; lowbit tokenizer train makes one");
+    if (flags.vocabulary) fail_usage("--vocab-size goes with --tokens-u16 or --tokens-u32; text has that of its tokenizer");
+    text::TextDataOptions options = flags.text;
+    options.out = {flags.out, flags.force};
+    options.threads = apply_common(flags.common);
+    return text::make_text_data(options);
+  }
+  if (!flags.text.in.empty() || (!flags.tokens_u16.empty() && !flags.tokens_u32.empty()))
+    fail_usage("--in, --tokens-u16 and --tokens-u32 exclude each other; give one of them");
+  if (!flags.text.tokenizer.empty()) fail_usage("--tokenizer goes with text; token files are taken as they are");
+  if (!flags.vocabulary) fail_usage("token files need --vocab-size N: ids are 0 to N - 1");
+  text::RawDataOptions options;
+  options.in = flags.tokens_u16.empty() ? flags.tokens_u32 : flags.tokens_u16;
+  options.width = flags.tokens_u16.empty() ? 4 : 2;
+  options.valid_in = flags.text.valid_in;
+  options.valid_share = flags.text.valid_share;
+  options.vocabulary = flags.vocabulary;
+  options.out = {flags.out, flags.force};
+  return text::make_raw_data(options);
+}
+
+void run_data(const DataFlags& flags) {
+  const bool raw = !flags.tokens_u16.empty() || !flags.tokens_u32.empty();
+  if (!raw && flags.text.in.empty()) fail_usage("'lowbit data' needs text by --in, or token files by --tokens-u16 or --tokens-u32");
+  const auto start = std::chrono::steady_clock::now();
+  const text::DataSummary summary = make(flags, raw);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double megabytes = static_cast<double>(summary.train.bytes + summary.valid.bytes) / 1e6;
+  if (flags.common.json) {
+    files::Json json;
+    json["out"] = flags.out.string();
+    json["vocabulary"] = summary.train.vocabulary;
+    json["train"] = shard_json(summary.train);
+    json["valid"] = shard_json(summary.valid);
+    json["split"] = summary.split;
+    json["empty_documents_left_out"] = summary.empty_documents;
+    json["seconds"] = seconds;
+    json["megabytes_per_second"] = raw ? files::Json() : files::Json(megabytes / seconds);
+    std::cout << files::dump_line(json) << '\n';
+    return;
+  }
+  print_shard("train", summary.train);
+  print_shard("valid", summary.valid);
+  std::cout << summary.split << '\n';
+  if (summary.empty_documents) std::cout << summary.empty_documents << " empty documents left out\n";
+  std::cout << flags.out.string() << " written in " << human_time(seconds);
+  if (!raw) std::cout << fmt::format(", {:.1f} MB/s", megabytes / seconds);
+  std::cout << '\n';
+}
+
+}  // namespace
+
+void add_data(CLI::App& verb) {
+  const auto flags = std::make_shared<DataFlags>();
+  verb.add_option("--in", flags->text.in, "text files: plain, .xz, .zst or .gz; .jsonl (packed or not) holds a document a line");
+  verb.add_option("--tokenizer", flags->text.tokenizer, "the tokenizer's file, or a folder that holds tokenizer.model");
+  verb.add_option("--out", flags->out, "data folder to write")->required();
+  verb.add_option("--field", flags->text.read.field, "of JSON lines: the field with the text")->capture_default_str();
+  verb.add_option("--document-line", flags->text.read.document_line,
+                  "a line that parts documents, such as '<|endoftext|>'; without it a file is one document");
+  auto* share = verb.add_option("--valid-share", flags->text.valid_share, "share of the text to hold out, above 0 to 0.5")
+                    ->capture_default_str();
+  verb.add_option("--valid-in", flags->text.valid_in, "files of held-out text (or tokens), instead of a share")->excludes(share);
+  verb.add_option("--seed", flags->text.seed, "decides which documents are held out")->capture_default_str();
+  verb.add_option("--tokens-u16", flags->tokens_u16, "files of token ids, little-endian uint16, instead of text");
+  verb.add_option("--tokens-u32", flags->tokens_u32, "the same, uint32");
+  verb.add_option("--vocab-size", flags->vocabulary, "with token files: how many ids there are");
+  verb.add_flag("--force", flags->force, "write into a folder that is not empty");
+  verb.add_option("--threads", flags->common.threads, "threads; 0: as many as this process may use")->check(CLI::Range(0, 1024));
+  add_common(verb, flags->common, false);
+  verb.callback([flags] { run_data(*flags); });
+}
+
+}  // namespace lowbit::cli
