@@ -181,7 +181,7 @@ std::string line_plot(const LinePlot& plot, bool with_title) {
   const auto [range_x, range_y] = ranges(plot);
   Frame frame{};
   frame.x = make_scale(plot.x, range_x, std::max(3, width / 85), false);
-  frame.y = make_scale(plot.y, range_y, std::clamp((height - 60) / 42, 3, 7), true);
+  frame.y = make_scale(plot.y, range_y, std::clamp((height - 60) / 36, 3, 8), true);
   double gutter = 0;
   for (const std::string& label : frame.y.labels) gutter = std::max(gutter, text_width(label));
   frame.left = std::clamp(gutter + 14, 28.0, 0.4 * width);

@@ -44,7 +44,7 @@ struct LinePlot {
   Axis x, y;
   std::vector<Series> series;
   std::vector<Mark> marks;
-  int width = 420, height = 260;
+  int width = 400, height = 256;
 };
 
 struct Bar {
