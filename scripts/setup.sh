@@ -37,7 +37,7 @@ final=$cache/libtorch-$version
 
 # ---- packages: Debian's name, and what shows that it is there on a system without dpkg (a command or a header) ----
 packages=(
-  "g++ g++" "cmake cmake" "ninja-build ninja" "ccache ccache" "pkg-config pkg-config" "git git" "binutils readelf"
+  "g++ g++" "cmake cmake" "ninja-build ninja" "ccache ccache" "pkg-config pkg-config" "binutils readelf"
   "libfmt-dev fmt/format.h" "libxxhash-dev xxhash.h" "nlohmann-json3-dev nlohmann/json.hpp"
   "libtomlplusplus-dev toml++/toml.h" "libcli11-dev CLI/CLI.hpp" "libsentencepiece-dev sentencepiece_processor.h"
   "libzstd-dev zstd.h" "liblzma-dev lzma.h" "zlib1g-dev zlib.h" "libhwy-dev hwy/highway.h"
@@ -79,10 +79,13 @@ install_packages() {
   if has_debian && [ "$(id -u)" = 0 ]; then
     echo "setup: installing ${#missing[@]} Debian packages: ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    local wait=(-o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+    # unsafe-io leaves out a flush for each file, most of the time this takes; one flush at the end does the same.
+    local options=(-qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::Languages=none
+      -o APT::Install-Recommends=false -o Dpkg::Options::=--force-unsafe-io)
     dpkg --configure -a >/dev/null  # an installation that was interrupted is ended first
-    { apt-get "${wait[@]}" -qq update && apt-get "${wait[@]}" -y -qq -f install --no-install-recommends "${missing[@]}" >/dev/null; } ||
+    { apt-get "${options[@]}" update && apt-get "${options[@]}" -y -f install "${missing[@]}" >/dev/null; } ||
       { printf 'lowbit: setup: apt-get could not install %s; its own lines above say why\n' "${missing[*]}" >&2; exit 1; }
+    sync
   elif has_debian; then
     die "missing: ${missing[*]}; run as root: apt-get install --no-install-recommends ${missing[*]}"
   else
@@ -102,7 +105,7 @@ wheel() {  # PACKAGE==VERSION FOLDER: the wheel's path is in $wheel_path; one th
   for glibc in $(seq 36 -1 17); do options+=(--platform "manylinux_2_${glibc}_x86_64"); done
   options+=(--platform manylinux2014_x86_64 --platform linux_x86_64)
   [ -t 2 ] || options+=(--quiet)
-  for try in 1 2 3; do
+  for try in 1 2; do
     rm -rf "$folder.part"
     mkdir -p "$folder.part/tmp"
     if TMPDIR=$folder.part/tmp PIP_ROOT_USER_ACTION=ignore python3 -m pip download "${options[@]}" "$requirement" >&2; then
@@ -111,7 +114,7 @@ wheel() {  # PACKAGE==VERSION FOLDER: the wheel's path is in $wheel_path; one th
       wheel_path=$(compgen -G "$folder/*.whl" || true)
       [ -n "$wheel_path" ] && return 0
     fi
-    [ "$try" = 3 ] || echo "setup: the download of $requirement failed; trying again" >&2
+    [ "$try" = 2 ] || echo "setup: the download of $requirement failed; trying again" >&2
     sleep "$try"
   done
   rm -rf "$folder.part"
@@ -144,8 +147,9 @@ libtorch_is_whole() {  # FOLDER: every file that the stamp names is there with i
 }
 
 check_libtorch() {  # FOLDER that the user names
-  [ -f "$1/lib/libtorch_cpu.so" ] && [ -f "$1/lib/libc10.so" ] ||
+  if [ ! -f "$1/lib/libtorch_cpu.so" ] || [ ! -f "$1/lib/libc10.so" ]; then
     die "$1 holds no lib/libtorch_cpu.so and lib/libc10.so; name the folder that has lib/ and include/ of libtorch"
+  fi
   [ -d "$1/include/torch" ] || die "$1 has libtorch's libraries and no include/torch; name the folder that has both"
   local header found=''
   for header in torch/headeronly/version.h torch/csrc/api/include/torch/version.h; do
@@ -207,21 +211,27 @@ fetch_libtorch() {
   rm -rf "$wheels"
 }
 
-install_packages "${packages[@]}"
-if [ "$train" = 1 ]; then
-  if [ "$fetch" = 1 ] && [ -L "$final" ]; then
-    rm "$final"
-    [ ! -d "$final.fetched" ] || mv -T "$final.fetched" "$final"
-  fi
-  if [ -n "$own" ]; then
-    use_own "$own"
-  elif [ -n "${LOWBIT_LIBTORCH:-}" ]; then
-    check_libtorch "$LOWBIT_LIBTORCH"
-  elif [ -L "$final" ] && [ -e "$final" ]; then
-    check_libtorch "$final"
-  elif ! libtorch_is_whole "$final"; then
-    install_packages "${python_packages[@]}"
-    [ ! -L "$final" ] || rm "$final"
-    fetch_libtorch
-  fi
+if [ "$train" = 0 ]; then
+  install_packages "${packages[@]}"
+  exit 0
+fi
+if [ "$fetch" = 1 ] && [ -L "$final" ]; then
+  rm "$final"
+  [ ! -d "$final.fetched" ] || mv -T "$final.fetched" "$final"
+fi
+[ ! -L "$final" ] || [ -e "$final" ] || rm "$final"  # a link to a folder that is gone
+if [ -n "$own" ]; then
+  install_packages "${packages[@]}"
+  use_own "$own"
+elif [ -n "${LOWBIT_LIBTORCH:-}" ]; then
+  install_packages "${packages[@]}"
+  check_libtorch "$LOWBIT_LIBTORCH"
+elif [ -L "$final" ]; then
+  install_packages "${packages[@]}"
+  check_libtorch "$final"
+elif libtorch_is_whole "$final"; then
+  install_packages "${packages[@]}"
+else
+  install_packages "${packages[@]}" "${python_packages[@]}"
+  fetch_libtorch
 fi
