@@ -22,6 +22,12 @@ LOWBIT_INLINE __m512i four_codes(const std::uint8_t* x) {
   return _mm512_set1_epi32(codes);
 }
 
+// sum += codes (unsigned) times weights (signed), four products a lane, modulo 2^32. In assembly because GCC 12 copies
+// and stores each sum around the intrinsic once there are two dozen of them, at half the speed.
+LOWBIT_INLINE void add_products(__m512i& sum, __m512i codes, __m512i weights) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(weights));
+}
+
 template <int Rows, int Panels>
 void rows_by_panels(const ProductTile& t, std::size_t row) {
   __m512i sum[Rows][Panels];
@@ -40,7 +46,7 @@ void rows_by_panels(const ProductTile& t, std::size_t row) {
     for (int r = 0; r < Rows; ++r) {
       const __m512i codes = four_codes(x + static_cast<std::size_t>(r) * t.x_stride);
 #pragma GCC unroll 4
-      for (int p = 0; p < Panels; ++p) sum[r][p] = _mm512_dpbusd_epi32(sum[r][p], codes, weights[p]);
+      for (int p = 0; p < Panels; ++p) add_products(sum[r][p], codes, weights[p]);
     }
   }
   const __m128i shift = _mm_cvtsi32_si128(t.factors.shift);
