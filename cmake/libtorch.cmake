@@ -24,6 +24,8 @@ add_library(libtorch_cpu SHARED IMPORTED)
 set_target_properties(libtorch_cpu PROPERTIES IMPORTED_LOCATION ${LOWBIT_LIBTORCH}/lib/libtorch_cpu.so)
 target_include_directories(libtorch_cpu SYSTEM INTERFACE
   ${LOWBIT_LIBTORCH}/include ${LOWBIT_LIBTORCH}/include/torch/csrc/api/include)
+# The wheel carries headers of a newer fmt, which stand before the system's; used header-only they need no library.
+target_compile_definitions(libtorch_cpu INTERFACE FMT_HEADER_ONLY)
 # libtorch_cpu names libcudart and libcupti as needed; they lie beside it and need no GPU and no driver.
 target_link_options(libtorch_cpu INTERFACE
   -Wl,-rpath-link,${LOWBIT_LIBTORCH}/lib -Wl,-rpath,${LOWBIT_LIBTORCH}/lib -Wl,--no-as-needed)

@@ -1,0 +1,205 @@
+#include <malloc.h>
+
+#include <memory>
+#include <optional>
+
+#include "lowbit/base/error.h"
+#include "lowbit/cli/command.h"
+#include "lowbit/files/run_folder.h"
+#include "lowbit/files/token_shard.h"
+#include "lowbit/model/model_folder.h"
+#include "lowbit/text/dataset.h"
+#include "lowbit/text/tokenizer.h"
+#include "lowbit/train/recipe.h"
+#include "lowbit/train/trainer.h"
+
+namespace lowbit::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct TrainFlags {
+  CommonFlags common;
+  train::Options options;
+  fs::path out;
+  std::string format = "w4a4", head, attention, estimator = "trust", transform = "hadamard", backward = "bf16", size, recipe = "quest";
+  std::int64_t tokens = 0;
+};
+
+/// What the data or the weights to start from fix about the model: vocabulary, begin and end tokens.
+void take_from_data(train::Options& o) {
+  if (o.data.empty()) return;
+  const files::TokenShard shard(o.data / text::kTrainShard);
+  if (o.config.vocab == 0) o.config.vocab = static_cast<std::int64_t>(shard.counts().vocabulary);
+  if (!fs::exists(o.data / text::kTokenizerFile)) return;
+  const text::Tokenizer tokenizer = text::Tokenizer::load(o.data / text::kTokenizerFile);
+  if (tokenizer.bos()) o.config.bos = *tokenizer.bos();
+  if (tokenizer.eos()) o.config.eos = *tokenizer.eos();
+}
+
+void take_shape(const CLI::App& verb, TrainFlags& f) {
+  train::Options& o = f.options;
+  const model::Config given = o.config;
+  const auto was_given = [&](const char* flag) { return verb.count(flag) > 0; };
+  if (!f.size.empty()) {
+    o.config = model::preset(f.size);
+  } else if (!o.init.empty()) {
+    o.config = model::ModelFolder(files::resolve_model(o.init)).config();
+  } else if (!was_given("--layers") || !was_given("--width") || !was_given("--heads")) {
+    fail_usage("say which model: --size NAME, or --layers N --width N --heads N, or --init DIR");
+  }
+  if (was_given("--layers")) o.config.layers = given.layers;
+  if (was_given("--width")) o.config.width = given.width;
+  if (was_given("--heads")) o.config.heads = o.config.kv_heads = given.heads;
+  if (was_given("--kv-heads")) o.config.kv_heads = given.kv_heads;
+  if (was_given("--mlp"))
+    o.config.mlp = given.mlp;
+  else if (was_given("--width") || o.config.mlp == 0)
+    o.config.mlp = model::default_mlp(o.config.width);
+  if (was_given("--vocab") || o.init.empty()) o.config.vocab = given.vocab;
+  if (was_given("--tied")) o.config.tied = true;
+  if (o.init.empty() || was_given("--heads") || was_given("--width")) {
+    if (o.config.heads < 1 || o.config.width % o.config.heads != 0)
+      fail_usage("--width {} is not a multiple of --heads {}", o.config.width, o.config.heads);
+    o.config.head_dim = o.config.width / o.config.heads;
+  }
+}
+
+void take_scheme(const CLI::App& verb, TrainFlags& f) {
+  Scheme& scheme = f.options.scheme;
+  const double outer = scheme.outer_trust;
+  scheme = default_scheme(parse_format(f.format));
+  if (!f.head.empty()) scheme.head = parse_head(f.head);
+  if (!f.attention.empty()) scheme.attention = parse_attention(f.attention);
+  scheme.estimator = parse_estimator(f.estimator);
+  scheme.transform = parse_transform(f.transform);
+  if (verb.count("--outer-trust") > 0 && !(outer > 0)) fail_usage("--outer-trust must be positive, not {}", outer);
+  scheme.outer_trust = outer;
+  f.options.backward = train::parse_precision(f.backward);
+}
+
+/// A new run: flags, then what data and shape say, then the recipe for the rest.
+void start(const CLI::App& verb, TrainFlags& f) {
+  train::Options& o = f.options;
+  if (f.recipe != "quest") fail_usage("unknown --recipe '{}'; this program has quest", f.recipe);
+  if (f.tokens < 0) fail_usage("--tokens must be positive, not {}", f.tokens);
+  if (f.tokens > 0 && o.steps > 0) fail_usage("give either --tokens or --steps, not both");
+  if (!o.batches.empty() && (o.batch == 0 || o.seq == 0 || o.config.vocab == 0))
+    fail_usage("--batches FILE needs --batch, --seq and --vocab: the file holds nothing but ids");
+  if (!o.data.empty() && !o.batches.empty()) fail_usage("give either --data DIR or --batches FILE, not both");
+  if (o.data.empty() && o.batches.empty()) fail_usage("say what to train on: --data DIR (made by lowbit data) or --batches FILE");
+  if (o.seq < 0 || o.batch < 0 || o.steps < 0) fail_usage("--seq, --batch and --steps must be positive");
+  take_scheme(verb, f);
+  take_shape(verb, f);
+  take_from_data(o);
+  if (!o.init.empty() && o.config.vocab == 0) fail_usage("--vocab is not known; give it");
+  train::apply_quest_recipe(o, f.tokens);
+  o.config.positions = o.seq;
+}
+
+/// Goes on with a run: its recorded flags, and of the given ones those that may change.
+void resume(const CLI::App& verb, TrainFlags& f) {
+  const train::Options given = f.options;
+  if (!fs::exists(f.out)) fail_input("{} does not exist, so there is no run to resume", f.out.string());
+  train::Options o = train::recorded_options(f.out);
+  for (const CLI::Option* option : verb.get_options()) {
+    if (option->count() == 0) continue;
+    std::string name = option->get_name();
+    name.erase(0, name.find_first_not_of('-'));
+    if (name == "out" || name == "resume" || name == "config" || name == "json" || name == "help") continue;
+    if (!train::is_free_flag(name)) {
+      // The same value again is no change; anything else would be another run.
+      const auto recorded = train::to_flags(o);
+      const auto found = std::find_if(recorded.begin(), recorded.end(), [&](const auto& flag) { return flag.first == name; });
+      if (found != recorded.end() && !option->results().empty() && option->results().back() == found->second) continue;
+      fail_usage("--{} cannot change when a run is resumed; start a new run with --init {}", name, f.out.string());
+    }
+  }
+  const auto take = [&](const char* flag, auto member) {
+    if (verb.count(flag) > 0) o.*member = given.*member;
+  };
+  take("--steps", &train::Options::steps);
+  take("--eval-every", &train::Options::eval_every);
+  take("--eval-tokens", &train::Options::eval_tokens);
+  take("--eval-windows", &train::Options::eval_windows);
+  take("--checkpoint-every", &train::Options::checkpoint_every);
+  take("--keep", &train::Options::keep);
+  take("--bytes-per-token", &train::Options::bytes_per_token);
+  take("--sample-tokens", &train::Options::sample_tokens);
+  if (f.tokens > 0) o.steps = std::max<std::int64_t>(1, f.tokens / o.tokens_per_step());
+  f.options = o;
+  take_from_data(f.options);
+  f.options.resume = true;
+}
+
+}  // namespace
+
+void add_train(CLI::App& verb) {
+  auto f = std::make_shared<TrainFlags>();
+  train::Options& o = f->options;
+  model::Config& c = o.config;
+  verb.add_option("--data", o.data, "data folder made by `lowbit data`");
+  verb.add_option("--batches", o.batches, "raw uint16 windows [steps, batch, seq + 1], taken in order, instead of --data");
+  verb.add_option("--eval-batches", o.eval_batches, "raw uint16 windows [n, seq + 1] to evaluate on");
+  verb.add_option("--out", f->out, "run folder to make, or with --resume to go on with")->required();
+  verb.add_flag("--resume", o.resume, "go on from the newest complete checkpoint; with more --tokens or --steps, beyond its end");
+  verb.add_option("--init", o.init, "model folder or run folder whose weights to start from");
+
+  verb.add_option("--format", f->format, "of the blocks' linear layers: f32, bf16, or wXaY with X in 1..8, 1.58 and Y in 1..8, 16")->capture_default_str();
+  verb.add_option("--head", f->head, "of head and embedding: bf16, w8a8, w4a8, f32 (default bf16; f32 with --format f32)");
+  verb.add_option("--attention", f->attention, "of scores and values: f32, bf16 (default f32; bf16 with --format bf16)");
+  verb.add_option("--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste")->capture_default_str();
+  verb.add_option("--transform", f->transform, "before coding: hadamard, hadamard-weights (wXa16), none")->capture_default_str();
+  verb.add_option("--outer-trust", o.scheme.outer_trust, "S of the 1-bit trust rule |x| <= S alpha r (default 1.30 rotated, 1.25 not)");
+  verb.add_option("--backward", f->backward, "operands of the backward products: bf16, f32")->capture_default_str();
+
+  verb.add_option("--size", f->size, "a shape by name: 0.5m 1m 2m 4m 8m 16m 30m 50m 100m 200m 430m 800m 1.6b");
+  verb.add_option("--layers", c.layers, "blocks");
+  verb.add_option("--width", c.width, "of the residual stream");
+  verb.add_option("--heads", c.heads, "attention heads");
+  verb.add_option("--kv-heads", c.kv_heads, "key-value heads (default as --heads)");
+  verb.add_option("--mlp", c.mlp, "width of the MLP (default 8/3 of --width, up to a multiple of 256)");
+  verb.add_option("--vocab", c.vocab, "vocabulary (default the data's)");
+  verb.add_flag("--tied", c.tied, "the head is the embedding");
+
+  verb.add_option("--recipe", f->recipe, "fills what is not given below: quest")->capture_default_str();
+  verb.add_option("--tokens", f->tokens, "to train on; or --steps");
+  verb.add_option("--steps", o.steps, "updates");
+  verb.add_option("--batch", o.batch, "sequences of a step");
+  verb.add_option("--micro-batch", o.micro_batch, "sequences computed at once; less memory, same batch (part of the run: it decides bits)");
+  verb.add_option("--seq", o.seq, "tokens of a sequence");
+  verb.add_option("--lr", o.lr, "peak learning rate");
+  verb.add_option("--schedule", o.schedule, "cosine (one cycle), wsd (warm-up, stable, decay)")->capture_default_str();
+  verb.add_option("--warmup", o.warmup, "steps of warm-up (default a tenth)");
+  verb.add_option("--cooldown", o.cooldown, "steps of decay under wsd (default a fifth)");
+  verb.add_option("--weight-decay", o.weight_decay, "decoupled, on the blocks' linear weights")->capture_default_str();
+  verb.add_option("--beta1", o.beta1, "of AdamW")->capture_default_str();
+  verb.add_option("--beta2", o.beta2, "of AdamW")->capture_default_str();
+  verb.add_option("--adam-eps", o.eps, "of AdamW")->capture_default_str();
+  verb.add_option("--clip", o.clip, "largest global gradient norm")->capture_default_str();
+  verb.add_option("--seed", o.seed, "of initial weights and data order")->capture_default_str();
+
+  verb.add_option("--eval-every", o.eval_every, "steps between evaluations (default a tenth of the run)");
+  verb.add_option("--eval-tokens", o.eval_tokens, "of each evaluation on the way (default 65536); the last takes all");
+  verb.add_option("--eval-windows", o.eval_windows, "the same in windows, with --eval-batches");
+  verb.add_option("--checkpoint-every", o.checkpoint_every, "steps between checkpoints (default a tenth of the run)");
+  verb.add_option("--keep", o.keep, "checkpoints to keep")->capture_default_str();
+  verb.add_option("--bytes-per-token", o.bytes_per_token, "of raw tokens, so that bits per byte can be told");
+  verb.add_option("--sample-tokens", o.sample_tokens, "of text drawn at evaluations, 0 for none")->capture_default_str();
+  add_common(verb, f->common);
+
+  verb.callback([f, &verb] {
+    // Activations come and go by the megabyte every micro-batch: kept in the heap, they are not faulted in anew.
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
+    const int threads = apply_common(f->common);
+    if (f->options.resume)
+      resume(verb, *f);
+    else
+      start(verb, *f);
+    f->options.threads = threads;
+    train::train(f->out, f->options);
+  });
+}
+
+}  // namespace lowbit::cli

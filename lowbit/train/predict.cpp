@@ -1,0 +1,84 @@
+#include "lowbit/train/predict.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <sstream>
+#include <string>
+
+namespace lowbit::train {
+namespace {
+
+double number_in(const char* path) {
+  std::ifstream file(path);
+  double value = 0;
+  return file >> value ? value : std::numeric_limits<double>::infinity();
+}
+
+double available_in_meminfo() {
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("MemAvailable:")) {
+      std::istringstream words(line.substr(13));
+      double kilobytes = 0;
+      words >> kilobytes;
+      return kilobytes * 1024;
+    }
+  return std::numeric_limits<double>::infinity();
+}
+
+}  // namespace
+
+TokenWork token_work(const Options& o) {
+  const model::Config& c = o.config;
+  const auto head = static_cast<double>(c.vocab * c.width);
+  const auto blocks = static_cast<double>(c.block_parameters());
+  // Scores and values, causal: on average half the sequence.
+  const double attention = 2.0 * static_cast<double>(c.layers * c.q_width() * o.seq);
+  return {2 * (blocks + head), 4 * (blocks + head), attention};
+}
+
+double peak_seconds_per_step(const Options& o, const Peaks& peaks) {
+  const TokenWork work = token_work(o);
+  const Format& f = o.scheme.format;
+  const double forward_peak = f.quantized() && f.activation ? peaks.int8 : f.kind == Format::Kind::bf16 ? peaks.bf16 : peaks.f32;
+  const double backward_peak = o.backward == kernels::Precision::bf16 ? peaks.bf16 : peaks.f32;
+  const double head = 2.0 * static_cast<double>(o.config.vocab * o.config.width);
+  const double head_peak = o.scheme.head.quantized() ? peaks.int8 : o.scheme.head.kind == Format::Kind::bf16 ? peaks.bf16 : peaks.f32;
+  // Attention in float32, its backward pass two and a half times its forward.
+  const double token = (work.forward - head) / forward_peak + head / head_peak + work.backward / backward_peak +
+                       3.5 * work.attention / peaks.f32;
+  return token * static_cast<double>(o.tokens_per_step());
+}
+
+Prediction predict(const Options& o, const Peaks& peaks) {
+  const model::Config& c = o.config;
+  const double parameters = static_cast<double>(c.parameters());
+  const double rows = static_cast<double>(o.micro_batch * o.seq);
+  const double width = static_cast<double>(c.width), q = static_cast<double>(c.q_width()), kv = static_cast<double>(c.kv_width());
+  const double mlp = static_cast<double>(c.mlp), layers = static_cast<double>(c.layers);
+  // Masters, gradients and two moments in float32; codes as bytes twice (rows and panels) and a bit of mask.
+  const double weights = parameters * (16 + (o.scheme.format.quantized() ? 2.2 : 4.0));
+  // Kept of each block for the backward pass, float32: the stream twice, norms' outputs twice, q, k, v, attention's output,
+  // gate, up and their product; and codes with masks of the four inputs.
+  const double kept = layers * rows * (4 * (4 * width + 2 * q + 2 * kv + 3 * mlp) + 1.2 * (2 * width + q + mlp));
+  const double head = 512.0 * static_cast<double>(c.vocab) * 4 + rows * width * 12;
+  const double scratch = rows * std::max({mlp, q, width}) * 4 * 6;
+  const double base = 250e6;  // libtorch itself
+  Prediction p;
+  p.memory_bytes = static_cast<std::int64_t>(base + weights + kept + head + scratch);
+  p.disk_bytes = static_cast<std::int64_t>(12 * parameters * static_cast<double>(o.keep + 1));
+  // Measured steps reach a third to a half of the peak of their products; small models less.
+  constexpr double kUsualShare = 0.35;
+  p.seconds_per_step = peak_seconds_per_step(o, peaks) / kUsualShare;
+  return p;
+}
+
+std::int64_t available_memory() {
+  double bytes = available_in_meminfo();
+  const double limit = number_in("/sys/fs/cgroup/memory.max"), used = number_in("/sys/fs/cgroup/memory.current");
+  if (limit < std::numeric_limits<double>::infinity() && used < limit) bytes = std::min(bytes, limit - used);
+  return bytes < 9e18 ? static_cast<std::int64_t>(bytes) : std::numeric_limits<std::int64_t>::max();
+}
+
+}  // namespace lowbit::train

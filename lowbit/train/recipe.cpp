@@ -1,0 +1,45 @@
+#include "lowbit/train/recipe.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "lowbit/base/error.h"
+
+namespace lowbit::train {
+namespace {
+
+constexpr std::int64_t kPublishedFrom = 30'000'000;  // parameters of the blocks
+constexpr std::int64_t kPublishedBatch = 262'144;    // tokens a step
+
+}  // namespace
+
+double quest_learning_rate(std::int64_t block_parameters, std::int64_t tokens_per_step) {
+  const auto n = static_cast<double>(std::max<std::int64_t>(1, block_parameters));
+  (void)tokens_per_step;
+  // Published: swept at 50m, the inverse of the size above it, 50m's rate at 30m.
+  if (block_parameters >= kPublishedFrom) return std::min(1.2e-3, 1.2e-3 * 51.4e6 / n);
+  return std::min(4e-3, 1.2e-3 * std::cbrt(30e6 / n));
+}
+
+void apply_quest_recipe(Options& o, std::int64_t tokens) {
+  const std::int64_t n = o.config.block_parameters();
+  if (o.seq == 0) o.seq = n >= 12'000'000 ? 512 : 256;
+  if (o.batch == 0) {
+    // Long enough runs matter more than large batches: at least some thousand updates where tokens allow it.
+    const std::int64_t per_step = n >= kPublishedFrom ? kPublishedBatch : n >= 6'000'000 ? 16'384 : 8'192;
+    o.batch = std::max<std::int64_t>(1, per_step / o.seq);
+  }
+  if (tokens > 0) o.steps = std::max<std::int64_t>(1, tokens / o.tokens_per_step());
+  if (o.steps == 0) fail_usage("say how long to train: --tokens N or --steps N");
+  if (o.warmup == 0) o.warmup = o.steps / 10;
+  if (o.lr == 0) o.lr = quest_learning_rate(n, o.tokens_per_step());
+  if (o.schedule == "wsd" && o.cooldown == 0) o.cooldown = o.steps / 5;
+  // Rows enough to keep the products busy, few enough for the activations to stay small: fixed by the shape alone,
+  // because the order of sums depends on it.
+  if (o.micro_batch == 0) o.micro_batch = std::clamp<std::int64_t>(4096 / o.seq, 1, o.batch);
+  if (o.eval_every == 0) o.eval_every = std::max<std::int64_t>(1, o.steps / 10);
+  if (o.eval_tokens == 0) o.eval_tokens = 65'536;
+  if (o.checkpoint_every == 0) o.checkpoint_every = std::max<std::int64_t>(1, o.steps / 10);
+}
+
+}  // namespace lowbit::train

@@ -1,0 +1,17 @@
+#pragma once
+#include <cstdint>
+
+#include "lowbit/train/options.h"
+
+namespace lowbit::train {
+
+/// Fills what was left at 0 (batch, seq, lr, warm-up, micro-batch, how often to evaluate and save) as QuEST's recipe has it
+/// (quest.md section 4): 262,144 tokens a step and the published learning rates from 30m on. Below that, from a rule that
+/// was measured (docs/recipes.md): smaller models want smaller batches and larger rates.
+/// tokens   the training length asked for; 0: take options.steps.
+void apply_quest_recipe(Options& options, std::int64_t tokens);
+
+/// Peak learning rate of the rule for so many parameters in the blocks and tokens a step.
+double quest_learning_rate(std::int64_t block_parameters, std::int64_t tokens_per_step);
+
+}  // namespace lowbit::train

@@ -1,0 +1,21 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "lowbit/base/executor.h"
+#include "lowbit/nn/llama.h"
+#include "lowbit/text/tokenizer.h"
+
+namespace lowbit::train {
+
+/// A short text that the model writes from its begin token, for a person to look at: temperature 0.8, top-p 0.95, drawn
+/// from (seed, sample, position + step * 2^32).
+std::string draw_sample(Executor& executor, const nn::LlamaWeights& weights, const text::Tokenizer& tokenizer,
+                        std::size_t tokens, std::uint64_t seed, std::uint64_t step);
+
+/// Line breaks as spaces, cut after 100 bytes at a character.
+std::string one_line(std::string_view text);
+
+}  // namespace lowbit::train

@@ -1,0 +1,349 @@
+#include "lowbit/train/trainer.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "lowbit/autograd/llama.h"
+#include "lowbit/autograd/torch_executor.h"
+#include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
+#include "lowbit/base/progress.h"
+#include "lowbit/eval/evaluate.h"
+#include "lowbit/files/run_folder.h"
+#include "lowbit/machine/isa.h"
+#include "lowbit/model/schedule.h"
+#include "lowbit/report/run_log.h"
+#include "lowbit/report/run_report.h"
+#include "lowbit/report/summary.h"
+#include "lowbit/run/window_losses.h"
+#include "lowbit/text/dataset.h"
+#include "lowbit/text/tokenizer.h"
+#include "lowbit/train/checkpoint.h"
+#include "lowbit/train/feed.h"
+#include "lowbit/train/predict.h"
+#include "lowbit/train/run_info.h"
+#include "lowbit/train/sample.h"
+
+namespace lowbit::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// One training run, from opening its data to its closing summary.
+class Run {
+ public:
+  Run(const fs::path& folder, const Options& options)
+      : folder_(folder), options_(options), executor_(options.threads), peaks_(measure_peaks(executor_)) {}
+
+  void go() {
+    open_data();
+    announce();
+    llama_ = std::make_unique<autograd::Llama>(executor_, options_.config, options_.scheme, options_.backward,
+                                               static_cast<std::size_t>(options_.seq));
+    optimizer_ = std::make_unique<AdamW>(
+        executor_, llama_->parameters(),
+        AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip});
+    begin();
+    llama_->refresh();
+    loop();
+    finish();
+  }
+
+ private:
+  void open_data();
+  void announce();
+  void begin();
+  void loop();
+  void finish();
+  double step();
+  void step_failed(double loss, std::span<const std::int32_t> ids);
+  void evaluate(bool last);
+  void save();
+  void stop_if_interrupted();
+  bool due(std::int64_t every) const { return every > 0 && state_.step % every == 0; }
+
+  files::RunFolder folder_;
+  Options options_;
+  autograd::TorchExecutor executor_;
+  Peaks peaks_;
+  Prediction prediction_;
+  std::unique_ptr<files::TokenShard> train_shard_, valid_shard_;
+  std::unique_ptr<Feed> feed_, eval_feed_;
+  fs::path tokenizer_file_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::unique_ptr<autograd::Llama> llama_;
+  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<report::RunLog> log_;
+  std::unique_ptr<Progress> progress_;
+  State state_;
+  double seconds_before_ = 0;  ///< of earlier sittings
+  double last_grad_norm_ = 0;
+  std::int64_t saved_step_ = -1;
+  Clock::time_point start_, last_line_;
+};
+
+void Run::open_data() {
+  const auto seq = options_.seq;
+  if (!options_.batches.empty()) {
+    feed_ = batches_feed(options_.batches, seq, options_.config.vocab);
+    const auto needed = static_cast<std::uint64_t>(options_.steps * options_.batch);
+    if (feed_->windows() < needed)
+      fail_input("{} holds {} windows, but {} steps of {} need {}", options_.batches.string(), feed_->windows(), options_.steps,
+                 options_.batch, needed);
+  } else {
+    train_shard_ = std::make_unique<files::TokenShard>(options_.data / text::kTrainShard);
+    train_shard_->verify();
+    const auto vocab = static_cast<std::int64_t>(train_shard_->counts().vocabulary);
+    if (vocab > options_.config.vocab)
+      fail_usage("--vocab {} is smaller than the {} ids of {}", options_.config.vocab, vocab, train_shard_->path());
+    feed_ = shard_feed(*train_shard_, seq, options_.seed);
+    if (fs::exists(options_.data / text::kTokenizerFile)) {
+      tokenizer_file_ = options_.data / text::kTokenizerFile;
+      tokenizer_ = std::make_unique<text::Tokenizer>(text::Tokenizer::load(tokenizer_file_));
+    }
+  }
+  if (!options_.eval_batches.empty()) {
+    eval_feed_ = batches_feed(options_.eval_batches, seq, options_.config.vocab);
+  } else if (!options_.data.empty() && fs::exists(options_.data / text::kValidShard)) {
+    valid_shard_ = std::make_unique<files::TokenShard>(options_.data / text::kValidShard);
+    valid_shard_->verify();
+    if (static_cast<std::int64_t>(valid_shard_->counts().vocabulary) > options_.config.vocab)
+      fail_usage("--vocab {} is smaller than the {} ids of {}", options_.config.vocab, valid_shard_->counts().vocabulary,
+                 valid_shard_->path());
+  }
+}
+
+void Run::announce() {
+  prediction_ = predict(options_, peaks_);
+  const std::int64_t available = available_memory();
+  if (prediction_.memory_bytes > available)
+    fail_input("this run is predicted to need {} of memory, but {} are available; lower --micro-batch or --seq, or take a smaller model",
+               human_bytes(static_cast<double>(prediction_.memory_bytes)), human_bytes(static_cast<double>(available)));
+  std::error_code error;
+  const fs::space_info disk = fs::space(folder_.path(), error);
+  if (!error && static_cast<std::uintmax_t>(prediction_.disk_bytes) > disk.available)
+    fail_input("its checkpoints are predicted to need {}, but {} are free in {}; lower --keep or use another disk",
+               human_bytes(static_cast<double>(prediction_.disk_bytes)), human_bytes(static_cast<double>(disk.available)),
+               folder_.path().string());
+  const model::Config& c = options_.config;
+  fmt::print(stderr, "model    {} layers, width {}, {} heads ({} key-value), mlp {}, vocabulary {}: {} parameters, {} in the blocks\n",
+             c.layers, c.width, c.heads, c.kv_heads, c.mlp, c.vocab, human_count(static_cast<double>(c.parameters())),
+             human_count(static_cast<double>(c.block_parameters())));
+  fmt::print(stderr, "format   {}, head {}, attention {}, estimator {}, transform {}, backward {}\n", options_.scheme.format.name(),
+             options_.scheme.head.name(), name_of(options_.scheme.attention), name_of(options_.scheme.estimator),
+             name_of(options_.scheme.transform), options_.backward == kernels::Precision::f32 ? "f32" : "bf16");
+  fmt::print(stderr, "steps    {} of {} x {} tokens = {} tokens; {} peak {:.3g}, warm-up {}\n", options_.steps, options_.batch,
+             options_.seq, human_count(static_cast<double>(options_.steps * options_.tokens_per_step())), options_.schedule,
+             options_.lr, options_.warmup);
+  fmt::print(stderr, "machine  {}, {}, {} threads; measured peaks: int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} GOP/s\n", cpu_features().name,
+             isa_name(active_isa()), options_.threads, peaks_.int8 / 1e9, peaks_.bf16 / 1e9, peaks_.f32 / 1e9);
+  fmt::print(stderr, "predict  {} of memory, about {}, {} of disk\n", human_bytes(static_cast<double>(prediction_.memory_bytes)),
+             human_time(prediction_.seconds_per_step * static_cast<double>(options_.steps)),
+             human_bytes(static_cast<double>(prediction_.disk_bytes)));
+}
+
+void Run::begin() {
+  if (options_.resume) {
+    const auto found = files::newest_complete(folder_.path(), files::Verify::hashes,
+                                              [](std::string_view line) { fmt::print(stderr, "{}\n", line); });
+    if (found) {
+      state_ = load_checkpoint(*found, *llama_, *optimizer_);
+      if (options_.steps < state_.step)
+        fail_usage("{} is already at step {}, beyond the {} steps asked for", folder_.path().string(), state_.step, options_.steps);
+      fmt::print(stderr, "resumed  from step {} ({})\n", state_.step, found->folder.string());
+      saved_step_ = state_.step;
+    } else {
+      fmt::print(stderr, "resumed  from step 0: {} holds no complete checkpoint\n", folder_.path().string());
+    }
+  } else if (folder_.existed()) {
+    fail_usage("{} already holds a run; go on with it by --resume, or name another folder", folder_.path().string());
+  }
+  if (state_.step == 0 && saved_step_ < 0) {
+    if (options_.init.empty())
+      llama_->initialize(options_.seed);
+    else
+      load_weights(files::resolve_model(options_.init), *llama_);
+  }
+  state_.total_steps = options_.steps;
+  write_run_info(folder_.run_json(), options_, peaks_, prediction_);
+  log_ = std::make_unique<report::RunLog>(folder_.path(), state_.step);
+  if (state_.step > 0) {
+    seconds_before_ = recorded_seconds(folder_.path());
+    log_->add(report::EventRecord{state_.step, "resumed", ""});
+  } else if (saved_step_ < 0) {
+    save();  // so that even a run that dies at once can be gone on with, and its first weights looked at
+  }
+}
+
+double Run::step() {
+  const std::size_t seq = size(options_.seq), rows = size(options_.batch) * seq;
+  std::vector<std::int32_t> ids(rows), targets(rows);
+  std::vector<double> losses(rows);
+  for (std::size_t i = 0; i < size(options_.batch); ++i)
+    feed_->window(state_.cursor + i, std::span(ids).subspan(i * seq, seq), std::span(targets).subspan(i * seq, seq));
+  llama_->zero_gradients();
+  const std::size_t micro = size(options_.micro_batch) * seq;
+  const float scale = 1.0f / static_cast<float>(rows);
+  for (std::size_t at = 0; at < rows; at += micro) {
+    const std::size_t n = std::min(micro, rows - at);
+    llama_->accumulate(std::span(ids).subspan(at, n), std::span(targets).subspan(at, n), seq, scale,
+                       std::span(losses).subspan(at, n));
+  }
+  double sum = 0;
+  for (const double loss : losses) sum += loss;
+  // One stated rounding: the mean of the tokens' losses in double, in their order, rounded once to float32.
+  const double loss = static_cast<double>(static_cast<float>(sum / static_cast<double>(rows)));
+  if (!std::isfinite(loss)) step_failed(loss, std::span(ids).first(std::min(micro, rows)));
+  last_grad_norm_ = optimizer_->update(state_.step + 1, learning_rate(options_, state_.step));
+  if (!std::isfinite(last_grad_norm_)) step_failed(last_grad_norm_, std::span(ids).first(std::min(micro, rows)));
+  llama_->refresh();
+  ++state_.step;
+  state_.cursor += static_cast<std::uint64_t>(options_.batch);
+  state_.tokens += options_.tokens_per_step();
+  return loss;
+}
+
+void Run::step_failed(double value, std::span<const std::int32_t> ids) {
+  const std::int64_t layer = llama_->first_bad_layer(ids, size(options_.seq));
+  const std::string where = layer >= 0 ? fmt::format("block {} is the first whose output is not finite", layer)
+                                       : std::string("every block's output is finite, so it arose in the head or the gradients");
+  log_->add(report::EventRecord{state_.step + 1, "stopped", fmt::format("the loss became {}; {}", value, where)});
+  report::write_run_report(folder_.path());
+  fail("the loss became {} at step {}: {}. The checkpoint of step {} is kept; resume with a lower --lr in a new run (--init)", value,
+       state_.step + 1, where, saved_step_);
+}
+
+void Run::evaluate(bool last) {
+  if (!eval_feed_ && !valid_shard_) return;
+  const auto start = Clock::now();
+  run::WindowLosses losses(executor_, llama_->weights(), size(options_.seq));
+  eval::EvaluationOptions options;
+  options.length = size(options_.seq);
+  options.windows_at_once = losses.windows_at_once();
+  options.bytes_per_token = options_.bytes_per_token;
+  const auto apply = [&](auto ids, auto targets, std::size_t n, auto out) { losses(ids, targets, n, out); };
+  eval::Evaluation result;
+  if (eval_feed_) {
+    const std::int64_t windows = last ? 0 : options_.eval_windows;
+    options.most_tokens = windows > 0 ? windows * options_.seq : last ? 0 : options_.eval_tokens;
+    result = eval::evaluate_windows(eval_feed_->windows(), [&](std::uint64_t i, auto ids, auto targets) { eval_feed_->window(i, ids, targets); },
+                                    apply, options);
+  } else {
+    options.most_tokens = last ? 0 : options_.eval_tokens;
+    result = eval::evaluate(eval::stream_of(*valid_shard_), apply, options);
+  }
+  report::EvalRecord record;
+  record.step = state_.step;
+  record.nats_per_token = result.nats_per_token;
+  record.nats_per_token_interval = report::Interval{result.nats_interval.low, result.nats_interval.high};
+  record.bits_per_byte = result.bits_per_byte;
+  if (result.bits_interval) record.bits_per_byte_interval = report::Interval{result.bits_interval->low, result.bits_interval->high};
+  record.tokens = result.tokens;
+  record.bytes = result.bytes;
+  record.seconds = since(start);
+  log_->add(record);
+  report::MasksRecord masks;
+  masks.step = state_.step;
+  for (const autograd::MaskShare& share : llama_->mask_shares()) masks.layers.push_back({share.layer, share.weight, share.input});
+  if (!masks.layers.empty() && state_.tokens > 0) log_->add(masks);
+  std::string line = fmt::format("step {:>6}  held-out {:.4f} nats a token", state_.step, result.nats_per_token);
+  if (result.bits_per_byte) line += fmt::format(", {:.4f} bits a byte", *result.bits_per_byte);
+  if (tokenizer_ && options_.sample_tokens > 0) {
+    const std::string text = draw_sample(executor_, llama_->weights(), *tokenizer_, size(options_.sample_tokens), options_.seed,
+                                         static_cast<std::uint64_t>(state_.step));
+    log_->add(report::SampleRecord{state_.step, "", text});
+    line += "\n  | " + one_line(text);
+  }
+  progress_->line(line);
+}
+
+void Run::save() {
+  save_checkpoint(folder_.path(), state_, options_, *llama_, *optimizer_, tokenizer_file_);
+  if (log_) log_->sync();
+  saved_step_ = state_.step;
+  files::prune_checkpoints(folder_.path(), options_.keep, state_.step);
+}
+
+void Run::stop_if_interrupted() {
+  if (!interrupted()) return;
+  if (saved_step_ != state_.step) save();
+  log_->add(report::EventRecord{state_.step, "interrupted", ""});
+  report::write_run_report(folder_.path());
+  progress_->finish();
+  throw Interrupted(fmt::format("stopped at step {}, saved; go on with: lowbit train --resume --out {}", state_.step, folder_.path().string()));
+}
+
+void Run::loop() {
+  progress_ = std::make_unique<Progress>("train", "tok", static_cast<double>(options_.steps * options_.tokens_per_step()));
+  start_ = last_line_ = Clock::now();
+  const double peak_seconds = peak_seconds_per_step(options_, peaks_);
+  stop_if_interrupted();
+  while (state_.step < options_.steps) {
+    const auto step_start = Clock::now();
+    const double lr = learning_rate(options_, state_.step);
+    const double loss = step();
+    const double took = since(step_start);
+    report::StepRecord record;
+    record.step = state_.step;
+    record.loss = loss;
+    record.lr = lr;
+    record.grad_norm = last_grad_norm_;
+    record.tokens = state_.tokens;
+    record.seconds = seconds_before_ + since(start_);
+    record.tok_s = static_cast<double>(options_.tokens_per_step()) / took;
+    record.peak_share = peak_seconds / took;
+    log_->add(record);
+    const std::string note = fmt::format("step {}/{}  loss {:.4f}  {:.0f} tok/s  {:.0f} % of peak", state_.step, options_.steps, loss,
+                                         record.tok_s, 100 * record.peak_share);
+    progress_->update(static_cast<double>(state_.tokens), note);
+    const bool last = state_.step == options_.steps;
+    if (!progress_->shown() && (since(last_line_) > 10 || last)) {
+      last_line_ = Clock::now();
+      const double left = took * static_cast<double>(options_.steps - state_.step);
+      fmt::print(stderr, "{}  {} left\n", note, human_time(left));
+    }
+    if (last || due(options_.eval_every)) evaluate(last);
+    if (last || due(options_.checkpoint_every)) save();
+    stop_if_interrupted();
+  }
+}
+
+void Run::finish() {
+  progress_->finish();
+  log_->add(report::EventRecord{state_.step, "finished", ""});
+  log_->sync();
+  report::write_run_report(folder_.path());
+  fmt::print("{}", report::closing_summary(report::read_run(folder_.path()), folder_.path()));
+}
+
+}  // namespace
+
+double learning_rate(const Options& o, std::int64_t step) {
+  return o.schedule == "wsd" ? model::wsd(step, o.steps, o.warmup, o.cooldown, o.lr)
+                             : model::one_cycle_cosine(step, o.steps, o.warmup, o.lr);
+}
+
+void train(const fs::path& run_folder, const Options& options) {
+  check(options);
+  Run(run_folder, options).go();
+}
+
+Options recorded_options(const fs::path& run_folder) {
+  const fs::path path = run_folder / "run.json";
+  if (!fs::exists(path)) fail_input("{} holds no run.json, so there is no run to resume", run_folder.string());
+  const auto info = report::parse_run_info(read_file(path));
+  if (!info) fail_input("{} cannot be read", path.string());
+  return from_flags(info->flags, path.string());
+}
+
+}  // namespace lowbit::train
