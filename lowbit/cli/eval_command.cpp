@@ -1,0 +1,141 @@
+#include <memory>
+
+#include "lowbit/base/error.h"
+#include "lowbit/base/progress.h"
+#include "lowbit/cli/command.h"
+#include "lowbit/eval/evaluate.h"
+#include "lowbit/files/json.h"
+#include "lowbit/files/run_folder.h"
+#include "lowbit/machine/isa.h"
+#include "lowbit/nn/load.h"
+#include "lowbit/run/window_losses.h"
+#include "lowbit/text/dataset.h"
+#include "lowbit/text/tokenizer.h"
+
+namespace lowbit::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct EvalFlags {
+  CommonFlags common;
+  fs::path model, data;
+  std::vector<fs::path> text;
+  text::ReadOptions read;
+  std::int64_t seq = 0, tokens = 0;
+  double bytes_per_token = 0;
+  std::uint64_t seed = 0;
+};
+
+/// Text, encoded: what a token shard would hold of it.
+struct EncodedText {
+  std::vector<std::int32_t> ids;
+  std::vector<std::uint64_t> starts, bytes;
+};
+
+EncodedText encode(const EvalFlags& f, const fs::path& model) {
+  const text::Tokenizer tokenizer = text::Tokenizer::load(model);
+  text::Encoder encoder(tokenizer);
+  EncodedText encoded;
+  std::vector<text::TokenId> ids;
+  text::TextReader reader(f.text, f.read, [&](std::string_view text) { return tokenizer.last_cut(text); });
+  for (text::TextPiece piece; reader.next(piece);) {
+    ids.clear();
+    if (piece.begins) {
+      encoded.starts.push_back(encoded.ids.size());
+      encoded.bytes.push_back(0);
+      if (tokenizer.bos()) ids.push_back(*tokenizer.bos());
+    }
+    encoder.encode(piece.text, piece.begins, ids);
+    encoded.bytes.back() += piece.text.size();
+    for (const text::TokenId id : ids) encoded.ids.push_back(static_cast<std::int32_t>(id));
+  }
+  return encoded;
+}
+
+void print(const EvalFlags& f, const eval::Evaluation& e, const model::ModelFolder& folder, int threads, std::size_t length) {
+  if (f.common.json) {
+    const auto interval = [](const eval::Interval& i) { return files::Json::array({i.low, i.high}); };
+    files::Json json;
+    json["bits_per_byte"] = e.bits_per_byte ? files::Json(*e.bits_per_byte) : files::Json();
+    json["bits_per_byte_interval"] = e.bits_interval ? interval(*e.bits_interval) : files::Json();
+    json["nats_per_token"] = e.nats_per_token;
+    json["nats_per_token_interval"] = interval(e.nats_interval);
+    json["perplexity"] = e.perplexity();
+    json["tokens"] = e.tokens;
+    json["bytes"] = e.bytes ? files::Json(*e.bytes) : files::Json();
+    json["interval_over"] = e.interval_over;
+    json["units"] = e.units;
+    json["window"] = length;
+    json["format"] = folder.scheme().format.name();
+    json["isa"] = isa_name(active_isa());
+    json["threads"] = threads;
+    fmt::print("{}\n", files::dump_line(json));
+    return;
+  }
+  if (e.bits_per_byte)
+    fmt::print("bits per byte   {:.4f}  [{:.4f}, {:.4f}]\n", *e.bits_per_byte, e.bits_interval->low, e.bits_interval->high);
+  else
+    fmt::print("bits per byte   not known: this data has no byte lengths (give --bytes-per-token)\n");
+  fmt::print("nats per token  {:.4f}  [{:.4f}, {:.4f}]\n", e.nats_per_token, e.nats_interval.low, e.nats_interval.high);
+  fmt::print("perplexity      {:.2f} per token\n", e.perplexity());
+  fmt::print("over            {} tokens{}, windows of {}; intervals 95 %, {} {} resampled\n", e.tokens,
+             e.bytes ? fmt::format(", {} bytes", *e.bytes) : std::string(), length, e.units, e.interval_over);
+}
+
+}  // namespace
+
+void add_eval(CLI::App& verb) {
+  auto f = std::make_shared<EvalFlags>();
+  verb.add_option("--model", f->model, "model folder or run folder")->required();
+  verb.add_option("--data", f->data, "data folder: its held-out part");
+  verb.add_option("--text", f->text, "text files instead: plain, .xz, .zst, .gz, .jsonl");
+  verb.add_option("--field", f->read.field, "of .jsonl")->capture_default_str();
+  verb.add_option("--document-line", f->read.document_line, "a line that parts documents, such as <|endoftext|>");
+  verb.add_option("--seq", f->seq, "tokens of a window (default the model's context)");
+  verb.add_option("--tokens", f->tokens, "stop after about so many (default all)");
+  verb.add_option("--bytes-per-token", f->bytes_per_token, "of raw tokens, so that bits per byte can be told");
+  verb.add_option("--seed", f->seed, "of the bootstrap")->capture_default_str();
+  add_common(verb, f->common);
+  verb.callback([f] {
+    if (f->data.empty() == f->text.empty()) fail_usage("say what to evaluate on: --data DIR or --text FILE");
+    if (f->seq < 0 || f->tokens < 0 || !(f->bytes_per_token >= 0)) fail_usage("--seq, --tokens and --bytes-per-token must be positive");
+    const int threads = apply_common(f->common);
+    ThreadPool pool(threads);
+    const fs::path path = files::resolve_model(f->model);
+    const model::ModelFolder folder(path);
+    const auto length = static_cast<std::size_t>(f->seq > 0 ? f->seq : folder.config().positions);
+    std::unique_ptr<files::TokenShard> shard;
+    EncodedText encoded;
+    eval::TokenStream stream;
+    if (!f->data.empty()) {
+      shard = std::make_unique<files::TokenShard>(f->data / text::kValidShard);
+      shard->verify();
+      stream = eval::stream_of(*shard);
+    } else {
+      encoded = encode(*f, path);
+      stream.tokens = encoded.ids.size();
+      stream.copy = [&](std::uint64_t begin, std::span<std::int32_t> out) {
+        std::copy_n(encoded.ids.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
+      };
+      stream.document_starts = encoded.starts;
+      stream.document_bytes = encoded.bytes;
+    }
+    const nn::LlamaWeights weights = nn::load_llama(pool, folder, std::max<std::size_t>(length, 1));
+    run::WindowLosses losses(pool, weights, length);
+    eval::EvaluationOptions options;
+    options.length = length;
+    options.windows_at_once = losses.windows_at_once();
+    options.most_tokens = f->tokens;
+    options.bytes_per_token = f->bytes_per_token;
+    options.seed = f->seed;
+    Progress progress("eval", "tok", static_cast<double>(stream.tokens));
+    options.progress = [&](std::int64_t done, std::int64_t) { progress.update(static_cast<double>(done)); };
+    const eval::Evaluation result = eval::evaluate(
+        stream, [&](auto ids, auto targets, std::size_t n, auto out) { losses(ids, targets, n, out); }, options);
+    progress.finish();
+    print(*f, result, folder, threads, length);
+  });
+}
+
+}  // namespace lowbit::cli

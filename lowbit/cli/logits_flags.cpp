@@ -1,0 +1,47 @@
+#include "lowbit/cli/logits_flags.h"
+
+#include "lowbit/base/error.h"
+#include "lowbit/base/file_map.h"
+
+namespace lowbit::cli {
+
+void declare_logits(CLI::App& verb, LogitsFlags& f) {
+  verb.add_option("--model", f.model, "model folder or run folder")->required();
+  verb.add_option("--ids", f.ids, "raw little-endian token ids")->required();
+  verb.add_option("--ids-bytes", f.ids_bytes, "bytes of an id: 2 or 4")->capture_default_str();
+  verb.add_option("--out", f.out, ".npy to write: float32 [tokens, vocabulary]")->required();
+  verb.add_option("--engine", f.engine, "run (inference) or train (the training forward)")->capture_default_str();
+  verb.add_option("--chunk", f.chunk, "tokens computed at once by the run engine")->capture_default_str();
+  verb.add_option("--window", f.window, "cut the ids into sequences of so many tokens, each from position 0 (default: one sequence)");
+  add_common(verb, f.common);
+}
+
+std::vector<std::int32_t> read_ids(const LogitsFlags& f, std::int64_t vocab) {
+  if (f.ids_bytes != 2 && f.ids_bytes != 4) fail_usage("--ids-bytes must be 2 or 4, not {}", f.ids_bytes);
+  if (f.chunk < 1) fail_usage("--chunk must be at least 1, not {}", f.chunk);
+  if (f.window < 0) fail_usage("--window must be positive, not {}", f.window);
+  const FileMap map(f.ids);
+  const auto width = static_cast<std::size_t>(f.ids_bytes);
+  if (map.size() % width != 0)
+    fail_input("{} has {} bytes, which is no whole number of ids of {} bytes; is it cut short, or --ids-bytes wrong?", map.path(),
+               map.size(), width);
+  std::vector<std::int32_t> ids(map.size() / width);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    std::uint32_t id = 0;
+    for (std::size_t b = 0; b < width; ++b) id |= std::to_integer<std::uint32_t>(map.bytes()[i * width + b]) << (8 * b);
+    if (id >= static_cast<std::uint64_t>(vocab))
+      fail_input("{}: token {} has the id {}, outside the vocabulary of {}", map.path(), i, id, vocab);
+    ids[i] = static_cast<std::int32_t>(id);
+  }
+  return ids;
+}
+
+std::size_t window_length(const LogitsFlags& f, std::size_t ids, std::int64_t context) {
+  const std::size_t window = f.window > 0 ? static_cast<std::size_t>(f.window) : ids;
+  if (ids % window != 0) fail_input("{} holds {} ids, no whole number of windows of {}", f.ids.string(), ids, window);
+  if (window > static_cast<std::size_t>(context))
+    fail_input("a sequence of {} tokens does not fit this model's context of {}; cut the ids by --window {}", window, context, context);
+  return window;
+}
+
+}  // namespace lowbit::cli

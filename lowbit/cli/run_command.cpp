@@ -1,0 +1,154 @@
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
+#include "lowbit/base/file_map.h"
+#include "lowbit/cli/command.h"
+#include "lowbit/files/json.h"
+#include "lowbit/files/run_folder.h"
+#include "lowbit/machine/isa.h"
+#include "lowbit/nn/load.h"
+#include "lowbit/run/engine.h"
+#include "lowbit/run/sampler.h"
+#include "lowbit/text/tokenizer.h"
+
+namespace lowbit::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+struct RunFlags {
+  CommonFlags common;
+  fs::path model, prompt_file;
+  std::string prompt;
+  std::int64_t max_tokens = 128, context = 0;
+  run::SamplerOptions sampler;
+  bool quiet = false, ignore_eos = false;
+};
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+void show(std::string_view text) {
+  if (text.empty()) return;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    fail("cannot write to standard output: {}", errno_text(errno));
+}
+
+std::vector<std::int32_t> prompt_ids(const text::Tokenizer& tokenizer, const RunFlags& f, std::int64_t vocab) {
+  const std::string prompt = f.prompt_file.empty() ? f.prompt : read_file(f.prompt_file);
+  std::vector<std::int32_t> ids;
+  for (const text::TokenId id : tokenizer.encode_document(prompt)) {
+    if (static_cast<std::int64_t>(id) >= vocab)
+      fail_input("the tokenizer gives the id {}, but the model has a vocabulary of {}; they do not belong together", id, vocab);
+    ids.push_back(static_cast<std::int32_t>(id));
+  }
+  if (ids.empty()) fail_usage("the prompt is empty and this tokenizer has no begin token; give --prompt TEXT");
+  return ids;
+}
+
+void complete(const RunFlags& f) {
+  const auto start = Clock::now();
+  run::check(f.sampler);
+  if (f.max_tokens < 0) fail_usage("--max-tokens must not be negative, not {}", f.max_tokens);
+  if (!f.prompt.empty() && !f.prompt_file.empty()) fail_usage("give either --prompt or --prompt-file, not both");
+  ThreadPool pool(apply_common(f.common));
+  const fs::path path = files::resolve_model(f.model);
+  const model::ModelFolder folder(path);
+  const model::Config& config = folder.config();
+  const text::Tokenizer tokenizer = text::Tokenizer::load(path);
+  const std::vector<std::int32_t> prompt = prompt_ids(tokenizer, f, config.vocab);
+  const std::int64_t context = f.context > 0 ? std::min(f.context, config.positions) : config.positions;
+  if (static_cast<std::int64_t>(prompt.size()) > context)
+    fail_input("the prompt has {} tokens, more than the model's context of {}; shorten it", prompt.size(), context);
+  const auto most = static_cast<std::size_t>(std::min(context, static_cast<std::int64_t>(prompt.size()) + f.max_tokens));
+  const nn::LlamaWeights weights = nn::load_llama(pool, folder, most);
+  run::Engine engine(pool, weights, std::min<std::size_t>(prompt.size(), 256));
+  run::Sequence sequence(weights, most);
+  run::Sampler sampler(f.sampler, static_cast<std::size_t>(config.vocab));
+  text::StreamDecoder decoder(tokenizer, false);
+  std::vector<float> logits(static_cast<std::size_t>(config.vocab));
+  for (const std::int32_t id : prompt) sampler.see(id);
+
+  if (!f.common.json && !f.quiet) show(tokenizer.decode({reinterpret_cast<const text::TokenId*>(prompt.data()), prompt.size()}));
+  engine.feed(sequence, prompt, logits.data());
+  const double prompt_seconds = since(start);
+  double first_token = 0;
+  std::string text;
+  std::vector<std::int32_t> drawn;
+  drawn.reserve(most);
+  const auto decode_start = Clock::now();
+  std::string_view stop = "length";
+  while (static_cast<std::int64_t>(drawn.size()) < f.max_tokens && prompt.size() + drawn.size() < most) {
+    const std::int32_t token = sampler.choose(logits, prompt.size() + drawn.size());
+    if (first_token == 0) first_token = since(start);
+    if (config.eos && token == *config.eos && !f.ignore_eos) {
+      stop = "end token";
+      break;
+    }
+    drawn.push_back(token);
+    sampler.see(token);
+    // A model may have more ids than its tokenizer; those stand for no text.
+    const std::string_view shown = static_cast<std::size_t>(token) < tokenizer.vocabulary() ? decoder.push(static_cast<text::TokenId>(token)) : "";
+    if (f.common.json)
+      text += shown;
+    else
+      show(shown);
+    if (interrupted()) {
+      stop = "interrupted";
+      break;
+    }
+    if (static_cast<std::int64_t>(drawn.size()) < f.max_tokens && prompt.size() + drawn.size() < most)
+      engine.feed(sequence, {&token, 1}, logits.data());
+  }
+  const double decode_seconds = since(decode_start);
+  const double rate = drawn.size() > 1 ? static_cast<double>(drawn.size() - 1) / decode_seconds : 0;
+  if (f.common.json) {
+    text += decoder.finish();
+    files::Json json;
+    json["text"] = text;
+    json["tokens"] = drawn;
+    json["prompt_tokens"] = prompt;
+    json["stop"] = stop;
+    json["first_token_seconds"] = first_token;
+    json["prompt_seconds"] = prompt_seconds;
+    json["tokens_per_second"] = rate;
+    json["isa"] = isa_name(active_isa());
+    json["threads"] = pool.threads();
+    show(files::dump_line(json) + "\n");
+  } else {
+    show(decoder.finish());
+    show("\n");
+    if (!f.quiet)
+      fmt::print(stderr, "[{} prompt tokens, first token after {:.0f} ms; {} tokens at {:.0f} tok/s; {}, {} threads; stopped by {}]\n",
+                 prompt.size(), 1e3 * first_token, drawn.size(), rate, isa_name(active_isa()), pool.threads(), stop);
+  }
+  if (stop == "interrupted") throw Interrupted("stopped by Ctrl-C");
+}
+
+}  // namespace
+
+void add_run(CLI::App& verb) {
+  auto f = std::make_shared<RunFlags>();
+  verb.add_option("--model", f->model, "model folder, packed or not, or run folder")->required();
+  verb.add_option("--prompt", f->prompt, "text to go on from");
+  verb.add_option("--prompt-file", f->prompt_file, "the same from a file");
+  verb.add_option("--max-tokens", f->max_tokens, "to write")->capture_default_str();
+  verb.add_option("--context", f->context, "positions to keep room for (default the model's context)");
+  verb.add_option("--temperature", f->sampler.temperature, "0: always the likeliest token")->capture_default_str();
+  verb.add_option("--top-k", f->sampler.top_k, "keep the k likeliest tokens, 0: all")->capture_default_str();
+  verb.add_option("--top-p", f->sampler.top_p, "keep the likeliest that together have this probability")->capture_default_str();
+  verb.add_option("--min-p", f->sampler.min_p, "drop what is less likely than this share of the likeliest")->capture_default_str();
+  verb.add_option("--repetition-penalty", f->sampler.repetition_penalty, "above 1: tokens that stand in the text become less likely")->capture_default_str();
+  verb.add_option("--seed", f->sampler.seed, "of the draws")->capture_default_str();
+  verb.add_flag("--ignore-eos", f->ignore_eos, "go on past the end token");
+  verb.add_flag("--quiet", f->quiet, "the completion alone");
+  add_common(verb, f->common);
+  verb.callback([f] { complete(*f); });
+}
+
+}  // namespace lowbit::cli

@@ -1,0 +1,126 @@
+#include "lowbit/compress/pack.h"
+
+#include <unistd.h>
+
+#include <vector>
+
+#include "lowbit/base/aligned.h"
+#include "lowbit/base/error.h"
+#include "lowbit/base/file_map.h"
+#include "lowbit/base/file_write.h"
+#include "lowbit/formats/layout.h"
+#include "lowbit/model/model_folder.h"
+#include "lowbit/nn/linear.h"
+
+namespace lowbit::compress {
+namespace {
+
+namespace fs = std::filesystem;
+using files::Dtype;
+
+/// One coded tensor on its way to the file.
+struct Coded {
+  std::vector<std::uint8_t> codes;
+  std::vector<float> scale;
+};
+
+Coded code(Executor& executor, const model::ModelFolder& folder, const model::TensorSpec& spec, const model::TensorCoding& coding) {
+  const auto n = static_cast<std::size_t>(spec.rows), k = static_cast<std::size_t>(spec.columns);
+  const Grid& grid = *coding.format.weight;
+  Buffer<float> values(n * k);
+  folder.read_floats(spec, values);
+  Buffer<std::uint8_t> rows(n * kernels::code_stride(k));
+  Buffer<std::int32_t> sums(n);
+  Coded coded;
+  coded.scale.resize(n);
+  kernels::code_rows(executor, nn::weight_coding(coding), n, k, values.data(), k, {rows.data(), coded.scale.data(), sums.data(), nullptr});
+  const std::size_t row_bytes = canonical_row_bytes(grid, k);
+  coded.codes.resize(n * row_bytes);
+  executor.parallel_for(n, [&](std::size_t row) {
+    pack_canonical(grid, {rows.data() + row * kernels::code_stride(k), k}, {coded.codes.data() + row * row_bytes, row_bytes});
+  });
+  return coded;
+}
+
+/// Removes the half-made folder unless it was given its name.
+struct TemporaryFolder {
+  fs::path path;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path.empty()) fs::remove_all(path, ignored);
+  }
+};
+
+files::ByteSource bytes_of(std::span<const std::byte> bytes) {
+  return [bytes](const files::ByteSink& sink) { sink(bytes); };
+}
+
+}  // namespace
+
+PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) {
+  const model::ModelFolder folder(path);
+  if (folder.packed()) fail_input("{} is packed already", path.string());
+  const Scheme& scheme = folder.scheme();
+  if (!scheme.format.quantized() && !scheme.head.quantized())
+    fail_input("{} has format {}: there is nothing to code, it is stored as it runs", path.string(), scheme.format.name());
+  std::error_code error;
+  if (fs::exists(out, error) && (!fs::is_directory(out, error) || !fs::is_empty(out, error)))
+    fail_usage("--out {} exists and is not an empty folder; name a new one", out.string());
+
+  PackSummary summary;
+  summary.bytes_before = static_cast<std::int64_t>(folder.stored_bytes());
+  fs::path clean = out;
+  if (!clean.has_filename()) clean = clean.parent_path();
+  TemporaryFolder temporary{clean.parent_path() / fmt::format(".{}.tmp-{}", clean.filename().string(), getpid())};
+  make_folder(temporary.path);
+
+  const std::vector<model::TensorSpec> specs = model::tensors(folder.config());
+  // Codes are made when their tensor is written, so that one tensor at a time is in memory; a tensor's codes and scales
+  // come from one pass, kept until both are out.
+  files::SafetensorsWriter writer;
+  writer.metadata("format", "pt");
+  std::vector<std::unique_ptr<Coded>> held(specs.size());
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const model::TensorSpec& spec = specs[i];
+    const model::TensorCoding coding = model::coding_of(spec, scheme);
+    if (!coding.format.quantized()) {
+      if (spec.role == model::TensorRole::norm || coding.format.kind == Format::Kind::f32) {
+        held[i] = std::make_unique<Coded>();
+        held[i]->scale.resize(static_cast<std::size_t>(spec.elements()));
+        folder.read_floats(spec, held[i]->scale);
+        writer.add(spec.name, Dtype::f32, spec.shape(), std::span<const float>(held[i]->scale));
+      } else {
+        held[i] = std::make_unique<Coded>();
+        std::vector<float> values(static_cast<std::size_t>(spec.elements()));
+        folder.read_floats(spec, values);
+        held[i]->codes.resize(2 * values.size());
+        auto* rounded = reinterpret_cast<bf16*>(held[i]->codes.data());
+        for (std::size_t j = 0; j < values.size(); ++j) rounded[j] = to_bf16(values[j]);
+        writer.add(spec.name, Dtype::bf16, spec.shape(), bytes_of(std::as_bytes(std::span(held[i]->codes))));
+      }
+      continue;
+    }
+    held[i] = std::make_unique<Coded>(code(executor, folder, spec, coding));
+    const auto row_bytes = static_cast<std::int64_t>(canonical_row_bytes(*coding.format.weight, static_cast<std::size_t>(spec.columns)));
+    writer.add(spec.name + ".codes", Dtype::u8, {spec.rows, row_bytes}, std::span<const std::uint8_t>(held[i]->codes));
+    writer.add(spec.name + ".scale", Dtype::f32, {spec.rows}, std::span<const float>(held[i]->scale));
+    summary.coded_weights += spec.elements();
+    summary.coded_bytes += spec.rows * (row_bytes + 4);
+  }
+  writer.write(temporary.path / "model.safetensors");
+  model::ModelDescription description = folder.description();
+  description.packed = true;
+  description.scheme_stated = true;
+  write_file(temporary.path / "config.json", files::dump_pretty(model::config_json(description)));
+  for (const char* name : {"tokenizer.model", "generation_config.json"})
+    if (fs::exists(path / name)) write_file(temporary.path / name, read_file(path / name));
+  summary.bytes_after = static_cast<std::int64_t>(model::ModelFolder(temporary.path).stored_bytes());
+
+  fs::remove(out, error);  // an empty folder of that name gives way
+  rename_path(temporary.path, clean);
+  temporary.path.clear();
+  sync_folder(clean.has_parent_path() ? clean.parent_path() : fs::path("."));
+  return summary;
+}
+
+}  // namespace lowbit::compress
