@@ -30,3 +30,9 @@ target_compile_definitions(libtorch_cpu INTERFACE FMT_HEADER_ONLY)
 target_link_options(libtorch_cpu INTERFACE
   -Wl,-rpath-link,${LOWBIT_LIBTORCH}/lib -Wl,-rpath,${LOWBIT_LIBTORCH}/lib -Wl,--no-as-needed)
 target_link_libraries(libtorch_cpu INTERFACE libtorch_c10)
+# The wheel brings its own OpenMP run time; a libtorch built elsewhere uses the system's.
+if(EXISTS ${LOWBIT_LIBTORCH}/lib/libgomp.so.1)
+  target_link_libraries(libtorch_cpu INTERFACE ${LOWBIT_LIBTORCH}/lib/libgomp.so.1)
+else()
+  target_link_libraries(libtorch_cpu INTERFACE gomp)
+endif()

@@ -12,6 +12,10 @@
 #include <xmmintrin.h>
 #endif
 
+#if !defined(_OPENMP)
+#error "without OpenMP, at::parallel_for runs on one thread"
+#endif
+
 namespace lowbit::autograd {
 
 TorchExecutor::TorchExecutor(int threads) : threads_(threads) {
