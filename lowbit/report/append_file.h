@@ -5,8 +5,8 @@
 
 namespace lowbit::report {
 
-/// A file that grows at its end: each append is handed to the system before it returns, so a killed process loses at most
-/// the piece that it was writing. Readers of such files pass over a torn last piece.
+/// A file that grows at its end: each append is handed to the system before it returns, so a killed process loses at
+/// most the piece that it was writing. Readers of such files pass over a torn last piece.
 class AppendFile {
  public:
   /// Opens, and makes the file where there is none. throws Error(failed): the folder cannot be written.

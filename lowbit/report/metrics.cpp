@@ -70,9 +70,7 @@ std::string shown(const Json& value) {  // a flag of any type as a person would 
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-Json parse(std::string_view bytes) {
-  return Json::parse(valid_utf8(bytes), nullptr, /*allow_exceptions=*/false);
-}
+Json parse(std::string_view bytes) { return Json::parse(valid_utf8(bytes), nullptr, /*allow_exceptions=*/false); }
 
 // A record with its step, or nothing.
 std::optional<std::int64_t> step_of(const Json& json) {
@@ -92,14 +90,15 @@ void add(std::vector<Record>* records, Record record, bool several_a_step = fals
 void add_record(const Json& json, std::int64_t step, RunRecords* out) {
   const std::string kind = text(json, "kind");
   if (kind == "step") {
-    add(&out->steps, StepRecord{step, real(json, "loss"), real(json, "lr"), real(json, "grad_norm"), whole(json, "tokens"),
-                                real(json, "seconds"), real(json, "tok_s"), real(json, "peak_share")});
+    add(&out->steps,
+        StepRecord{step, real(json, "loss"), real(json, "lr"), real(json, "grad_norm"), whole(json, "tokens"),
+                   real(json, "seconds"), real(json, "tok_s"), real(json, "peak_share")});
   } else if (kind == "eval") {
     const double bits = real(json, "bits_per_byte");
-    add(&out->evals, EvalRecord{step, real(json, "nats_per_token"), interval(json, "nats_per_token_interval"),
-                                std::isfinite(bits) ? std::optional(bits) : std::nullopt,
-                                interval(json, "bits_per_byte_interval"), whole(json, "tokens"),
-                                whole(field(json, "bytes")), real(json, "seconds")});
+    add(&out->evals,
+        EvalRecord{step, real(json, "nats_per_token"), interval(json, "nats_per_token_interval"),
+                   std::isfinite(bits) ? std::optional(bits) : std::nullopt, interval(json, "bits_per_byte_interval"),
+                   whole(json, "tokens"), whole(field(json, "bytes")), real(json, "seconds")});
   } else if (kind == "masks") {
     MasksRecord record{step, {}};
     for (const auto& [name, shares] : part(json, "layers").items())
@@ -159,40 +158,40 @@ std::string to_json(const RunInfo& info) {
   for (const auto& [name, value] : info.flags) flags[name] = value;
   const auto& m = info.model;
   const auto& s = info.sizes;
-  return dump({{"version", 1},
-               {"program", info.program},
-               {"flags", std::move(flags)},
-               {"format", info.format},
-               {"head", info.head},
-               {"estimator", info.estimator},
-               {"transform", info.transform},
-               {"model",
-                {{"layers", m.layers},
-                 {"width", m.width},
-                 {"heads", m.heads},
-                 {"kv_heads", m.kv_heads},
-                 {"mlp", m.mlp},
-                 {"vocab", m.vocab},
-                 {"seq", m.seq},
-                 {"parameters", m.parameters},
-                 {"block_parameters", m.block_parameters}}},
-               {"steps", info.steps},
-               {"tokens_per_step", info.tokens_per_step},
-               {"machine",
-                {{"cpu", info.machine.cpu},
-                 {"isa", info.machine.isa},
-                 {"threads", info.machine.threads},
-                 {"peak_gflops", number_json(info.machine.peak_gflops)}}},
-               {"predicted",
-                {{"memory_bytes", info.predicted.memory_bytes}, {"seconds", number_json(info.predicted.seconds)}}},
-               {"sizes",
-                {{"codes", s.codes},
-                 {"scales", s.scales},
-                 {"head", s.head},
-                 {"embedding", s.embedding},
-                 {"norms", s.norms},
-                 {"total", s.total}}}},
-              2);
+  return dump(
+      {{"version", 1},
+       {"program", info.program},
+       {"flags", std::move(flags)},
+       {"format", info.format},
+       {"head", info.head},
+       {"estimator", info.estimator},
+       {"transform", info.transform},
+       {"model",
+        {{"layers", m.layers},
+         {"width", m.width},
+         {"heads", m.heads},
+         {"kv_heads", m.kv_heads},
+         {"mlp", m.mlp},
+         {"vocab", m.vocab},
+         {"seq", m.seq},
+         {"parameters", m.parameters},
+         {"block_parameters", m.block_parameters}}},
+       {"steps", info.steps},
+       {"tokens_per_step", info.tokens_per_step},
+       {"machine",
+        {{"cpu", info.machine.cpu},
+         {"isa", info.machine.isa},
+         {"threads", info.machine.threads},
+         {"peak_gflops", number_json(info.machine.peak_gflops)}}},
+       {"predicted", {{"memory_bytes", info.predicted.memory_bytes}, {"seconds", number_json(info.predicted.seconds)}}},
+       {"sizes",
+        {{"codes", s.codes},
+         {"scales", s.scales},
+         {"head", s.head},
+         {"embedding", s.embedding},
+         {"norms", s.norms},
+         {"total", s.total}}}},
+      2);
 }
 
 std::optional<RunInfo> parse_run_info(std::string_view bytes) {
@@ -206,9 +205,9 @@ std::optional<RunInfo> parse_run_info(std::string_view bytes) {
   info.estimator = text(json, "estimator");
   info.transform = text(json, "transform");
   const Json& model = part(json, "model");
-  info.model = {whole(model, "layers"), whole(model, "width"), whole(model, "heads"),      whole(model, "kv_heads"),
-                whole(model, "mlp"),    whole(model, "vocab"), whole(model, "seq"),        whole(model, "parameters"),
-                whole(model, "block_parameters")};
+  info.model = {whole(model, "layers"),   whole(model, "width"),      whole(model, "heads"),
+                whole(model, "kv_heads"), whole(model, "mlp"),        whole(model, "vocab"),
+                whole(model, "seq"),      whole(model, "parameters"), whole(model, "block_parameters")};
   info.steps = whole(json, "steps");
   info.tokens_per_step = whole(json, "tokens_per_step");
   const Json& machine = part(json, "machine");
@@ -254,15 +253,18 @@ RunRecords read_run(const std::filesystem::path& run_folder) {
   const bool has_info = std::filesystem::exists(info_path, ignored);
   const bool has_metrics = std::filesystem::exists(metrics_path, ignored);
   if (!has_info && !has_metrics)
-    fail_input("{} holds neither run.json nor metrics.jsonl: it is not a run folder; name the folder that was given to "
-               "train --out", run_folder.string());
+    fail_input(
+        "{} holds neither run.json nor metrics.jsonl: it is not a run folder; name the folder that was given to "
+        "train --out",
+        run_folder.string());
   if (has_info) {
     records.info = parse_run_info(read_file(info_path));
     if (!records.info) records.notes.push_back("run.json could not be read: it is not a JSON object.");
   } else {
     records.notes.push_back("There is no run.json, so the model, the flags and the sizes are not shown.");
   }
-  if (has_metrics && std::filesystem::file_size(metrics_path, ignored) > 0) parse_metrics(read_file(metrics_path, kLargestFile), &records);
+  if (has_metrics && std::filesystem::file_size(metrics_path, ignored) > 0)
+    parse_metrics(read_file(metrics_path, kLargestFile), &records);
   return records;
 }
 

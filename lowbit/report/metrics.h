@@ -20,14 +20,14 @@ struct Interval {
 
 /// One optimizer update.
 struct StepRecord {
-  std::int64_t step = 0;          ///< counts updates from 1
-  double loss = kUnknown;         ///< nats per token, before this update
-  double lr = kUnknown;           ///< learning rate of this update
-  double grad_norm = kUnknown;    ///< before clipping
-  std::int64_t tokens = 0;        ///< trained on so far, this step included
-  double seconds = kUnknown;      ///< of training so far, earlier sittings included
-  double tok_s = kUnknown;        ///< tokens per second of this step
-  double peak_share = kUnknown;   ///< share of the machine's measured peak, 0 to 1
+  std::int64_t step = 0;         ///< counts updates from 1
+  double loss = kUnknown;        ///< nats per token, before this update
+  double lr = kUnknown;          ///< learning rate of this update
+  double grad_norm = kUnknown;   ///< before clipping
+  std::int64_t tokens = 0;       ///< trained on so far, this step included
+  double seconds = kUnknown;     ///< of training so far, earlier sittings included
+  double tok_s = kUnknown;       ///< tokens per second of this step
+  double peak_share = kUnknown;  ///< share of the machine's measured peak, 0 to 1
 };
 
 /// One evaluation on held-out text.
@@ -44,9 +44,9 @@ struct EvalRecord {
 
 /// Shares of entries, 0 to 1, whose gradient the trust mask stops.
 struct LayerMasks {
-  std::string layer;         ///< "model.layers.0.self_attn.q_proj"
+  std::string layer;  ///< "model.layers.0.self_attn.q_proj"
   double weight = kUnknown;
-  double input = kUnknown;   ///< NaN where activations are not quantized
+  double input = kUnknown;  ///< NaN where activations are not quantized
 };
 struct MasksRecord {
   std::int64_t step = 0;
@@ -73,7 +73,7 @@ std::string to_line(const EventRecord& record);
 
 /// run.json: what was asked for, on what, and what came of it. Zero, empty and NaN stand for "not known".
 struct RunInfo {
-  std::string program;  ///< "lowbit 0.1.0"
+  std::string program;                                     ///< "lowbit 0.1.0"
   std::vector<std::pair<std::string, std::string>> flags;  ///< every flag, defaults too, in the order of the help text
   std::string format, head, estimator, transform;
   struct Model {

@@ -84,7 +84,8 @@ std::string loss_section(const RunRecords& records) {
     const auto x = steps_of(records), y = column(records, &StepRecord::loss);
     const bool smooth = y.size() >= 40;
     if (smooth) plot.series.push_back({"each step", x, y, {}, {}, Series::Style::faint, 0});
-    plot.series.push_back({smooth ? "training, smoothed" : "training", x, smooth ? smoothed(y) : y, {}, {}, Series::Style::line, 0});
+    plot.series.push_back(
+        {smooth ? "training, smoothed" : "training", x, smooth ? smoothed(y) : y, {}, {}, Series::Style::line, 0});
   }
   Series held{"held out", {}, {}, {}, {}, Series::Style::points, 1};
   Series bits{"bits per byte", {}, {}, {}, {}, Series::Style::points, 1};
@@ -124,7 +125,8 @@ std::string loss_section(const RunRecords& records) {
   if (any_finite(bits.y)) {
     LinePlot quality = over_steps("Held-out bits per byte");
     quality.y.unit = "bits per byte";
-    quality.x.high = records.steps.empty() ? std::nullopt : std::optional(static_cast<double>(records.steps.back().step));
+    quality.x.high =
+        records.steps.empty() ? std::nullopt : std::optional(static_cast<double>(records.steps.back().step));
     quality.series = {bits};
     more += figure(quality, "with 95 % interval");
   }
@@ -135,15 +137,21 @@ std::string loss_section(const RunRecords& records) {
 std::string optimizer_section(const RunRecords& records) {
   const auto x = steps_of(records);
   std::string body;
-  const auto add = [&](std::string title, std::string_view remark, double StepRecord::*member, int colour, bool smooth) {
+  const auto add = [&](std::string title, std::string_view remark, double StepRecord::*member, int colour,
+                       bool smooth) {
     const auto y = column(records, member);
     if (!any_finite(y)) return;
     LinePlot plot = over_steps(std::move(title));
     plot.y.log = smooth && wants_log(y);
     if (!plot.y.log) plot.y.low = 0;
     if (smooth && y.size() >= 40) plot.series.push_back({"each step", x, y, {}, {}, Series::Style::faint, colour});
-    plot.series.push_back({smooth && y.size() >= 40 ? "smoothed" : "value", x, smooth && y.size() >= 40 ? smoothed(y) : y, {}, {},
-                           Series::Style::line, colour});
+    plot.series.push_back({smooth && y.size() >= 40 ? "smoothed" : "value",
+                           x,
+                           smooth && y.size() >= 40 ? smoothed(y) : y,
+                           {},
+                           {},
+                           Series::Style::line,
+                           colour});
     body += figure(plot, remark);
   };
   add("Learning rate", "", &StepRecord::lr, 3, false);
@@ -154,7 +162,8 @@ std::string optimizer_section(const RunRecords& records) {
 std::string speed_section(const RunRecords& records, const Outcome& outcome) {
   const auto x = steps_of(records);
   std::string body;
-  const auto add = [&](std::string title, std::string remark, std::string unit, double StepRecord::*member, TickText text, int colour) {
+  const auto add = [&](std::string title, std::string remark, std::string unit, double StepRecord::*member,
+                       TickText text, int colour) {
     const auto y = column(records, member);
     if (!any_finite(y)) return;
     LinePlot plot = over_steps(std::move(title));
@@ -163,13 +172,14 @@ std::string speed_section(const RunRecords& records, const Outcome& outcome) {
     plot.y.low = 0;
     const bool smooth = y.size() >= 40;
     if (smooth) plot.series.push_back({"each step", x, y, {}, {}, Series::Style::faint, colour});
-    plot.series.push_back({smooth ? "smoothed" : "value", x, smooth ? smoothed(y) : y, {}, {}, Series::Style::line, colour});
+    plot.series.push_back(
+        {smooth ? "smoothed" : "value", x, smooth ? smoothed(y) : y, {}, {}, Series::Style::line, colour});
     body += figure(plot, remark);
   };
-  add("Tokens per second", std::isfinite(outcome.tok_s) ? "median " + number(outcome.tok_s, 3) : "", "", &StepRecord::tok_s,
-      TickText::plain, 0);
-  add("Share of the machine’s peak", std::isfinite(outcome.peak_share) ? "median " + percent(outcome.peak_share) : "", "",
-      &StepRecord::peak_share, TickText::percent, 4);
+  add("Tokens per second", std::isfinite(outcome.tok_s) ? "median " + number(outcome.tok_s, 3) : "", "",
+      &StepRecord::tok_s, TickText::plain, 0);
+  add("Share of the machine’s peak", std::isfinite(outcome.peak_share) ? "median " + percent(outcome.peak_share) : "",
+      "", &StepRecord::peak_share, TickText::percent, 4);
   if (body.empty()) return "";
   return section("speed", "Speed", "<div class=\"figures\">" + body + "</div>");
 }

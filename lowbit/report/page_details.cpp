@@ -17,8 +17,10 @@ std::string sample(const SampleRecord& s) {
   const bool cut = s.text.size() > kSampleBytes;
   std::size_t end = std::min(s.text.size(), kSampleBytes);
   while (cut && end > 0 && (s.text[end] & 0xC0) == 0x80) --end;  // not inside a character
-  return fmt::format("<figure class=\"sample\"><figcaption>step {}</figcaption><blockquote dir=\"auto\"><b>{}</b>{}{}</blockquote></figure>",
-                     grouped(s.step), escape(s.prompt), escape(s.text.substr(0, end)), cut ? " …" : "");
+  return fmt::format(
+      "<figure class=\"sample\"><figcaption>step {}</figcaption><blockquote "
+      "dir=\"auto\"><b>{}</b>{}{}</blockquote></figure>",
+      grouped(s.step), escape(s.prompt), escape(s.text.substr(0, end)), cut ? " …" : "");
 }
 
 std::string code(const std::string& text) { return text.empty() ? "–" : escape(text); }
@@ -65,8 +67,10 @@ std::string sizes_section(const RunRecords& records, const Outcome& outcome) {
   BarPlot bars;
   bars.title = "Bytes as stored, by part";
   bars.width = 420;
-  const std::pair<const char*, std::int64_t> parts[] = {{"Codes of the blocks", s.codes}, {"Their scales", s.scales},
-                                                        {"Embedding", s.embedding},       {"Head", s.head},
+  const std::pair<const char*, std::int64_t> parts[] = {{"Codes of the blocks", s.codes},
+                                                        {"Their scales", s.scales},
+                                                        {"Embedding", s.embedding},
+                                                        {"Head", s.head},
                                                         {"Norms", s.norms}};
   std::int64_t named = 0;
   int colour = 0;
@@ -74,22 +78,28 @@ std::string sizes_section(const RunRecords& records, const Outcome& outcome) {
     named += bytes;
     const int own = colour++;
     if (bytes > 0)
-      bars.bars.push_back({label, static_cast<double>(bytes),
-                           human_bytes(static_cast<double>(bytes)) + " · " + percent(static_cast<double>(bytes) / total), own});
+      bars.bars.push_back(
+          {label, static_cast<double>(bytes),
+           human_bytes(static_cast<double>(bytes)) + " · " + percent(static_cast<double>(bytes) / total), own});
   }
   if (s.total > named && named > 0)
     bars.bars.push_back({"Other", static_cast<double>(s.total - named),
-                         human_bytes(static_cast<double>(s.total - named)) + " · " + percent(static_cast<double>(s.total - named) / total), 6});
+                         human_bytes(static_cast<double>(s.total - named)) + " · " +
+                             percent(static_cast<double>(s.total - named) / total),
+                         6});
   std::vector<std::pair<std::string, std::string>> rows = {
       {"Total", fmt::format("{} ({} bytes)", human_bytes(total), grouped(outcome.stored_bytes))}};
   if (std::isfinite(outcome.bits_per_block_weight))
-    rows.emplace_back("Bits per weight in the blocks, scales included", fmt::format("{:.3f}", outcome.bits_per_block_weight));
+    rows.emplace_back("Bits per weight in the blocks, scales included",
+                      fmt::format("{:.3f}", outcome.bits_per_block_weight));
   if (std::isfinite(outcome.bits_per_parameter)) {
     rows.emplace_back("Bits per parameter of the whole model", fmt::format("{:.3f}", outcome.bits_per_parameter));
-    rows.emplace_back("Next to float32", fmt::format("{:.1f} times smaller than {}", 32 / outcome.bits_per_parameter,
-                                                     human_bytes(4 * static_cast<double>(records.info->model.parameters))));
+    rows.emplace_back("Next to float32",
+                      fmt::format("{:.1f} times smaller than {}", 32 / outcome.bits_per_parameter,
+                                  human_bytes(4 * static_cast<double>(records.info->model.parameters))));
   }
-  return section("size", "Size as stored", "<div class=\"sizes\"><div>" + svg(bars) + "</div>" + pairs(rows) + "</div>");
+  return section("size", "Size as stored",
+                 "<div class=\"sizes\"><div>" + svg(bars) + "</div>" + pairs(rows) + "</div>");
 }
 
 std::string settings_section(const RunRecords& records, const Outcome& outcome) {
@@ -113,7 +123,8 @@ std::string settings_section(const RunRecords& records, const Outcome& outcome) 
     add("Layers", count(info.model.layers));
     add("Width", count(info.model.width));
     add("Heads", count(info.model.heads) + (info.model.kv_heads > 0 && info.model.kv_heads != info.model.heads
-                                                ? fmt::format(", {} of keys and values", info.model.kv_heads) : ""));
+                                                ? fmt::format(", {} of keys and values", info.model.kv_heads)
+                                                : ""));
     add("MLP width", count(info.model.mlp));
     add("Vocabulary", count(info.model.vocab));
     add("Sequence length", count(info.model.seq));
@@ -125,19 +136,22 @@ std::string settings_section(const RunRecords& records, const Outcome& outcome) 
     add("Instruction set", escape(info.machine.isa));
     add("Threads", count(info.machine.threads));
     if (std::isfinite(info.machine.peak_gflops)) add("Measured peak", number(info.machine.peak_gflops, 3) + " GFLOP/s");
-    if (info.predicted.memory_bytes > 0) add("Memory, predicted", human_bytes(static_cast<double>(info.predicted.memory_bytes)));
+    if (info.predicted.memory_bytes > 0)
+      add("Memory, predicted", human_bytes(static_cast<double>(info.predicted.memory_bytes)));
     if (std::isfinite(info.predicted.seconds))
       add("Time, predicted", human_time(info.predicted.seconds) +
                                  (std::isfinite(outcome.seconds) ? ", took " + human_time(outcome.seconds) : ""));
     add("Program", escape(info.program));
     block("Machine", pairs(rows));
     rows.clear();
-    for (const auto& [name, value] : info.flags) rows.emplace_back(name.starts_with("-") ? name : "--" + name, code(value));
+    for (const auto& [name, value] : info.flags)
+      rows.emplace_back(name.starts_with("-") ? name : "--" + name, code(value));
     block("Every flag", pairs(rows, "flags"));
   }
   rows.clear();
   for (const EventRecord& e : records.events)
-    rows.emplace_back(fmt::format("Step {}", grouped(e.step)), escape(e.what) + (e.detail.empty() ? "" : ": " + escape(e.detail)));
+    rows.emplace_back(fmt::format("Step {}", grouped(e.step)),
+                      escape(e.what) + (e.detail.empty() ? "" : ": " + escape(e.detail)));
   if (rows.size() > 200) rows.erase(rows.begin(), rows.end() - 200);
   block("What happened", pairs(rows));
   return section("settings", "Settings", body);

@@ -23,7 +23,8 @@ Place place_of(const std::string& name) {
   if (at == std::string::npos) return {name, "", false};
   const std::size_t digits = at + marker.size();
   const std::size_t dot = name.find('.', digits);
-  if (dot == std::string::npos || dot == digits || name.find_first_not_of("0123456789", digits) != dot) return {name, "", false};
+  if (dot == std::string::npos || dot == digits || name.find_first_not_of("0123456789", digits) != dot)
+    return {name, "", false};
   std::string kind = name.substr(name.rfind('.') + 1);
   if (kind.ends_with("_proj") && kind.size() > 5) kind.resize(kind.size() - 5);
   return {name.substr(digits, dot - digits), kind, true};
@@ -74,7 +75,8 @@ std::string heat_table(const MasksRecord& masks, Member member) {
   }
   if (!others.empty()) {
     html += "<table class=\"heat named\"><tbody>";
-    for (const LayerMasks* layer : others) html += "<tr><th>" + escape(layer->layer) + "</th>" + cell(layer->*member, largest) + "</tr>";
+    for (const LayerMasks* layer : others)
+      html += "<tr><th>" + escape(layer->layer) + "</th>" + cell(layer->*member, largest) + "</tr>";
     html += "</tbody></table>";
   }
   return html;
@@ -114,9 +116,10 @@ Side side_of(const RunRecords& records, Member member, const std::string& what) 
   if (series.empty()) return {};
   const MasksRecord& last = records.masks.back();
   Side side;
-  side.now = fmt::format("<figure class=\"card\"><figcaption>{} <span>percent per layer, at step {}</span></figcaption>"
-                         "<div class=\"scroll\">{}</div></figure>",
-                         what, grouped(last.step), heat_table(last, member));
+  side.now = fmt::format(
+      "<figure class=\"card\"><figcaption>{} <span>percent per layer, at step {}</span></figcaption>"
+      "<div class=\"scroll\">{}</div></figure>",
+      what, grouped(last.step), heat_table(last, member));
   if (records.masks.size() > 1) {
     LinePlot plot;
     plot.title = what + " over time";
@@ -139,8 +142,8 @@ std::string masks_section(const RunRecords& records) {
   if (weights.now.empty() && inputs.now.empty()) return "";
   return section("masks", "Masked entries",
                  "<p>The share of entries that lie too far outside the grid for their gradient to be trusted, and that "
-                 "the backward pass leaves out.</p><div class=\"figures\">" + weights.now + inputs.now + weights.over_time +
-                     inputs.over_time + "</div>");
+                 "the backward pass leaves out.</p><div class=\"figures\">" +
+                     weights.now + inputs.now + weights.over_time + inputs.over_time + "</div>");
 }
 
 }  // namespace lowbit::report

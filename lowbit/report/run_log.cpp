@@ -30,7 +30,8 @@ void add_scalars(EventFile* file, std::int64_t step, std::initializer_list<Named
   if (!scalars.empty()) file->add(wall_time(), step, scalars);
 }
 
-std::filesystem::path cut(std::filesystem::path path, std::int64_t last_step, void (*by)(const std::filesystem::path&, std::int64_t)) {
+std::filesystem::path cut(std::filesystem::path path, std::int64_t last_step,
+                          void (*by)(const std::filesystem::path&, std::int64_t)) {
   by(path, last_step);
   return path;
 }
@@ -60,16 +61,18 @@ RunLog::RunLog(const std::filesystem::path& run_folder, std::int64_t resumed_ste
 
 void RunLog::add(const StepRecord& r) {
   metrics_.append(to_line(r));
-  add_scalars(&events_, r.step, {{"loss/train", r.loss},
-                                 {"optimizer/learning_rate", r.lr},
-                                 {"optimizer/gradient_norm", r.grad_norm},
-                                 {"speed/tokens_per_second", r.tok_s},
-                                 {"speed/share_of_peak", r.peak_share}});
+  add_scalars(&events_, r.step,
+              {{"loss/train", r.loss},
+               {"optimizer/learning_rate", r.lr},
+               {"optimizer/gradient_norm", r.grad_norm},
+               {"speed/tokens_per_second", r.tok_s},
+               {"speed/share_of_peak", r.peak_share}});
 }
 
 void RunLog::add(const EvalRecord& r) {
   metrics_.append(to_line(r));
-  add_scalars(&events_, r.step, {{"loss/held_out", r.nats_per_token}, {"loss/bits_per_byte", r.bits_per_byte.value_or(kUnknown)}});
+  add_scalars(&events_, r.step,
+              {{"loss/held_out", r.nats_per_token}, {"loss/bits_per_byte", r.bits_per_byte.value_or(kUnknown)}});
 }
 
 void RunLog::add(const MasksRecord& r) {
@@ -80,8 +83,9 @@ void RunLog::add(const MasksRecord& r) {
     if (std::isfinite(layer.weight)) weight += layer.weight, ++weights;
     if (std::isfinite(layer.input)) input += layer.input, ++inputs;
   }
-  add_scalars(&events_, r.step, {{"masked/weights", weights ? weight / static_cast<double>(weights) : kUnknown},
-                                 {"masked/activations", inputs ? input / static_cast<double>(inputs) : kUnknown}});
+  add_scalars(&events_, r.step,
+              {{"masked/weights", weights ? weight / static_cast<double>(weights) : kUnknown},
+               {"masked/activations", inputs ? input / static_cast<double>(inputs) : kUnknown}});
 }
 
 void RunLog::add(const SampleRecord& r) { metrics_.append(to_line(r)); }

@@ -26,41 +26,55 @@ std::string tile(std::string_view label, const std::string& value, std::string_v
 }
 
 // A figure and its unit, apart: "3.1 MB" is shown as 3.1 with a small MB.
-std::string split_tile(std::string_view label, const std::string& value, std::string_view unit, const std::string& below) {
+std::string split_tile(std::string_view label, const std::string& value, std::string_view unit,
+                       const std::string& below) {
   const std::size_t space = value.rfind(' ');
   if (space == std::string::npos) return tile(label, value, unit, below);
-  return tile(label, value.substr(0, space), value.substr(space + 1) + (unit.empty() ? "" : " ") + std::string(unit), below);
+  return tile(label, value.substr(0, space), value.substr(space + 1) + (unit.empty() ? "" : " ") + std::string(unit),
+              below);
 }
 
 std::string tiles(const RunRecords& records, const Outcome& o) {
   std::string out;
   if (o.eval && o.eval->bits_per_byte)
-    out += tile("Bits per byte, held out", fmt::format("{:.3f}", *o.eval->bits_per_byte), "", interval_text(o.eval->bits_per_byte_interval));
+    out += tile("Bits per byte, held out", fmt::format("{:.3f}", *o.eval->bits_per_byte), "",
+                interval_text(o.eval->bits_per_byte_interval));
   if (o.eval && std::isfinite(o.eval->nats_per_token))
     out += tile("Held-out loss", fmt::format("{:.3f}", o.eval->nats_per_token), "nats",
                 "perplexity " + number(math::exp(o.eval->nats_per_token), 4));
   if (std::isfinite(o.train_loss))
-    out += tile("Training loss", fmt::format("{:.3f}", o.train_loss), "nats", fmt::format("mean of the last {} steps", o.train_loss_steps));
+    out += tile("Training loss", fmt::format("{:.3f}", o.train_loss), "nats",
+                fmt::format("mean of the last {} steps", o.train_loss_steps));
   if (o.tokens > 0)
     out += split_tile("Trained on", human_count(static_cast<double>(o.tokens)), "tokens",
-                o.planned_steps > o.step ? fmt::format("step {} of {}", grouped(o.step), grouped(o.planned_steps)) : grouped(o.step) + " steps");
+                      o.planned_steps > o.step ? fmt::format("step {} of {}", grouped(o.step), grouped(o.planned_steps))
+                                               : grouped(o.step) + " steps");
   if (std::isfinite(o.seconds))
-    out += tile("Time", human_time(o.seconds), "", records.info && records.info->machine.threads > 0
-                    ? fmt::format("{} thread{}", records.info->machine.threads, records.info->machine.threads == 1 ? "" : "s") : "");
+    out += tile(
+        "Time", human_time(o.seconds), "",
+        records.info && records.info->machine.threads > 0
+            ? fmt::format("{} thread{}", records.info->machine.threads, records.info->machine.threads == 1 ? "" : "s")
+            : "");
   if (std::isfinite(o.tok_s))
-    out += tile("Speed", number(o.tok_s, 3), "tok/s", std::isfinite(o.peak_share) ? percent(o.peak_share) + " of the measured peak" : "");
+    out += tile("Speed", number(o.tok_s, 3), "tok/s",
+                std::isfinite(o.peak_share) ? percent(o.peak_share) + " of the measured peak" : "");
   if (o.stored_bytes > 0)
     out += split_tile("Size as stored", human_bytes(static_cast<double>(o.stored_bytes)), "",
-                      std::isfinite(o.bits_per_block_weight) ? fmt::format("{:.2f} bits per weight in the blocks", o.bits_per_block_weight) : "");
+                      std::isfinite(o.bits_per_block_weight)
+                          ? fmt::format("{:.2f} bits per weight in the blocks", o.bits_per_block_weight)
+                          : "");
   return out.empty() ? "" : "<dl class=\"tiles\">" + out + "</dl>";
 }
 
 std::string page_title(const RunRecords& records, const Outcome& o) {
   std::string title = records.info && !records.info->format.empty() ? records.info->format : "Training run";
   const auto join = [&](const std::string& part) { title += " · " + part; };
-  if (records.info && records.info->model.parameters > 0) join(human_count(static_cast<double>(records.info->model.parameters)) + " parameters");
-  if (o.eval && std::isfinite(o.eval->nats_per_token)) join(fmt::format("loss {:.3f}", o.eval->nats_per_token));
-  else if (std::isfinite(o.train_loss)) join(fmt::format("loss {:.3f}", o.train_loss));
+  if (records.info && records.info->model.parameters > 0)
+    join(human_count(static_cast<double>(records.info->model.parameters)) + " parameters");
+  if (o.eval && std::isfinite(o.eval->nats_per_token))
+    join(fmt::format("loss {:.3f}", o.eval->nats_per_token));
+  else if (std::isfinite(o.train_loss))
+    join(fmt::format("loss {:.3f}", o.train_loss));
   if (o.eval && o.eval->bits_per_byte) join(fmt::format("{:.3f} bits per byte", *o.eval->bits_per_byte));
   if (std::isfinite(o.seconds)) join(human_time(o.seconds));
   return title;
@@ -98,7 +112,8 @@ std::string lede(const RunRecords& records, const Outcome& o) {
 std::string alerts(const RunRecords& records, const Outcome& o) {
   std::string out;
   if (o.broken_step)
-    out += fmt::format("<p class=\"alert\">The loss stopped being a finite number at step {}.</p>", grouped(*o.broken_step));
+    out += fmt::format("<p class=\"alert\">The loss stopped being a finite number at step {}.</p>",
+                       grouped(*o.broken_step));
   for (const std::string& note : records.notes) out += "<p class=\"alert\">" + escape(note) + "</p>";
   return out;
 }
@@ -108,9 +123,9 @@ std::string alerts(const RunRecords& records, const Outcome& o) {
 std::string run_page(const RunRecords& records) {
   const Outcome o = outcome_of(records);
   const std::pair<const char*, std::string> sections[] = {
-      {"Loss", loss_section(records)},       {"Optimizer", optimizer_section(records)},
-      {"Masks", masks_section(records)},     {"Speed", speed_section(records, o)},
-      {"Samples", samples_section(records)}, {"Size", sizes_section(records, o)},
+      {"Loss", loss_section(records)},           {"Optimizer", optimizer_section(records)},
+      {"Masks", masks_section(records)},         {"Speed", speed_section(records, o)},
+      {"Samples", samples_section(records)},     {"Size", sizes_section(records, o)},
       {"Settings", settings_section(records, o)}};
   std::string links, body;
   for (const auto& [name, html] : sections) {
@@ -119,22 +134,26 @@ std::string run_page(const RunRecords& records) {
     links += fmt::format("<a href=\"#{}\">{}</a>", html.substr(from, html.find('"', from) - from), name);
     body += html;
   }
-  std::string page = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-                     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-                     "<meta name=\"color-scheme\" content=\"light dark\"/>\n<link rel=\"icon\" href=\"data:,\"/>\n";
+  std::string page =
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
+      "<meta name=\"color-scheme\" content=\"light dark\"/>\n<link rel=\"icon\" href=\"data:,\"/>\n";
   page += "<title>" + escape(page_title(records, o)) + "</title>\n";
   page += "<style>" + plot_css() + std::string(page_css()) + "</style>\n</head>\n<body>\n<main>\n<header>\n";
-  page += fmt::format("<div class=\"eyebrow\"><span>lowbit training run</span><span class=\"pill {0}\">{1}</span></div>\n",
-                      o.status == Outcome::Status::finished                            ? "finished"
-                      : o.status == Outcome::Status::stopped || o.broken_step ? "stopped" : "",
-                      status_text(o.status));
+  page +=
+      fmt::format("<div class=\"eyebrow\"><span>lowbit training run</span><span class=\"pill {0}\">{1}</span></div>\n",
+                  o.status == Outcome::Status::finished                   ? "finished"
+                  : o.status == Outcome::Status::stopped || o.broken_step ? "stopped"
+                                                                          : "",
+                  status_text(o.status));
   page += "<h1>" + headline(records) + "</h1>\n" + lede(records, o) + alerts(records, o) + tiles(records, o);
   if (!links.empty()) page += "<nav>" + links + "</nav>";
   page += "\n</header>\n" + body;
   if (body.empty()) page += "<section><p>Nothing has been recorded yet.</p></section>\n";
-  page += fmt::format("<footer>Written by {} from run.json and metrics.jsonl of the run folder. The page loads nothing from elsewhere."
-                      "</footer>\n</main>\n",
-                      records.info && !records.info->program.empty() ? escape(records.info->program) : "lowbit");
+  page += fmt::format(
+      "<footer>Written by {} from run.json and metrics.jsonl of the run folder. The page loads nothing from elsewhere."
+      "</footer>\n</main>\n",
+      records.info && !records.info->program.empty() ? escape(records.info->program) : "lowbit");
   page += "<script>" + std::string(page_script()) + "</script>\n</body>\n</html>\n";
   return page;
 }

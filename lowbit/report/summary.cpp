@@ -44,9 +44,11 @@ std::optional<std::filesystem::path> newest_checkpoint(const std::filesystem::pa
   std::optional<std::filesystem::path> newest;
   long long best = -1;
   std::error_code error;
-  for (std::filesystem::directory_iterator it(run_folder / "checkpoints", error), end; !error && it != end; it.increment(error)) {
+  for (std::filesystem::directory_iterator it(run_folder / "checkpoints", error), end; !error && it != end;
+       it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (!name.starts_with("step-") || name.size() > 20 || name.find_first_not_of("0123456789", 5) != std::string::npos || name.size() < 6)
+    if (!name.starts_with("step-") || name.size() > 20 ||
+        name.find_first_not_of("0123456789", 5) != std::string::npos || name.size() < 6)
       continue;
     if (const long long step = std::stoll(name.substr(5)); step > best) {
       best = step;
@@ -66,7 +68,8 @@ Outcome outcome_of(const RunRecords& records) {
     out.step = last.step;
     out.tokens = last.tokens;
     out.seconds = last.seconds;
-    const std::size_t tail = std::min(records.steps.size(), std::clamp<std::size_t>(records.steps.size() / 20, 10, 100));
+    const std::size_t tail =
+        std::min(records.steps.size(), std::clamp<std::size_t>(records.steps.size() / 20, 10, 100));
     double sum = 0;
     for (std::size_t i = records.steps.size() - tail; i < records.steps.size(); ++i) sum += records.steps[i].loss;
     out.train_loss = sum / static_cast<double>(tail);
@@ -83,9 +86,9 @@ Outcome outcome_of(const RunRecords& records) {
   if (!records.evals.empty()) out.eval = records.evals.back();
   const std::string last_event = records.events.empty() ? "" : records.events.back().what;
   using Status = Outcome::Status;
-  out.status = last_event == "finished"      ? Status::finished
-               : last_event == "interrupted" ? Status::interrupted
-               : last_event == "stopped"     ? Status::stopped
+  out.status = last_event == "finished"                                 ? Status::finished
+               : last_event == "interrupted"                            ? Status::interrupted
+               : last_event == "stopped"                                ? Status::stopped
                : out.planned_steps > 0 && out.step >= out.planned_steps ? Status::finished
                                                                         : Status::running;
   if (records.info) {
@@ -102,10 +105,14 @@ Outcome outcome_of(const RunRecords& records) {
 
 std::string status_text(Outcome::Status status) {
   switch (status) {
-    case Outcome::Status::finished: return "finished";
-    case Outcome::Status::interrupted: return "interrupted";
-    case Outcome::Status::stopped: return "stopped";
-    case Outcome::Status::running: break;
+    case Outcome::Status::finished:
+      return "finished";
+    case Outcome::Status::interrupted:
+      return "interrupted";
+    case Outcome::Status::stopped:
+      return "stopped";
+    case Outcome::Status::running:
+      break;
   }
   return "in progress";
 }
@@ -113,19 +120,21 @@ std::string status_text(Outcome::Status status) {
 std::string closing_summary(const RunRecords& records, const std::filesystem::path& run_folder) {
   const Outcome o = outcome_of(records);
   std::string out;
-  const auto row = [&](std::string_view name, const std::string& value) { out += fmt::format("  {:<11} {}\n", name, value); };
+  const auto row = [&](std::string_view name, const std::string& value) {
+    out += fmt::format("  {:<11} {}\n", name, value);
+  };
   const auto join = [](std::string* list, const std::string& item) {
     if (!item.empty()) *list += (list->empty() ? "" : ", ") + item;
   };
 
   out += fmt::format("Training {}", o.status == Outcome::Status::running ? "has got this far" : status_text(o.status));
-  if (o.planned_steps > 0 && o.step < o.planned_steps)
-    out += fmt::format(" at step {} of {}", o.step, o.planned_steps);
+  if (o.planned_steps > 0 && o.step < o.planned_steps) out += fmt::format(" at step {} of {}", o.step, o.planned_steps);
   out += "\n\n";
   if (records.info) {
     const RunInfo& info = *records.info;
     std::string model = info.format.empty() ? "format not known" : info.format;
-    if (info.model.parameters > 0) join(&model, human_count(static_cast<double>(info.model.parameters)) + " parameters");
+    if (info.model.parameters > 0)
+      join(&model, human_count(static_cast<double>(info.model.parameters)) + " parameters");
     if (info.model.layers > 0) join(&model, fmt::format("{} layers of width {}", info.model.layers, info.model.width));
     row("model", model);
     std::string how;
@@ -141,26 +150,31 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
     row("trained", work);
     if (std::isfinite(o.tok_s)) {
       std::string speed = human_count(o.tok_s) + " tokens/s";
-      if (std::isfinite(o.peak_share)) join(&speed, fmt::format("{:.0f} % of the machine's measured peak", 100 * o.peak_share));
+      if (std::isfinite(o.peak_share))
+        join(&speed, fmt::format("{:.0f} % of the machine's measured peak", 100 * o.peak_share));
       row("speed", speed);
     }
   }
   if (o.broken_step) {
     row("loss", fmt::format("not a finite number from step {} on", *o.broken_step));
   } else if (std::isfinite(o.train_loss)) {
-    row("loss", fmt::format("{:.4f} nats per token in training (mean of the last {} steps)", o.train_loss, o.train_loss_steps));
+    row("loss",
+        fmt::format("{:.4f} nats per token in training (mean of the last {} steps)", o.train_loss, o.train_loss_steps));
   }
   if (o.eval) {
     const EvalRecord& e = *o.eval;
     if (std::isfinite(e.nats_per_token))
       row("held out", fmt::format("{:.4f} nats per token{} at step {}", e.nats_per_token,
                                   in_brackets(e.nats_per_token_interval, 4), e.step));
-    if (e.bits_per_byte) row("", fmt::format("{:.4f} bits per byte{}", *e.bits_per_byte, in_brackets(e.bits_per_byte_interval, 4)));
+    if (e.bits_per_byte)
+      row("", fmt::format("{:.4f} bits per byte{}", *e.bits_per_byte, in_brackets(e.bits_per_byte_interval, 4)));
   }
   if (o.stored_bytes > 0) {
     std::string size = human_bytes(static_cast<double>(o.stored_bytes)) + " as stored";
-    if (std::isfinite(o.bits_per_block_weight)) join(&size, fmt::format("{:.2f} bits per weight in the blocks", o.bits_per_block_weight));
-    if (std::isfinite(o.bits_per_parameter)) join(&size, fmt::format("{:.2f} over all parameters", o.bits_per_parameter));
+    if (std::isfinite(o.bits_per_block_weight))
+      join(&size, fmt::format("{:.2f} bits per weight in the blocks", o.bits_per_block_weight));
+    if (std::isfinite(o.bits_per_parameter))
+      join(&size, fmt::format("{:.2f} over all parameters", o.bits_per_parameter));
     row("size", size);
   }
 
@@ -180,7 +194,8 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
     out += fmt::format("  lowbit train{} --out {} --resume\n", data_words, shell_word(folder));
   if (checkpoint) {
     const std::string prompt = records.samples.empty() ? "Once upon a time" : records.samples.back().prompt;
-    out += fmt::format("  lowbit run --model {} --prompt {}\n", shell_word(folder), shell_word(prompt.empty() ? "Once upon a time" : prompt));
+    out += fmt::format("  lowbit run --model {} --prompt {}\n", shell_word(folder),
+                       shell_word(prompt.empty() ? "Once upon a time" : prompt));
     if (!data.empty()) out += fmt::format("  lowbit eval --model {}{}\n", shell_word(folder), data_words);
     out += fmt::format("  lowbit pack --model {} --out {}\n", shell_word(folder), shell_word(trimmed + "-packed"));
   }

@@ -83,8 +83,8 @@ std::string path_of(const Series& s, const Frame& frame, std::vector<Point>* dra
     if (column.size() <= 4) {
       for (const Point p : column) put(p);
     } else {
-      const auto [least, greatest] = std::minmax_element(column.begin(), column.end(),
-                                                         [](const Point& a, const Point& b) { return a.y < b.y; });
+      const auto [least, greatest] =
+          std::minmax_element(column.begin(), column.end(), [](const Point& a, const Point& b) { return a.y < b.y; });
       const std::size_t last = column.size() - 1;
       std::vector<std::size_t> kept = {0, static_cast<std::size_t>(least - column.begin()),
                                        static_cast<std::size_t>(greatest - column.begin()), last};
@@ -128,7 +128,8 @@ std::string draw_series(const Series& s, const Frame& frame) {
   }
   out += fmt::format("<path class=\"line\" d=\"{}\"/>", d);
   if (s.style == Series::Style::points && drawn.size() <= 80) {
-    for (const Point p : drawn) out += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"3\"/>", coordinate(p.x), coordinate(p.y));
+    for (const Point p : drawn)
+      out += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"3\"/>", coordinate(p.x), coordinate(p.y));
   } else if (drawn.size() == 1) {
     out += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"2.5\"/>", coordinate(drawn[0].x), coordinate(drawn[0].y));
   }
@@ -190,23 +191,28 @@ std::string line_plot(const LinePlot& plot, bool with_title) {
   std::vector<LegendEntry> legend;
   const double caption = with_title ? 28 : 4;
   const double legend_height = lay_out_legend(plot, 8, width - 4.0, caption + 12, &legend);
-  const std::string y_name = plot.y.label + (plot.y.unit.empty() ? "" : plot.y.label.empty() ? plot.y.unit : ", " + plot.y.unit);
+  const std::string y_name = plot.y.label + (plot.y.unit.empty()    ? ""
+                                             : plot.y.label.empty() ? plot.y.unit
+                                                                    : ", " + plot.y.unit);
   const double name_height = y_name.empty() ? 4 : 20;
   frame.top = std::min(caption + legend_height + name_height + 6, 0.6 * height);
   const std::string x_name = plot.x.label + (plot.x.unit.empty() ? "" : ", " + plot.x.unit);
   frame.bottom = height - (x_name.empty() ? 24.0 : 42.0);
 
-  std::string out = open_svg(width, height, plot.title,
-                             fmt::format(" data-label=\"{}\" data-frame=\"{} {} {} {}\" data-x=\"{}\" data-y=\"{}\"", escape(plot.x.label),
-                                         coordinate(frame.left), coordinate(frame.right), coordinate(frame.top),
-                                         coordinate(frame.bottom), axis_data(frame.x, plot.x), axis_data(frame.y, plot.y)));
+  std::string out =
+      open_svg(width, height, plot.title,
+               fmt::format(" data-label=\"{}\" data-frame=\"{} {} {} {}\" data-x=\"{}\" data-y=\"{}\"",
+                           escape(plot.x.label), coordinate(frame.left), coordinate(frame.right), coordinate(frame.top),
+                           coordinate(frame.bottom), axis_data(frame.x, plot.x), axis_data(frame.y, plot.y)));
   if (with_title) out += draw_title(plot.title);
   for (const LegendEntry& e : legend)
-    out += fmt::format("<g class=\"key s{}\"><path class=\"line\" d=\"M{} {}h16\"/><text x=\"{}\" y=\"{}\">{}</text></g>",
-                       ((e.series->colour % kPlotColours) + kPlotColours) % kPlotColours, coordinate(e.x),
-                       coordinate(e.y - 4), coordinate(e.x + 22), coordinate(e.y), escape(e.series->name));
+    out +=
+        fmt::format("<g class=\"key s{}\"><path class=\"line\" d=\"M{} {}h16\"/><text x=\"{}\" y=\"{}\">{}</text></g>",
+                    ((e.series->colour % kPlotColours) + kPlotColours) % kPlotColours, coordinate(e.x),
+                    coordinate(e.y - 4), coordinate(e.x + 22), coordinate(e.y), escape(e.series->name));
   if (!y_name.empty())
-    out += fmt::format("<text class=\"name\" x=\"8\" y=\"{}\">{}</text>", coordinate(caption + legend_height + 12), escape(y_name));
+    out += fmt::format("<text class=\"name\" x=\"8\" y=\"{}\">{}</text>", coordinate(caption + legend_height + 12),
+                       escape(y_name));
 
   const bool empty = range_y.empty();
   std::string grid, labels;
@@ -228,8 +234,8 @@ std::string line_plot(const LinePlot& plot, bool with_title) {
     labels += fmt::format("<text class=\"tick mid\" x=\"{}\" y=\"{}\">{}</text>", coordinate(centre),
                           coordinate(frame.bottom + 18), escape(frame.x.labels[i]));
   }
-  out += fmt::format("<path class=\"grid\" d=\"{}\"/><path class=\"axis\" d=\"M{} {}H{}{}\"/>{}", grid, coordinate(frame.left),
-                     coordinate(frame.bottom), coordinate(frame.right), ticks, labels);
+  out += fmt::format("<path class=\"grid\" d=\"{}\"/><path class=\"axis\" d=\"M{} {}H{}{}\"/>{}", grid,
+                     coordinate(frame.left), coordinate(frame.bottom), coordinate(frame.right), ticks, labels);
   if (!x_name.empty())
     out += fmt::format("<text class=\"name end\" x=\"{}\" y=\"{}\">{}</text>", coordinate(frame.right),
                        coordinate(height - 6.0), escape(x_name));
@@ -242,9 +248,10 @@ std::string line_plot(const LinePlot& plot, bool with_title) {
     if (!(p >= 0 && p <= 1) || empty) continue;
     const double x = frame.left + p * (frame.right - frame.left);
     const bool leftward = x + text_width(mark.label) + 6 > frame.right;
-    out += fmt::format("<path class=\"mark\" d=\"M{0} {1}V{2}\"/><text class=\"marked{3}\" x=\"{4}\" y=\"{5}\">{6}</text>",
-                       coordinate(x), coordinate(frame.top), coordinate(frame.bottom), leftward ? " end" : "",
-                       coordinate(leftward ? x - 5 : x + 5), coordinate(frame.top + 10), escape(mark.label));
+    out +=
+        fmt::format("<path class=\"mark\" d=\"M{0} {1}V{2}\"/><text class=\"marked{3}\" x=\"{4}\" y=\"{5}\">{6}</text>",
+                    coordinate(x), coordinate(frame.top), coordinate(frame.bottom), leftward ? " end" : "",
+                    coordinate(leftward ? x - 5 : x + 5), coordinate(frame.top + 10), escape(mark.label));
   }
   for (const Series& s : plot.series) out += draw_series(s, frame);
   return out + "</svg>";
@@ -260,13 +267,18 @@ std::string bar_plot(const BarPlot& plot, bool with_title) {
     if (std::isfinite(bar.value)) largest = std::max(largest, bar.value);
   std::string out = open_svg(width, height, plot.title, "");
   if (with_title) out += draw_title(plot.title);
-  if (plot.bars.empty()) out += fmt::format("<text class=\"empty mid\" x=\"{}\" y=\"{}\">no data yet</text>", coordinate(width / 2.0), coordinate(top + 22));
+  if (plot.bars.empty())
+    out += fmt::format("<text class=\"empty mid\" x=\"{}\" y=\"{}\">no data yet</text>", coordinate(width / 2.0),
+                       coordinate(top + 22));
   double y = top;
   for (const Bar& bar : plot.bars) {
     const double share = largest > 0 && std::isfinite(bar.value) ? std::clamp(bar.value / largest, 0.0, 1.0) : 0;
-    out += fmt::format("<text class=\"bar-label\" x=\"0\" y=\"{0}\">{1}</text><text class=\"bar-text end\" x=\"{2}\" y=\"{0}\">{3}</text>",
-                       coordinate(y + 14), escape(bar.label), width, escape(bar.text.empty() ? number(bar.value) : bar.text));
-    out += fmt::format("<rect class=\"trough\" x=\"0\" y=\"{0}\" width=\"{1}\" height=\"8\" rx=\"4\"/>", coordinate(y + 21), width);
+    out += fmt::format(
+        "<text class=\"bar-label\" x=\"0\" y=\"{0}\">{1}</text><text class=\"bar-text end\" x=\"{2}\" "
+        "y=\"{0}\">{3}</text>",
+        coordinate(y + 14), escape(bar.label), width, escape(bar.text.empty() ? number(bar.value) : bar.text));
+    out += fmt::format("<rect class=\"trough\" x=\"0\" y=\"{0}\" width=\"{1}\" height=\"8\" rx=\"4\"/>",
+                       coordinate(y + 21), width);
     if (share > 0)
       out += fmt::format("<rect class=\"bar s{}\" x=\"0\" y=\"{}\" width=\"{}\" height=\"8\" rx=\"{}\"/>",
                          ((bar.colour % kPlotColours) + kPlotColours) % kPlotColours, coordinate(y + 21),
@@ -296,7 +308,8 @@ std::string plot_css() {
   static constexpr const char* dark[kPlotColours] = {"#6aa9ee", "#ff8f5a", "#4fc4aa", "#bd93dd",
                                                      "#e0b53c", "#f07fb0", "#9db2c4", "#aec95a"};
   std::string css = ":root{--paper:#faf9f6;--ink:#1b1d22;--soft:#646b76;--grid:#e9e6df;";
-  std::string night = "@media(prefers-color-scheme:dark){:root{--paper:#131519;--ink:#e9e7e2;--soft:#9aa2ae;--grid:#2a2e36;";
+  std::string night =
+      "@media(prefers-color-scheme:dark){:root{--paper:#131519;--ink:#e9e7e2;--soft:#9aa2ae;--grid:#2a2e36;";
   for (int i = 0; i < kPlotColours; ++i) {
     css += fmt::format("--s{}:{};", i, light[i]);
     night += fmt::format("--s{}:{};", i, dark[i]);

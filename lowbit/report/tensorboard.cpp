@@ -150,7 +150,8 @@ void cut_events(const std::filesystem::path& path, std::int64_t last_step) {
     if (*step <= last_step) kept += tf_record(*data);
   }
   // A first record that is torn is what a run killed at its start leaves: it is rewritten. Other bytes are not ours.
-  if (first && bytes.size() >= kFrameBytes && read_raw<std::uint32_t>(bytes, 8) != masked_crc32c(std::string_view(bytes).substr(0, 8)))
+  if (first && bytes.size() >= kFrameBytes &&
+      read_raw<std::uint32_t>(bytes, 8) != masked_crc32c(std::string_view(bytes).substr(0, 8)))
     fail_input("{} is no TensorBoard event file; move it away, or train into another folder", path.string());
   if (kept != bytes) write_file(path, kept);
 }

@@ -47,8 +47,9 @@ class EventFile {
   AppendFile file_;
 };
 
-/// Rewrites the file without the events of later steps and without a torn end, atomically, as resuming from a checkpoint
-/// of that step needs. No file is fine. throws Error: input when its first record is no event; failed as AtomicFile.
+/// Rewrites the file without the events of later steps and without a torn end, atomically, as resuming from a
+/// checkpoint of that step needs. No file is fine. throws Error: input when its first record is no event; failed as
+/// AtomicFile.
 void cut_events(const std::filesystem::path& path, std::int64_t last_step);
 
 /// The step of an Event message; 0 when it has none; nothing when the bytes are no such message.

@@ -79,7 +79,8 @@ std::vector<std::string> tick_labels(std::span<const double> ticks, TickText tex
   }
   // Linear neighbours read best with equal decimals: 0.5, 1.0, 1.5.
   const double span = std::abs(ticks.back() - ticks.front()) * scale_by;
-  const bool even = ticks.size() > 1 && !tiny && largest < 1e15 && span <= step * (static_cast<double>(ticks.size()) - 0.5);
+  const bool even =
+      ticks.size() > 1 && !tiny && largest < 1e15 && span <= step * (static_cast<double>(ticks.size()) - 0.5);
   if (even) {
     std::size_t decimals = 0;
     for (const std::string& label : labels)

@@ -12,12 +12,36 @@ namespace lowbit::report::test {
 RunInfo fake_info(std::int64_t steps) {
   RunInfo info;
   info.program = "lowbit 0.1.0";
-  info.flags = {{"data", "corpus/bible"}, {"out", "runs/bible-w4a4"}, {"format", "w4a4"}, {"head", "bf16"}, {"attention", "f32"},
-                {"estimator", "trust"}, {"transform", "hadamard"}, {"outer-trust", "1.30"}, {"backward", "bf16"},
-                {"size", "5m"}, {"layers", "4"}, {"width", "256"}, {"heads", "4"}, {"kv-heads", "4"}, {"mlp", "704"},
-                {"seq", "512"}, {"tokens", "3276800"}, {"batch", "32"}, {"micro-batch", "8"}, {"recipe", "quest"},
-                {"lr", "0.0048"}, {"schedule", "cosine"}, {"weight-decay", "0.1"}, {"clip", "1"}, {"eval-every", "20"},
-                {"checkpoint-every", "50"}, {"keep", "2"}, {"seed", "1"}, {"threads", "2"}, {"resume", ""}};
+  info.flags = {{"data", "corpus/bible"},
+                {"out", "runs/bible-w4a4"},
+                {"format", "w4a4"},
+                {"head", "bf16"},
+                {"attention", "f32"},
+                {"estimator", "trust"},
+                {"transform", "hadamard"},
+                {"outer-trust", "1.30"},
+                {"backward", "bf16"},
+                {"size", "5m"},
+                {"layers", "4"},
+                {"width", "256"},
+                {"heads", "4"},
+                {"kv-heads", "4"},
+                {"mlp", "704"},
+                {"seq", "512"},
+                {"tokens", "3276800"},
+                {"batch", "32"},
+                {"micro-batch", "8"},
+                {"recipe", "quest"},
+                {"lr", "0.0048"},
+                {"schedule", "cosine"},
+                {"weight-decay", "0.1"},
+                {"clip", "1"},
+                {"eval-every", "20"},
+                {"checkpoint-every", "50"},
+                {"keep", "2"},
+                {"seed", "1"},
+                {"threads", "2"},
+                {"resume", ""}};
   info.format = "w4a4";
   info.head = "bf16";
   info.estimator = "trust";
@@ -42,7 +66,7 @@ void write_fake_run(const std::filesystem::path& folder, std::int64_t steps, int
     return 3.05 + 2.6 * math::exp(-t / 55) + 2.75 * math::exp(-t / 9);
   };
   const char* kinds[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-                         "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
+                         "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
   for (std::int64_t s = 1; s <= steps; ++s) {
     StepRecord r;
     r.step = s;
@@ -71,17 +95,28 @@ void write_fake_run(const std::filesystem::path& folder, std::int64_t steps, int
       m.step = s;
       for (int layer = 0; layer < layers; ++layer)
         for (int k = 0; k < 7; ++k)
-          m.layers.push_back({fmt::format("model.layers.{}.{}", layer, kinds[k]),
-                              0.0021 + 0.0006 * k + 0.0008 * layer + 0.004 * done * (k == 6) + 0.0001 * rng.normal(draw++),
-                              0.004 + 0.003 * layer + 0.002 * k * done + (k == 6 ? 0.02 * done : 0) + 0.0002 * rng.normal(draw++)});
+          m.layers.push_back(
+              {fmt::format("model.layers.{}.{}", layer, kinds[k]),
+               0.0021 + 0.0006 * k + 0.0008 * layer + 0.004 * done * (k == 6) + 0.0001 * rng.normal(draw++),
+               0.004 + 0.003 * layer + 0.002 * k * done + (k == 6 ? 0.02 * done : 0) + 0.0002 * rng.normal(draw++)});
       log.add(m);
     }
-    if (s == steps / 4) log.add(SampleRecord{s, "And God said", ", and the the LORD of the the house of the people,\nand the children of the and he said unto the land."});
-    if (s == steps / 2) log.add(SampleRecord{s, "And God said", " unto the king of the children of Israel, and the house of the\nLORD, and they shall be the man of the earth."});
+    if (s == steps / 4)
+      log.add(SampleRecord{
+          s, "And God said",
+          ", and the the LORD of the the house of the people,\nand the children of the and he said unto the land."});
+    if (s == steps / 2)
+      log.add(SampleRecord{s, "And God said",
+                           " unto the king of the children of Israel, and the house of the\nLORD, and they shall be "
+                           "the man of the earth."});
     if (s == steps / 2) log.add(EventRecord{s, "resumed", "from checkpoints/step-100"});
   }
-  log.add(SampleRecord{steps, "And God said", " unto Moses, Go down, and speak unto the children of Israel: for they have\nbrought forth the word of the LORD, and <script>alert('no')</script> have gone up\ninto the land of Canaan."});
-  log.add(SampleRecord{steps, "In the beginning", " of the days of the kings of Judah, when the people were gathered together\nagainst the city, the LORD sent his servant."});
+  log.add(SampleRecord{steps, "And God said",
+                       " unto Moses, Go down, and speak unto the children of Israel: for they have\nbrought forth the "
+                       "word of the LORD, and <script>alert('no')</script> have gone up\ninto the land of Canaan."});
+  log.add(SampleRecord{steps, "In the beginning",
+                       " of the days of the kings of Judah, when the people were gathered together\nagainst the city, "
+                       "the LORD sent his servant."});
   log.add(EventRecord{steps, "finished", ""});
   log.sync();
 }

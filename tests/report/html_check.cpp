@@ -34,7 +34,8 @@ std::string markup_error(std::string_view s) {
     if (s[i] != '<') {
       const std::size_t end = std::min(s.find('<', i), s.size());
       if (const auto error = entity_error(s.substr(i, end - i)); !error.empty()) return error;
-      if (open.empty() && s.substr(i, end - i).find_first_not_of(" \n") != std::string_view::npos) return "text outside the document";
+      if (open.empty() && s.substr(i, end - i).find_first_not_of(" \n") != std::string_view::npos)
+        return "text outside the document";
       i = end;
       continue;
     }

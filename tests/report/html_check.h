@@ -10,7 +10,8 @@ namespace lowbit::report::test {
 std::string markup_error(std::string_view document);
 
 /// The text of an attribute of every element that has it, in order.
-std::vector<std::string> attribute_values(std::string_view document, std::string_view element, std::string_view attribute);
+std::vector<std::string> attribute_values(std::string_view document, std::string_view element,
+                                          std::string_view attribute);
 
 /// Every number in some SVG path data or other text.
 std::vector<double> numbers_in(std::string_view text);

@@ -23,17 +23,20 @@ RunRecords parsed(std::string_view lines) {
 }
 
 TEST(Metrics, WritesTheDocumentedLines) {
-  EXPECT_EQ(to_line(StepRecord{7, 3.25, 0.001, 0.5, 7168, 1.5, 4800, 0.25}),
-            "{\"kind\":\"step\",\"step\":7,\"loss\":3.25,\"lr\":0.001,\"grad_norm\":0.5,\"tokens\":7168,\"seconds\":1.5,"
-            "\"tok_s\":4800.0,\"peak_share\":0.25}\n");
+  EXPECT_EQ(
+      to_line(StepRecord{7, 3.25, 0.001, 0.5, 7168, 1.5, 4800, 0.25}),
+      "{\"kind\":\"step\",\"step\":7,\"loss\":3.25,\"lr\":0.001,\"grad_norm\":0.5,\"tokens\":7168,\"seconds\":1.5,"
+      "\"tok_s\":4800.0,\"peak_share\":0.25}\n");
   EXPECT_EQ(to_line(EvalRecord{9, 3.5, Interval{3.25, 3.75}, std::nullopt, std::nullopt, 100, std::nullopt, 2}),
-            "{\"kind\":\"eval\",\"step\":9,\"nats_per_token\":3.5,\"nats_per_token_interval\":[3.25,3.75],\"bits_per_byte\":null,"
+            "{\"kind\":\"eval\",\"step\":9,\"nats_per_token\":3.5,\"nats_per_token_interval\":[3.25,3.75],\"bits_per_"
+            "byte\":null,"
             "\"bits_per_byte_interval\":null,\"tokens\":100,\"bytes\":null,\"seconds\":2.0}\n");
   EXPECT_EQ(to_line(MasksRecord{3, {{"a", 0.5, kUnknown}}}),
             "{\"kind\":\"masks\",\"step\":3,\"layers\":{\"a\":{\"weight\":0.5,\"input\":null}}}\n");
   EXPECT_EQ(to_line(SampleRecord{3, "p\n\"", "bad \xFF byte"}),
             "{\"kind\":\"sample\",\"step\":3,\"prompt\":\"p\\n\\\"\",\"text\":\"bad \uFFFD byte\"}\n");
-  EXPECT_EQ(to_line(EventRecord{3, "resumed", "x"}), "{\"kind\":\"event\",\"step\":3,\"what\":\"resumed\",\"detail\":\"x\"}\n");
+  EXPECT_EQ(to_line(EventRecord{3, "resumed", "x"}),
+            "{\"kind\":\"event\",\"step\":3,\"what\":\"resumed\",\"detail\":\"x\"}\n");
 }
 
 TEST(Metrics, KeepsEveryBitOfALoss) {
@@ -46,8 +49,10 @@ TEST(Metrics, KeepsEveryBitOfALoss) {
 
 TEST(Metrics, ReadsBackWhatIsWritten) {
   const EvalRecord eval{9, 3.5, Interval{3.25, 3.75}, 1.5, Interval{1.25, 1.75}, 100, 400, 2};
-  const auto r = parsed(to_line(eval) + to_line(MasksRecord{9, {{"model.layers.0.mlp.up_proj", 0.5, 0.25}, {"b", 1, kUnknown}}}) +
-                        to_line(SampleRecord{9, "p", "t"}) + to_line(SampleRecord{9, "p2", "t2"}) + to_line(EventRecord{9, "finished", ""}));
+  const auto r =
+      parsed(to_line(eval) + to_line(MasksRecord{9, {{"model.layers.0.mlp.up_proj", 0.5, 0.25}, {"b", 1, kUnknown}}}) +
+             to_line(SampleRecord{9, "p", "t"}) + to_line(SampleRecord{9, "p2", "t2"}) +
+             to_line(EventRecord{9, "finished", ""}));
   ASSERT_EQ(r.evals.size(), 1u);
   EXPECT_EQ(r.evals[0].nats_per_token, 3.5);
   EXPECT_EQ(r.evals[0].nats_per_token_interval->high, 3.75);
@@ -65,7 +70,8 @@ TEST(Metrics, ReadsBackWhatIsWritten) {
 }
 
 TEST(Metrics, PassesOverATornLastLineInSilenceAtEveryByte) {
-  const std::string first = to_line(StepRecord{1, 3, 0, 0, 0, 0, 0, 0}), second = to_line(StepRecord{2, 2, 0, 0, 0, 0, 0, 0});
+  const std::string first = to_line(StepRecord{1, 3, 0, 0, 0, 0, 0, 0}),
+                    second = to_line(StepRecord{2, 2, 0, 0, 0, 0, 0, 0});
   for (std::size_t cut = 0; cut < second.size() - 1; ++cut) {
     const auto records = parsed(first + second.substr(0, cut));
     ASSERT_EQ(records.steps.size(), 1u) << cut;
@@ -75,7 +81,8 @@ TEST(Metrics, PassesOverATornLastLineInSilenceAtEveryByte) {
 }
 
 TEST(Metrics, CountsLinesThatCannotBeReadAndGoesOn) {
-  const std::string good = to_line(StepRecord{1, 3, 0, 0, 0, 0, 0, 0}), later = to_line(StepRecord{2, 3, 0, 0, 0, 0, 0, 0});
+  const std::string good = to_line(StepRecord{1, 3, 0, 0, 0, 0, 0, 0}),
+                    later = to_line(StepRecord{2, 3, 0, 0, 0, 0, 0, 0});
   const auto records = parsed(good + "{\"kind\":\"step\",\"st\n" + "[1,2]\n\n" + "{\"kind\":\"step\",\"step\":-4}\n" +
                               "{\"kind\":\"step\",\"step\":1e300}\n" + "\xFF\xFE\n" + later);
   EXPECT_EQ(records.steps.size(), 2u);

@@ -29,8 +29,9 @@ TEST(RunReport, ShowsEveryPartOfARun) {
   EXPECT_EQ(markup_error(page), "");
   for (const char* id : {"loss", "optimizer", "masks", "speed", "samples", "size", "settings"})
     EXPECT_TRUE(has(page, std::string("<section id=\"") + id + "\">")) << id;
-  for (const char* text : {"<title>w4a4 · 5.51 M parameters · loss 3.2", "held out", "Learning rate", "Gradient norm", "Activations over time",
-                           "Share of the machine’s peak", "AMD EPYC 9R14 96-Core Processor", "5\u202F843\u202F968 bytes", "resumed"})
+  for (const char* text : {"<title>w4a4 · 5.51 M parameters · loss 3.2", "held out", "Learning rate", "Gradient norm",
+                           "Activations over time", "Share of the machine’s peak", "AMD EPYC 9R14 96-Core Processor",
+                           "5\u202F843\u202F968 bytes", "resumed"})
     EXPECT_TRUE(has(page, text)) << text;
   for (const auto& [name, value] : test::fake_info().flags) EXPECT_TRUE(has(page, "<dt>--" + name + "</dt>")) << name;
   // 8 * (1605632 + 34816) / 3211264 and 8 * 5843968 / 5507328
@@ -55,7 +56,8 @@ TEST(RunReport, EscapesTextOfEveryKind) {
   r.info->program = r.info->machine.cpu = r.info->machine.isa = attack;
   r.info->flags = {{attack, attack}};
   r.steps = {{1, 3, 1, 1, 1, 1, 1, 1}};
-  r.masks = {{1, {{attack, 0.5, 0.5}, {"model.layers.0." + attack, 0.1, 0.1}}}, {2, {{attack, 0.5, 0.5}, {"model.layers.0." + attack, 0.1, 0.1}}}};
+  r.masks = {{1, {{attack, 0.5, 0.5}, {"model.layers.0." + attack, 0.1, 0.1}}},
+             {2, {{attack, 0.5, 0.5}, {"model.layers.0." + attack, 0.1, 0.1}}}};
   r.samples = {{1, attack, attack}};
   r.events = {{1, attack, attack}};
   r.notes = {attack};
@@ -85,7 +87,8 @@ TEST(RunReport, IsWholeWhenPartsAreMissing) {
 TEST(RunReport, TellsOfALossThatIsNotANumberAndKeepsItOutOfThePlots) {
   RunRecords r;
   for (int step = 1; step <= 100; ++step)
-    r.steps.push_back({step, step >= 90 ? kUnknown : 3.0 + 1.0 / step, 0.001, step >= 90 ? INFINITY : 1.0, step * 100, step * 0.5, 200, kUnknown});
+    r.steps.push_back({step, step >= 90 ? kUnknown : 3.0 + 1.0 / step, 0.001, step >= 90 ? INFINITY : 1.0, step * 100,
+                       step * 0.5, 200, kUnknown});
   const std::string page = run_page(r);
   EXPECT_EQ(markup_error(page), "");
   EXPECT_TRUE(has(page, "The loss stopped being a finite number at step 90."));
@@ -124,7 +127,8 @@ TEST(RunReport, KeepsTheOldPageWhenTheDiskIsFull) {
 TEST(RunReport, StaysSmallForALongRun) {
   RunRecords r;
   for (int step = 1; step <= 200000; ++step)
-    r.steps.push_back({step, 3 + std::sin(step * 12.9898), 0.001, 1 + 0.5 * std::sin(step * 78.233), step, 1.0 * step, 100, 0.5});
+    r.steps.push_back(
+        {step, 3 + std::sin(step * 12.9898), 0.001, 1 + 0.5 * std::sin(step * 78.233), step, 1.0 * step, 100, 0.5});
   EXPECT_LT(run_page(r).size(), 1000000u);
 }
 
@@ -150,11 +154,12 @@ TEST(Summary, SaysWhatWasTrainedWhereItIsAndWhatToTypeNext) {
   std::filesystem::create_directories(folder / "checkpoints/.step-300.tmp");
   const std::string text = closing_summary(read_run(folder.path()), folder.path());
   const std::string name = folder.path().string();
-  for (const std::string& part : {std::string("Training finished\n"), std::string("w4a4, 5.51 M parameters, 4 layers of width 256"),
-                                  std::string("200 steps, 3.28 M tokens in 12m"), std::string(" bits per byte ["),
-                                  std::string("5.84 MB as stored, 4.09 bits per weight in the blocks"), name + "/checkpoints/step-200\n",
-                                  name + "/report.html", "lowbit run --model " + name + " --prompt 'In the beginning'",
-                                  "lowbit eval --model " + name + " --data corpus/bible"})
+  for (const std::string& part :
+       {std::string("Training finished\n"), std::string("w4a4, 5.51 M parameters, 4 layers of width 256"),
+        std::string("200 steps, 3.28 M tokens in 12m"), std::string(" bits per byte ["),
+        std::string("5.84 MB as stored, 4.09 bits per weight in the blocks"), name + "/checkpoints/step-200\n",
+        name + "/report.html", "lowbit run --model " + name + " --prompt 'In the beginning'",
+        "lowbit eval --model " + name + " --data corpus/bible"})
     EXPECT_TRUE(has(text, part)) << part << "\nin\n" << text;
   EXPECT_FALSE(has(text, "--resume"));
 }

@@ -35,8 +35,10 @@ TEST(Ticks, FallOnRoundNumbers) {
 
 TEST(Ticks, AscendWithinTheScaleForAnyRange) {
   const Rng rng(5);
-  std::vector<std::pair<double, double>> ranges = {{0, 0}, {5, 5}, {-3, -3}, {1e300, 1e308}, {-1e308, 1e308}, {1, 1 + 1e-15},
-                                                   {kNan, kNan}, {-kInfinity, kInfinity}, {7, 2}, {1e-300, 2e-300}, {1e-40, 1e40}};
+  std::vector<std::pair<double, double>> ranges = {
+      {0, 0},          {5, 5},           {-3, -3},     {1e300, 1e308},
+      {-1e308, 1e308}, {1, 1 + 1e-15},   {kNan, kNan}, {-kInfinity, kInfinity},
+      {7, 2},          {1e-300, 2e-300}, {1e-40, 1e40}};
   for (std::uint64_t i = 0; i < 400; ++i) {
     const double low = rng.normal(3 * i) * std::pow(10, 12 * rng.normal(3 * i + 1));
     ranges.push_back({low, low + std::abs(rng.normal(3 * i + 2)) * std::pow(10, 12 * rng.normal(4000 + i))});
@@ -93,8 +95,13 @@ std::string line_of(const std::string& svg, std::size_t series = 0) {
 void expect_inside(const std::string& drawing) {
   const auto box = numbers_in(attribute_values(drawing, "svg", "viewBox").at(0));
   const double width = box.at(2), height = box.at(3);
-  for (const auto& [element, attribute, limit] : std::vector<std::tuple<const char*, const char*, double>>{
-           {"text", "x", width}, {"text", "y", height}, {"circle", "cx", width}, {"circle", "cy", height}, {"rect", "x", width}, {"rect", "y", height}}) {
+  for (const auto& [element, attribute, limit] :
+       std::vector<std::tuple<const char*, const char*, double>>{{"text", "x", width},
+                                                                 {"text", "y", height},
+                                                                 {"circle", "cx", width},
+                                                                 {"circle", "cy", height},
+                                                                 {"rect", "x", width},
+                                                                 {"rect", "y", height}}) {
     for (const std::string& value : attribute_values(drawing, element, attribute)) {
       EXPECT_GE(std::stod(value), 0) << element << " " << attribute;
       EXPECT_LE(std::stod(value), limit) << element << " " << attribute;
@@ -120,8 +127,14 @@ TEST(LinePlot, DrawsALineFromCornerToCornerOfItsFrame) {
 }
 
 TEST(LinePlot, KeepsEveryCoordinateInsideTheDrawingForOddData) {
-  const std::vector<std::vector<double>> odd = {
-      {}, {1}, {kNan}, {5, 5, 5}, {1e308, -1e308, 3}, {kInfinity, 1, -kInfinity, 2}, {0, -1, 1e-12, 1e12}, {1e-310, 1e-320, 0}};
+  const std::vector<std::vector<double>> odd = {{},
+                                                {1},
+                                                {kNan},
+                                                {5, 5, 5},
+                                                {1e308, -1e308, 3},
+                                                {kInfinity, 1, -kInfinity, 2},
+                                                {0, -1, 1e-12, 1e12},
+                                                {1e-310, 1e-320, 0}};
   for (const auto& y : odd) {
     for (const bool log : {false, true}) {
       for (const int width : {1, 200, 380, 1020}) {
@@ -156,7 +169,9 @@ TEST(LinePlot, ThinsManyPointsButKeepsTheirPeaks) {
   EXPECT_LE(numbers.size(), 2u * 4 * 430);
   const auto frame = numbers_in(attribute_values(drawing, "svg", "data-frame").at(0));
   const auto axis = numbers_in(attribute_values(drawing, "svg", "data-y").at(0));
-  const auto value_at = [&](double py) { return axis[0] + (axis[1] - axis[0]) * (frame[3] - py) / (frame[3] - frame[2]); };
+  const auto value_at = [&](double py) {
+    return axis[0] + (axis[1] - axis[0]) * (frame[3] - py) / (frame[3] - frame[2]);
+  };
   int up = 0, down = 0;
   for (std::size_t i = 1; i < numbers.size(); i += 2) {
     up += std::abs(value_at(numbers[i]) - 9) < 0.1;
@@ -196,7 +211,8 @@ TEST(BarPlot, DrawsBarsInProportionAndNoneForWhatIsNoSize) {
   EXPECT_EQ(markup_error(drawing), "");
   expect_inside(drawing);
   std::vector<double> bars;
-  for (std::size_t at = drawing.find("<rect class=\"bar "); at != std::string::npos; at = drawing.find("<rect class=\"bar ", at + 1))
+  for (std::size_t at = drawing.find("<rect class=\"bar "); at != std::string::npos;
+       at = drawing.find("<rect class=\"bar ", at + 1))
     bars.push_back(std::stod(drawing.substr(drawing.find("width=\"", at) + 7)));
   EXPECT_EQ(bars, (std::vector<double>{400, 200}));
   EXPECT_EQ(markup_error(svg(BarPlot{})), "");

@@ -17,12 +17,14 @@ using lowbit::test::TemporaryFolder;
 
 std::string from_hex(std::string_view hex) {
   std::string bytes;
-  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
   return bytes;
 }
 
 // What TensorBoard 2's own RecordWriter and protocol buffers write for the two records below.
-const std::string kGoldenVersion = from_hex("1800000000000000a37f4b220900002040fc54d9411a0d627261696e2e4576656e743a322b353110");
+const std::string kGoldenVersion =
+    from_hex("1800000000000000a37f4b220900002040fc54d9411a0d627261696e2e4576656e743a322b353110");
 const std::string kGoldenScalars = from_hex(
     "2c00000000000000f4aecc450900005040fc54d94110ac022a1e0a110a0a6c6f73732f747261696e15000050400a090a026c7215000000bf"
     "117b0db1");
@@ -57,9 +59,11 @@ TEST(EventFile, ReadsBackTheStepOfAnEvent) {
   EXPECT_EQ(event_step(std::string_view(kGoldenScalars).substr(12, 0x2c)), 300);
   EXPECT_EQ(event_step(std::string_view(kGoldenVersion).substr(12, 0x18)), 0);
   EXPECT_EQ(event_step(""), 0);
-  EXPECT_EQ(event_step("\x10"), std::nullopt);                  // a number that does not come
-  EXPECT_EQ(event_step("\x1a\x7f" "abc"), std::nullopt);       // longer than the message
-  EXPECT_EQ(event_step("\x13"), std::nullopt);                  // a group: no event has one
+  EXPECT_EQ(event_step("\x10"), std::nullopt);  // a number that does not come
+  EXPECT_EQ(event_step("\x1a\x7f"
+                       "abc"),
+            std::nullopt);                      // longer than the message
+  EXPECT_EQ(event_step("\x13"), std::nullopt);  // a group: no event has one
   EXPECT_EQ(event_step(std::string(1, '\x10') + std::string(12, '\xff')), std::nullopt);
   const std::string big = scalars_record(0, std::numeric_limits<std::int64_t>::max(), {});
   EXPECT_EQ(event_step(std::string_view(big).substr(12, big.size() - 16)), std::numeric_limits<std::int64_t>::max());

@@ -18,10 +18,12 @@ TEST(ReportText, ShowsControlCharactersAsPictures) {
 
 TEST(ReportText, ReplacesBytesThatAreNotUtf8AndKeepsTheRest) {
   EXPECT_EQ(valid_utf8("naïve 日本 😀"), "naïve 日本 😀");
-  EXPECT_EQ(valid_utf8("a\xFF" "b"), "a\uFFFDb");
-  EXPECT_EQ(valid_utf8("\xC3"), "\uFFFD");                          // cut in a character
-  EXPECT_EQ(valid_utf8("\xC0\xAF"), "\uFFFD\uFFFD");                // overlong
-  EXPECT_EQ(valid_utf8("\xED\xA0\x80"), "\uFFFD\uFFFD\uFFFD");      // half a surrogate pair
+  EXPECT_EQ(valid_utf8("a\xFF"
+                       "b"),
+            "a\uFFFDb");
+  EXPECT_EQ(valid_utf8("\xC3"), "\uFFFD");                                // cut in a character
+  EXPECT_EQ(valid_utf8("\xC0\xAF"), "\uFFFD\uFFFD");                      // overlong
+  EXPECT_EQ(valid_utf8("\xED\xA0\x80"), "\uFFFD\uFFFD\uFFFD");            // half a surrogate pair
   EXPECT_EQ(valid_utf8("\xF4\x90\x80\x80"), "\uFFFD\uFFFD\uFFFD\uFFFD");  // past U+10FFFF
 }
 
