@@ -305,16 +305,6 @@ void pair_attention(const AttentionTask& t) {
 
 namespace {
 
-bool pairs(const AttentionShape& shape) { return shape.format == AttentionFormat::bf16; }
-
-HeadCache head_cache(const AttentionShape& shape, const KeyValues& cache, std::size_t head) {
-  const std::size_t half = pairs(shape) ? 2 : 1;
-  const std::size_t key_words = cache.capacity * shape.head_dim / half;
-  const std::size_t value_words = cache.capacity / half * padded_head(shape.head_dim);
-  auto* words = reinterpret_cast<float*>(cache.memory) + head * (key_words + value_words);
-  return {words, words + key_words};
-}
-
 /// How many positions a task takes: a power of two, so that no task crosses a block of keys.
 std::size_t positions_per_task(const AttentionShape& shape) {
   std::size_t positions = reference::kKeyBlock;
@@ -322,45 +312,7 @@ std::size_t positions_per_task(const AttentionShape& shape) {
   return positions;
 }
 
-void check(const AttentionShape& shape, const KeyValues& cache) {
-  assert(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0);
-  assert(shape.head_dim > 0 && shape.head_dim % 2 == 0 && shape.head_dim <= kLongestHead);
-  assert(cache.capacity % reference::kKeyBlock == 0);
-  static_cast<void>(shape);
-  static_cast<void>(cache);
-}
-
 }  // namespace
-
-std::size_t key_value_bytes(const AttentionShape& shape, std::size_t capacity) {
-  check(shape, {nullptr, capacity});
-  return shape.kv_heads * capacity * (shape.head_dim + padded_head(shape.head_dim)) * (pairs(shape) ? 2 : 4);
-}
-
-void store_keys(const AttentionShape& shape, const KeyValues& cache, std::size_t first, std::size_t rows, const float* k,
-                std::size_t k_stride, const float* v, std::size_t v_stride) {
-  check(shape, cache);
-  assert(first + rows <= cache.capacity);
-  const std::size_t d = shape.head_dim, stride = padded_head(d);
-  for (std::size_t head = 0; head < shape.kv_heads; ++head) {
-    const HeadCache to = head_cache(shape, cache, head);
-    for (std::size_t i = 0; i < rows; ++i) {
-      const std::size_t position = first + i;
-      const float* key = k + i * k_stride + head * d;
-      const float* value = v + i * v_stride + head * d;
-      if (pairs(shape)) {
-        auto* panel = reinterpret_cast<bf16*>(to.keys) + position / 16 * d * 16 + position % 16 * 2;
-        for (std::size_t j = 0; j < d; ++j) panel[j / 2 * 32 + j % 2] = to_bf16(key[j]);
-        auto* row = reinterpret_cast<bf16*>(to.values) + position / 2 * stride * 2 + position % 2;
-        for (std::size_t j = 0; j < d; ++j) row[2 * j] = to_bf16(value[j]);
-      } else {
-        float* panel = to.keys + position / 16 * d * 16 + position % 16;
-        for (std::size_t j = 0; j < d; ++j) panel[j * 16] = key[j];
-        std::copy(value, value + d, to.values + position * stride);
-      }
-    }
-  }
-}
 
 void attention(Executor& executor, const AttentionShape& shape, std::size_t jobs, const AttentionJob* job,
                std::size_t q_stride, std::size_t out_stride) {
@@ -371,16 +323,16 @@ void attention(Executor& executor, const AttentionShape& shape, std::size_t jobs
   };
   std::size_t tasks = 0;
   for (std::size_t i = 0; i < jobs; ++i) {
-    check(shape, job[i].cache);
+    check_attention(shape, job[i].cache);
     assert(job[i].first + job[i].rows <= job[i].cache.capacity);
     tasks += tiles_of(job[i]) * shape.kv_heads;
   }
 #if defined(__x86_64__)
-  const auto run = !pairs(shape)         ? LOWBIT_PICK(float_attention)
+  const auto run = !holds_pairs(shape)         ? LOWBIT_PICK(float_attention)
                    : bf16_instructions() ? &N_AVX3::bf16_attention
                                          : LOWBIT_PICK(pair_attention);
 #else
-  const auto run = pairs(shape) ? &scalar::pair_attention : &scalar::float_attention;
+  const auto run = holds_pairs(shape) ? &scalar::pair_attention : &scalar::float_attention;
 #endif
   executor.parallel_for(tasks, [&](std::size_t index) {
     std::size_t which = 0;

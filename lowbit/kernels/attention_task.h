@@ -1,7 +1,9 @@
 #pragma once
+#include <cassert>
 #include <cstddef>
 
-#include "lowbit/formats/bf16.h"
+#include "lowbit/kernels/attention.h"
+#include "lowbit/kernels/reference.h"
 
 namespace lowbit::kernels {
 
@@ -16,6 +18,22 @@ struct HeadCache {
   float* keys;    ///< [capacity/16][words][16], words = head_dim or head_dim/2
   float* values;  ///< [capacity or capacity/2][padded_head]
 };
+
+inline bool holds_pairs(const AttentionShape& shape) { return shape.format == AttentionFormat::bf16; }
+
+inline HeadCache head_cache(const AttentionShape& shape, const KeyValues& cache, std::size_t head) {
+  const std::size_t half = holds_pairs(shape) ? 2 : 1;
+  const std::size_t key_words = cache.capacity * shape.head_dim / half;
+  const std::size_t value_words = cache.capacity / half * padded_head(shape.head_dim);
+  auto* words = reinterpret_cast<float*>(cache.memory) + head * (key_words + value_words);
+  return {words, words + key_words};
+}
+
+inline void check_attention([[maybe_unused]] const AttentionShape& shape, [[maybe_unused]] const KeyValues& cache) {
+  assert(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0);
+  assert(shape.head_dim > 0 && shape.head_dim % 2 == 0 && shape.head_dim <= kLongestHead);
+  assert(cache.capacity % reference::kKeyBlock == 0);
+}
 
 /// Some queries of one sequence against one key-value head, for one thread: positions `position` .. position + count - 1,
 /// all in one block of 64 keys, each with the `group` query heads that share the keys.

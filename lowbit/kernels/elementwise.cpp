@@ -67,19 +67,30 @@ void rms_norm_rows(std::size_t rows, std::size_t k, const float* x, const float*
   }
 }
 
-void rope_heads(std::size_t heads, std::size_t half, float* x, const float* cosine, const float* sine, bool inverse) {
-  const Float d;
-  const auto flip = inverse ? hn::SignBit(d) : hn::Zero(d);
-  for (std::size_t i = 0; i < half; i += kLanes) {
-    const std::size_t n = half - i;
-    const auto c = load_first(cosine + i, n), s = hn::Xor(load_first(sine + i, n), flip);
-    for (std::size_t h = 0; h < heads; ++h) {
-      float* low = x + 2 * h * half + i;
-      const auto a = load_first(low, n), b = load_first(low + half, n);
-      store_first(hn::Sub(hn::Mul(a, c), hn::Mul(b, s)), low, n);
-      store_first(hn::Add(hn::Mul(b, c), hn::Mul(a, s)), low + half, n);
-    }
+/// Pairs first .. first + lanes of d - 1 of every head.
+template <class D>
+HWY_INLINE void rope_lanes(D d, std::size_t heads, std::size_t half, std::size_t first, float* x, const float* cosine,
+                           const float* sine, bool inverse) {
+  const auto c = hn::LoadU(d, cosine + first);
+  const auto s = hn::Xor(hn::LoadU(d, sine + first), inverse ? hn::SignBit(d) : hn::Zero(d));
+  for (std::size_t h = 0; h < heads; ++h) {
+    float* low = x + 2 * h * half + first;
+    const auto a = hn::LoadU(d, low), b = hn::LoadU(d, low + half);
+    hn::StoreU(hn::Sub(hn::Mul(a, c), hn::Mul(b, s)), d, low);
+    hn::StoreU(hn::Add(hn::Mul(b, c), hn::Mul(a, s)), d, low + half);
   }
+}
+
+void rope_heads(std::size_t heads, std::size_t half, float* x, const float* cosine, const float* sine, bool inverse) {
+  // Narrower vectors for the end of a head, not masks: a masked load that overlaps what the head before has just stored
+  // waits for memory.
+  std::size_t i = 0;
+  for (; i + kLanes <= half; i += kLanes) rope_lanes(Float(), heads, half, i, x, cosine, sine, inverse);
+#if HWY_TARGET == HWY_AVX3
+  if (i + 8 <= half) rope_lanes(hn::CappedTag<float, 8>(), heads, half, i, x, cosine, sine, inverse), i += 8;
+#endif
+  if (i + 4 <= half) rope_lanes(hn::CappedTag<float, 4>(), heads, half, i, x, cosine, sine, inverse), i += 4;
+  for (; i < half; ++i) rope_lanes(hn::CappedTag<float, 1>(), heads, half, i, x, cosine, sine, inverse);
 }
 
 void swiglu_row(std::size_t k, const float* gate, const float* up, float* y) {

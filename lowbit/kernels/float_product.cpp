@@ -13,9 +13,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace lowbit::kernels::HWY_NAMESPACE {
 
-// Steps of the contracted index between two visits of the sums to memory: 4 panels of 96 words are 24 KiB, which stay in
-// the first cache while the rows of a task pass over them. The sums come back exactly as they were.
-constexpr std::size_t kStepBlock = kParts == 1 ? 96 : 256;
+// Steps of the contracted index between two visits of the sums to memory, so that the operands of a pass stay in the
+// second cache however long the rows are. The sums come back exactly as they were.
+constexpr std::size_t kStepBlock = 1024;
 
 struct ProductTile {
   const float* x[8];
@@ -93,7 +93,7 @@ HWY_INLINE void product(const ProductTask& t) {
   ProductTile tile{};
   tile.panel_stride = t.steps * 16;
   tile.y_stride = t.y_stride;
-  // Few rows read each weight once: nothing to keep in the first cache, and one visit is cheaper.
+  // Few rows read each weight once: nothing to keep near, and one visit is cheaper.
   const std::size_t block = t.rows <= Words::kRows ? t.steps : kStepBlock;
   for (std::size_t first = 0; first < t.steps || first == 0; first += block) {
     tile.steps = t.steps - first < block ? t.steps - first : block;
@@ -106,8 +106,9 @@ HWY_INLINE void product(const ProductTask& t) {
       tile.w = t.w + panel * tile.panel_stride + first * 16;
       tile.scale = last && t.scale ? t.scale + panel * 16 : nullptr;
       tile.outputs = t.outputs - panel * 16 < panels * 16 ? t.outputs - panel * 16 : panels * 16;
-      for (std::size_t row = 0; row < t.rows; row += Words::kRows) {
-        const std::size_t rows = t.rows - row < Words::kRows ? t.rows - row : Words::kRows;
+      std::size_t tiles_left = (t.rows + Words::kRows - 1) / Words::kRows, rows = 0;
+      for (std::size_t row = 0; row < t.rows; row += rows, --tiles_left) {
+        rows = (t.rows - row + tiles_left - 1) / tiles_left;  // of equal size, as far as that goes: 8 are 4 and 4
         for (std::size_t r = 0; r < rows; ++r) tile.x[r] = t.x + (row + r) * t.x_stride + first;
         tile.y = t.y + row * t.y_stride + panel * 16;
         tiles<Words>(rows, panels)(tile);

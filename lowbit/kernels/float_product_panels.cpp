@@ -5,8 +5,11 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#include <cstring>
+
 #include "lowbit/formats/bf16.h"
 #include "lowbit/kernels/float_product.h"
+#include "lowbit/kernels/panel_rows.h"
 #include "lowbit/kernels/vector_math-inl.h"
 
 #if LOWBIT_VECTOR_TARGET
@@ -20,6 +23,27 @@ void round_row(std::size_t k, const float* x, bf16* y) {
   for (; i < k; ++i) y[i] = to_bf16(x[i]);
 }
 
+void interleave_16(std::size_t words, const float* from, std::size_t pitch, float* to) {
+  const hn::CappedTag<float, 4> d;
+  const hn::Repartition<double, decltype(d)> dd;
+  std::size_t j = 0;
+  for (; j + 4 <= words; j += 4)
+#pragma GCC unroll 4
+    for (std::size_t r = 0; r < 16; r += 4) {
+      const float* row = from + r * pitch + j;
+      const auto a = hn::LoadU(d, row), b = hn::LoadU(d, row + pitch);
+      const auto c = hn::LoadU(d, row + 2 * pitch), e = hn::LoadU(d, row + 3 * pitch);
+      const auto ab = hn::BitCast(dd, hn::InterleaveLower(d, a, b)), ce = hn::BitCast(dd, hn::InterleaveLower(d, c, e));
+      const auto ab2 = hn::BitCast(dd, hn::InterleaveUpper(d, a, b)), ce2 = hn::BitCast(dd, hn::InterleaveUpper(d, c, e));
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, ab, ce)), d, to + j * 16 + r);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, ab, ce)), d, to + (j + 1) * 16 + r);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, ab2, ce2)), d, to + (j + 2) * 16 + r);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, ab2, ce2)), d, to + (j + 3) * 16 + r);
+    }
+  for (; j < words; ++j)
+    for (std::size_t r = 0; r < 16; ++r) std::memcpy(to + j * 16 + r, from + r * pitch + j, 4);
+}
+
 }  // namespace lowbit::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif  // LOWBIT_VECTOR_TARGET
@@ -27,7 +51,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "lowbit/machine/isa.h"
 
@@ -38,11 +61,23 @@ void round_row(std::size_t k, const float* x, bf16* y) {
   for (std::size_t i = 0; i < k; ++i) y[i] = to_bf16(x[i]);
 }
 
+void interleave_16(std::size_t words, const float* from, std::size_t pitch, float* to) {
+  for (std::size_t j = 0; j < words; ++j)
+    for (std::size_t r = 0; r < 16; ++r) std::memcpy(to + j * 16 + r, from + r * pitch + j, 4);
+}
+
 }  // namespace scalar
+
+void round_row(std::size_t k, const float* x, bf16* y) { LOWBIT_PICK(round_row)(k, x, y); }
+void interleave_16(std::size_t words, const float* from, std::size_t pitch, float* to) {
+  LOWBIT_PICK(interleave_16)(words, from, pitch, to);
+}
 
 namespace {
 
-constexpr std::size_t kStripe = 512;  // values of a row handled at once: 16 such rows stay in the first cache
+// Rows are copied to the stack by stripes before their values are interleaved: 16 rows a power of two apart would fight
+// for the same few lines of the first cache.
+constexpr std::size_t kStripe = 256, kStripePitch = kStripe + 16;
 
 }  // namespace
 
@@ -55,13 +90,12 @@ void make_panels(Executor& executor, std::size_t n, std::size_t k, const float* 
   executor.parallel_for(count, [&](std::size_t panel) {
     float* out = panels.data.data() + panel * k * 16;
     const std::size_t rows = std::min<std::size_t>(16, n - panel * 16);
-    const float* w = weights + panel * 16 * k;
-    if (rows == 16) {
-      for (std::size_t i = 0; i < k; ++i)
-        for (std::size_t r = 0; r < 16; ++r) out[i * 16 + r] = w[r * k + i];
-    } else {
-      for (std::size_t i = 0; i < k; ++i)
-        for (std::size_t r = 0; r < 16; ++r) out[i * 16 + r] = r < rows ? w[r * k + i] : 0.0f;
+    alignas(64) float stripe[16][kStripePitch] = {};
+    for (std::size_t first = 0; first < k; first += kStripe) {
+      const std::size_t width = std::min(kStripe, k - first);
+      for (std::size_t r = 0; r < rows; ++r)
+        std::copy_n(weights + (panel * 16 + r) * k + first, width, stripe[r]);
+      interleave_16(width, stripe[0], kStripePitch, out + first * 16);
     }
   });
 }
@@ -87,23 +121,23 @@ void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_
 }
 
 void make_panels(Executor& executor, std::size_t n, std::size_t k, const float* weights, Bf16Panels& panels) {
+  constexpr std::size_t kWide = 2 * kStripe;
   panels.n = n;
   panels.k = k;
   const std::size_t count = (n + 15) / 16, steps = (k + 1) / 2;
   panels.data.resize(count * steps * 32);
-  const auto round_row = LOWBIT_PICK(round_row);
   executor.parallel_for(count, [&](std::size_t panel) {
     bf16* out = panels.data.data() + panel * steps * 32;
     const std::size_t rows = std::min<std::size_t>(16, n - panel * 16);
-    alignas(64) std::array<std::array<bf16, kStripe>, 16> stripe{};
-    for (std::size_t first = 0; first < k; first += kStripe) {
-      const std::size_t width = std::min(kStripe, k - first);
+    alignas(64) bf16 stripe[16][2 * kStripePitch] = {};
+    for (std::size_t first = 0; first < k; first += kWide) {
+      const std::size_t width = std::min(kWide, k - first);
       for (std::size_t r = 0; r < rows; ++r) {
-        round_row(width, weights + (panel * 16 + r) * k + first, stripe[r].data());
-        if (width % 2) stripe[r][width] = bf16{};  // width < kStripe, which is even
+        round_row(width, weights + (panel * 16 + r) * k + first, stripe[r]);
+        if (width % 2) stripe[r][width] = bf16{};  // width < kWide, which is even
       }
-      for (std::size_t i = 0; i < width; i += 2)
-        for (std::size_t r = 0; r < 16; ++r) std::memcpy(out + (first + i) * 16 + 2 * r, &stripe[r][i], 4);
+      interleave_16((width + 1) / 2, reinterpret_cast<const float*>(stripe[0]), kStripePitch,
+                    reinterpret_cast<float*>(out + first * 16));
     }
   });
 }
@@ -127,7 +161,6 @@ void make_panels(Executor& executor, std::size_t n, std::size_t k, const bf16* w
 
 void round_rows(Executor& executor, std::size_t rows, std::size_t k, const float* x, std::size_t x_stride, bf16* y) {
   const std::size_t stride = bf16_stride(k);
-  const auto round_row = LOWBIT_PICK(round_row);
   const std::size_t chunk = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(1, k));
   executor.parallel_for((rows + chunk - 1) / chunk, [&](std::size_t index) {
     for (std::size_t row = index * chunk; row < std::min(rows, (index + 1) * chunk); ++row) {

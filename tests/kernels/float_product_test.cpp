@@ -16,15 +16,17 @@ struct Size {
   std::size_t m, n, k;
 };
 
-// Around the width of a panel (16), the tile (6 rows, 4 panels; 8 wide for one row), the blocks of k (96 and 256 words)
-// and the tasks (48 rows, 12 panels).
+// Around the width of a panel (16), the tile (6 rows, 4 panels; 8 wide for one row), the blocks of k (1024 words) and the
+// tasks (48 rows, 12 panels).
 std::vector<Size> sizes() {
   std::vector<Size> all;
   for (std::size_t m = 1; m <= 9; ++m)
     for (std::size_t n : {1, 15, 16, 17, 64, 65, 130}) all.push_back({m, n, 33});
-  for (std::size_t k : {1, 2, 3, 95, 96, 97, 191, 193, 257, 513, 515}) all.push_back({7, 33, k}), all.push_back({1, 31, k});
+  for (std::size_t k : {1, 2, 3, 95, 257, 515, 1023, 1024, 1025, 2047, 2049}) all.push_back({7, 33, k}), all.push_back({1, 31, k});
   all.push_back({49, 200, 200});
   all.push_back({97, 17, 31});
+  all.push_back({8, 17, 2055});
+  all.push_back({7, 9, 4100});
   return all;
 }
 
