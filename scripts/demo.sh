@@ -85,12 +85,13 @@ vocabulary=2048
 [ "$bytes" -ge 200000 ] || vocabulary=512
 
 say "Tokenizer: $vocabulary pieces"
-[ -f "$out/tokenizer.model" ] || lowbit tokenizer train --in "$text" --vocab "$vocabulary" --out "$out/tokenizer.model"
+[ -f "$out/tokenizer.model" ] || lowbit tokenizer train --in "$text" \
+  --document-line '<|endoftext|>' --vocab "$vocabulary" --out "$out/tokenizer.model"
 
 say "Data: text to tokens, some of it held out"
 if [ ! -f "$out/data/.made" ]; then
   rm -rf "$out/data"
-  lowbit data --in "$text" --tokenizer "$out/tokenizer.model" --out "$out/data"
+  lowbit data --in "$text" --document-line '<|endoftext|>' --tokenizer "$out/tokenizer.model" --out "$out/data"
   : >"$out/data/.made"
 fi
 

@@ -51,7 +51,9 @@ class Help final : public CLI::Formatter {
       std::string note;
       const auto add = [&](const std::string& part) { note += (note.empty() ? "" : "; ") + part; };
       if (const std::string allowed = Type(option->get_type_name()).allowed; !allowed.empty()) add(allowed);
-      if (!standard.empty() && standard != "[]" && standard != "{}") add("default " + standard);
+      // 0 mostly stands for "not given"; where it means something the description says so, as it may of any default.
+      const bool worth_telling = !standard.empty() && standard != "[]" && standard != "{}" && standard != "0";
+      if (worth_telling && text.find("default") == std::string::npos) add("default " + standard);
       if (option->get_required()) add("required");
       if (!note.empty()) text += " (" + note + ")";
     }

@@ -47,7 +47,8 @@ done
 folders=()
 for folder in lowbit tests bench; do [ -d "$folder" ] && folders+=("$folder"); done
 while IFS=: read -r file line text; do
-  name=$(sed -E 's/^[^"<]*["<]([^">]*)[">].*/\1/' <<<"$text")
+  [[ $text =~ [\"\<]([^\"\>]+)[\"\>] ]] || continue  # an include of a macro names no file here
+  name=${BASH_REMATCH[1]}
   case $file in
     lowbit/*/*) folder=${file#lowbit/} && folder=${folder%%/*} ;;
     *) folder= ;;  # tests and benchmarks may see every module
@@ -70,8 +71,8 @@ while IFS=: read -r file line text; do
       ;;
     *)
       # A quoted name without its folder works by accident of where the file lies.
-      if [ -n "$folder" ] && [[ $text == *'"'* ]] && [ -e "$(dirname "$file")/$name" ]; then
-        breach "$file:$line: write the whole name, \"$(dirname "$file")/$name\": $name"
+      if [ -n "$folder" ] && [[ $text == *'"'* ]] && [ -e "${file%/*}/$name" ]; then
+        breach "$file:$line: write the whole name, ${file%/*}/$name: $name"
       fi
       ;;
   esac
