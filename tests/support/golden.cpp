@@ -68,12 +68,19 @@ LossTolerance loss_tolerance(const std::string& name, bool bf16_backward) {
   if (is({"w3a3"})) return {{5e-4, 5e-3, 2e-2, 2e-2, 0.1}, {6e-3, 3e-2}};
   if (is({"w2a2"})) return {{1e-3, 1.2e-2, 1.5e-2, 4e-2, 0.2}, {8e-3, 3e-2}};
   if (is({"w2a8"})) return {{1e-3, 1.2e-2, 1.5e-2, 4e-2, kSane}, {8e-3, 0.1}};
-  if (is({"w1a1-nohadamard"})) return {{1e-3, 1e-2, 3e-2, 3e-2, 0.2}, {1.2e-2, 6e-2}};
+  // Step 0: 7 % of the gate outputs are exact zeros, which floor puts into the upper cell and the golden run into either
+  // by chance: 1.4e-3 in exact arithmetic. With the rule of @tie0 it is 0 against @tie0.
+  if (is({"w1a1-nohadamard"})) return {{2e-3, 1e-2, 3e-2, 3e-2, 0.2}, {1.2e-2, 6e-2}};
   if (is({"w1a1"})) return {{1e-4, 4e-3, 1.5e-2, 3e-2, 0.15}, {1.2e-2, 6e-2}};
+  // The README took this row over from w2a16. Measured here, ten runs with weights perturbed by 6e-8, float and double,
+  // either mask: up to 1.5e-2 and 0.2, means 7e-4 and 3.1e-2 (the closed mask in double alone: 0.1).
+  if (is({"w2a16-full"})) return {{2e-6, 1e-3, 5e-3, 3e-2, 0.4}, {2e-3, 6e-2}};
   if (is({"w4a16", "w4a16-full"})) return {{2e-6, 1e-3, 2e-3, 1e-2, 3e-2}, {2e-3, 1e-2}};
-  if (is({"w2a16", "w2a16-full"})) return {{2e-6, 1e-3, 5e-3, 1.5e-2, 5e-2}, {2e-3, 1e-2}};
+  if (is({"w2a16"})) return {{2e-6, 1e-3, 5e-3, 1.5e-2, 5e-2}, {2e-3, 1e-2}};
   if (is({"w1a16", "w1a16-full"})) return {{2e-6, 5e-4, 5e-3, 1e-2, kSane}, {2e-3, 0.1}};
-  if (is({"w4a4-nohadamard", "w4a4-ste", "w4a4-clip"})) return {{1e-3, 5e-3, 6e-3, 1e-2, 0.2}, {5e-3, 3e-2}};
+  // The README's runs of clip were not perturbed. Measured here, seven runs: up to 0.31, mean up to 2e-2.
+  if (is({"w4a4-clip"})) return {{1e-3, 5e-3, 6e-3, 1e-2, 0.6}, {5e-3, 4e-2}};
+  if (is({"w4a4-nohadamard", "w4a4-ste"})) return {{1e-3, 5e-3, 6e-3, 1e-2, 0.2}, {5e-3, 3e-2}};
   fail_input("no tolerance is known for the golden run '{}'", name);
 }
 

@@ -41,7 +41,8 @@ std::filesystem::path golden_folder();
 GoldenRun load_golden_run(const std::string& name);
 
 /// How far the 40 losses of a float32 engine may lie from the golden ones: the run is chaotic after the first code that
-/// rounding decides otherwise. golden/runs/README.md, "Recommended tolerances", B.
+/// rounding decides otherwise. golden/runs/README.md, "Recommended tolerances", B, but for three rows that it did not
+/// measure (golden.cpp says what was).
 struct LossTolerance {
   std::array<double, 5> largest;  ///< of |difference| at steps 0, 1-3, 4-9, 10-19, 20-39
   std::array<double, 2> mean;     ///< of the mean signed difference over steps 10-19, 20-39
