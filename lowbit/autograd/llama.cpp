@@ -44,7 +44,10 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
     blocks_.push_back(std::move(b));
   }
   Parameter& head = config.tied ? *embedding_ : parameter("lm_head.weight");
-  head_ = std::make_unique<LinearGroup>(context_, std::vector<const nn::LinearWeights*>{&weights_.head},
+  // A head that was asked to be float32 is not rounded on the way back either.
+  Context head_context = context_;
+  if (scheme.head.kind == Format::Kind::f32) head_context.precision = kernels::Precision::f32;
+  head_ = std::make_unique<LinearGroup>(head_context, std::vector<const nn::LinearWeights*>{&weights_.head},
                                         std::vector<Parameter*>{&head});
 }
 

@@ -1,7 +1,7 @@
 #include <malloc.h>
 
+#include <algorithm>
 #include <memory>
-#include <optional>
 
 #include "lowbit/base/error.h"
 #include "lowbit/cli/command.h"
@@ -97,6 +97,22 @@ void start(const CLI::App& verb, TrainFlags& f) {
   o.config.positions = o.seq;
 }
 
+/// Whether a flag says what the run was started with, so that the command that began it may be repeated with --resume.
+bool same_as_recorded(const std::string& name, const std::vector<std::string>& given, const train::Options& recorded) {
+  const std::string text = given.empty() ? "true" : given.back();
+  if (name == "size") return model::preset(text).block_parameters() == recorded.config.block_parameters();
+  if (name == "recipe") return text == "quest";
+  auto flags = train::to_flags(recorded);
+  for (auto& [flag, value] : flags) {
+    if (flag != name) continue;
+    const std::string before = value;
+    value = text;
+    const auto after = train::to_flags(train::from_flags(flags, "--" + name));
+    return std::find(after.begin(), after.end(), std::pair(name, before)) != after.end();
+  }
+  return false;
+}
+
 /// Goes on with a run: its recorded flags, and of the given ones those that may change.
 void resume(const CLI::App& verb, TrainFlags& f) {
   const train::Options given = f.options;
@@ -107,13 +123,8 @@ void resume(const CLI::App& verb, TrainFlags& f) {
     std::string name = option->get_name();
     name.erase(0, name.find_first_not_of('-'));
     if (name == "out" || name == "resume" || name == "config" || name == "json" || name == "help") continue;
-    if (!train::is_free_flag(name)) {
-      // The same value again is no change; anything else would be another run.
-      const auto recorded = train::to_flags(o);
-      const auto found = std::find_if(recorded.begin(), recorded.end(), [&](const auto& flag) { return flag.first == name; });
-      if (found != recorded.end() && !option->results().empty() && option->results().back() == found->second) continue;
-      fail_usage("--{} cannot change when a run is resumed; start a new run with --init {}", name, f.out.string());
-    }
+    if (train::is_free_flag(name) || same_as_recorded(name, option->results(), o)) continue;
+    fail_usage("--{} cannot change when a run is resumed; start a new run with --init {}", name, f.out.string());
   }
   const auto take = [&](const char* flag, auto member) {
     if (verb.count(flag) > 0) o.*member = given.*member;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "lowbit/autograd/llama.h"
@@ -46,6 +47,7 @@ class Run {
       : folder_(folder), options_(options), executor_(options.threads), peaks_(measure_peaks(executor_)) {}
 
   void go() {
+    find_start();
     open_data();
     announce();
     llama_ = std::make_unique<autograd::Llama>(executor_, options_.config, options_.scheme, options_.backward,
@@ -60,6 +62,7 @@ class Run {
   }
 
  private:
+  void find_start();
   void open_data();
   void announce();
   void begin();
@@ -85,12 +88,26 @@ class Run {
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<report::RunLog> log_;
   std::unique_ptr<Progress> progress_;
+  std::optional<files::Checkpoint> start_from_;
   State state_;
   double seconds_before_ = 0;  ///< of earlier sittings
   double last_grad_norm_ = 0;
   std::int64_t saved_step_ = -1;
   Clock::time_point start_, last_line_;
 };
+
+/// What can be refused without looking at data or weights.
+void Run::find_start() {
+  if (!options_.resume) {
+    if (folder_.existed())
+      fail_usage("{} already holds a run; go on with it by --resume, or name another folder", folder_.path().string());
+    return;
+  }
+  start_from_ = files::newest_complete(folder_.path(), files::Verify::hashes,
+                                       [](std::string_view line) { fmt::print(stderr, "{}\n", line); });
+  if (start_from_ && options_.steps < start_from_->step)
+    fail_usage("{} is already at step {}, beyond the {} steps asked for", folder_.path().string(), start_from_->step, options_.steps);
+}
 
 void Run::open_data() {
   const auto seq = options_.seq;
@@ -153,20 +170,12 @@ void Run::announce() {
 }
 
 void Run::begin() {
-  if (options_.resume) {
-    const auto found = files::newest_complete(folder_.path(), files::Verify::hashes,
-                                              [](std::string_view line) { fmt::print(stderr, "{}\n", line); });
-    if (found) {
-      state_ = load_checkpoint(*found, *llama_, *optimizer_);
-      if (options_.steps < state_.step)
-        fail_usage("{} is already at step {}, beyond the {} steps asked for", folder_.path().string(), state_.step, options_.steps);
-      fmt::print(stderr, "resumed  from step {} ({})\n", state_.step, found->folder.string());
-      saved_step_ = state_.step;
-    } else {
-      fmt::print(stderr, "resumed  from step 0: {} holds no complete checkpoint\n", folder_.path().string());
-    }
-  } else if (folder_.existed()) {
-    fail_usage("{} already holds a run; go on with it by --resume, or name another folder", folder_.path().string());
+  if (start_from_) {
+    state_ = load_checkpoint(*start_from_, *llama_, *optimizer_);
+    saved_step_ = state_.step;
+    fmt::print(stderr, "resumed  from step {} ({})\n", state_.step, start_from_->folder.string());
+  } else if (options_.resume) {
+    fmt::print(stderr, "resumed  from step 0: {} holds no complete checkpoint\n", folder_.path().string());
   }
   if (state_.step == 0 && saved_step_ < 0) {
     if (options_.init.empty())

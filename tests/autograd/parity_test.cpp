@@ -1,0 +1,166 @@
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+
+#include "lowbit/autograd/llama.h"
+#include "lowbit/autograd/torch_executor.h"
+#include "lowbit/base/rng.h"
+#include "lowbit/machine/isa.h"
+#include "lowbit/run/engine.h"
+
+// What is trained is what is served: the training forward and the inference engine give the same bits, however tokens
+// are cut into chunks, on any number of threads, under every instruction set.
+namespace lowbit {
+namespace {
+
+struct Keys {
+  std::string format, head, attention, transform;
+};
+
+std::string test_name(const testing::TestParamInfo<Keys>& keys) {
+  std::string name = keys.param.format + "_" + keys.param.head + "_" + keys.param.attention + "_" + keys.param.transform;
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  return name;
+}
+
+// Three blocks, grouped queries, a vocabulary that fills no panel, and more tokens than one block of keys.
+model::Config small_config(bool tied) {
+  model::Config c;
+  c.layers = 3;
+  c.width = 128;
+  c.heads = 4;
+  c.kv_heads = 2;
+  c.head_dim = 32;
+  c.mlp = 192;
+  c.vocab = 101;
+  c.positions = 80;
+  c.tied = tied;
+  return c;
+}
+
+Scheme scheme_of(const Keys& keys) {
+  Scheme scheme = default_scheme(parse_format(keys.format));
+  scheme.head = parse_head(keys.head);
+  scheme.attention = parse_attention(keys.attention);
+  scheme.transform = parse_transform(keys.transform);
+  scheme.check();
+  return scheme;
+}
+
+std::vector<std::int32_t> some_ids(std::size_t n, std::int64_t vocab) {
+  const Rng rng(17);
+  std::vector<std::int32_t> ids(n);
+  for (std::size_t i = 0; i < n; ++i) ids[i] = static_cast<std::int32_t>(rng.below(i, static_cast<std::uint64_t>(vocab)));
+  return ids;
+}
+
+std::size_t differing_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  std::size_t bits = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    bits += static_cast<std::size_t>(std::popcount(std::bit_cast<std::uint32_t>(a[i]) ^ std::bit_cast<std::uint32_t>(b[i])));
+  return bits;
+}
+
+/// Norm weights and larger linear weights than at the start of training, so that every part of the forward matters.
+void make_lively(autograd::Llama& llama) {
+  llama.initialize(3);
+  for (autograd::Parameter& p : llama.parameters()) {
+    float* values = p.value.mutable_data_ptr<float>();
+    const Rng rng(5, RandomUse::test, static_cast<std::uint64_t>(p.spec.elements() + p.spec.layer));
+    for (std::int64_t i = 0; i < p.value.numel(); ++i)
+      values[i] = p.spec.role == model::TensorRole::norm ? static_cast<float>(1 + 0.3 * rng.normal(static_cast<std::uint64_t>(i)))
+                                                         : values[i] * 3;
+  }
+  llama.refresh();
+}
+
+nn::LlamaWeights weights_of(Executor& executor, autograd::Llama& llama, std::size_t positions) {
+  nn::LlamaWeights weights = nn::make_llama(llama.weights().config, llama.weights().scheme, positions);
+  for (const autograd::Parameter& p : llama.parameters())
+    nn::set_tensor(executor, weights, p.spec, p.value.const_data_ptr<float>(), {});
+  return weights;
+}
+
+std::vector<float> run_logits(Executor& executor, const nn::LlamaWeights& weights, const std::vector<std::int32_t>& ids, std::size_t chunk) {
+  run::Engine engine(executor, weights, chunk);
+  run::Sequence sequence(weights, ids.size());
+  std::vector<float> logits(ids.size() * static_cast<std::size_t>(weights.config.vocab));
+  for (std::size_t at = 0; at < ids.size(); at += chunk) {
+    const std::size_t n = std::min(chunk, ids.size() - at);
+    engine.feed_all(sequence, std::span(ids).subspan(at, n), logits.data() + at * static_cast<std::size_t>(weights.config.vocab));
+  }
+  return logits;
+}
+
+struct RestoreIsa {
+  Isa before = active_isa();
+  ~RestoreIsa() { force_isa(before); }
+};
+
+std::vector<Isa> supported_isas() {
+  std::vector<Isa> list;
+  for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+    if (isa_supported(isa)) list.push_back(isa);
+  return list;
+}
+
+class Parity : public testing::TestWithParam<Keys> {};
+
+TEST_P(Parity, TrainingForwardAndInferenceGiveTheSameBitsInAnyChunksThreadsAndInstructionSet) {
+  const RestoreIsa restore;
+  const Scheme scheme = scheme_of(GetParam());
+  const std::vector<std::int32_t> ids = some_ids(70, 101);
+  autograd::TorchExecutor training(2);
+  autograd::Llama llama(training, small_config(GetParam().head == "w8a8"), scheme, kernels::Precision::bf16, 80);
+  make_lively(llama);
+  std::vector<float> trained(ids.size() * 101);
+  llama.logits(ids, ids.size(), trained.data());
+  for (const float z : trained) ASSERT_TRUE(std::isfinite(z));
+  for (const Isa isa : supported_isas()) {
+    force_isa(isa);
+    for (const int threads : {1, 2}) {
+      ThreadPool pool(threads);
+      const nn::LlamaWeights weights = weights_of(pool, llama, 80);
+      for (const std::size_t chunk : {std::size_t{1}, std::size_t{7}, std::size_t{64}, ids.size()})
+        EXPECT_EQ(differing_bits(trained, run_logits(pool, weights, ids, chunk)), 0u)
+            << isa_name(isa) << ", " << threads << " threads, chunks of " << chunk;
+    }
+    std::vector<float> again(trained.size());
+    autograd::Llama other(training, small_config(GetParam().head == "w8a8"), scheme, kernels::Precision::bf16, 80);
+    make_lively(other);
+    other.logits(ids, ids.size(), again.data());
+    EXPECT_EQ(differing_bits(trained, again), 0u) << "training forward under " << isa_name(isa);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Formats, Parity,
+    testing::Values(Keys{"w1a1", "bf16", "f32", "hadamard"}, Keys{"w1.58a8", "bf16", "f32", "hadamard"},
+                    Keys{"w2a2", "bf16", "f32", "hadamard"}, Keys{"w3a3", "bf16", "f32", "hadamard"},
+                    Keys{"w4a4", "bf16", "f32", "hadamard"}, Keys{"w4a8", "bf16", "f32", "hadamard"},
+                    Keys{"w8a8", "bf16", "f32", "hadamard"}, Keys{"w4a16", "bf16", "f32", "hadamard"},
+                    Keys{"w4a16", "bf16", "f32", "hadamard-weights"}, Keys{"bf16", "bf16", "bf16", "hadamard"},
+                    Keys{"f32", "f32", "f32", "hadamard"}, Keys{"w4a4", "f32", "f32", "hadamard"},
+                    Keys{"w4a4", "w8a8", "f32", "hadamard"}, Keys{"w4a4", "w4a8", "bf16", "hadamard"},
+                    Keys{"w5a6", "bf16", "bf16", "none"}, Keys{"w7a1", "bf16", "f32", "none"}),
+    test_name);
+
+TEST(Parity, OneWeightMovedByOneStepTurnsTheComparisonRed) {
+  const std::vector<std::int32_t> ids = some_ids(70, 101);
+  autograd::TorchExecutor training(1);
+  autograd::Llama llama(training, small_config(false), default_scheme(parse_format("w4a4")), kernels::Precision::bf16, 80);
+  make_lively(llama);
+  std::vector<float> trained(ids.size() * 101);
+  llama.logits(ids, ids.size(), trained.data());
+  // The engine is broken on purpose: one weight of the last block is changed behind its back.
+  autograd::Parameter& p = llama.parameter("model.layers.2.mlp.down_proj.weight");
+  p.value.mutable_data_ptr<float>()[4321] += 0.5f;
+  ThreadPool pool(1);
+  EXPECT_GT(differing_bits(trained, run_logits(pool, weights_of(pool, llama, 80), ids, 7)), 0u);
+}
+
+}  // namespace
+}  // namespace lowbit

@@ -1,0 +1,85 @@
+#include <gtest/gtest.h>
+
+#include <signal.h>
+
+#include "lowbit/files/checkpoint.h"
+#include "train/support.h"
+
+namespace lowbit::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> plus(std::vector<std::string> arguments, std::vector<std::string> more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+TEST(Resume, FiveKillsLeaveTheBytesOfTheUninterruptedRun) { EXPECT_EQ(kill_and_resume(60, 5, 5, 7), ""); }
+
+TEST(Resume, AnotherNumberOfThreadsGivesTheSameBytes) {
+  const TemporaryFolder folder;
+  write_batches(folder / "b", 48, 32, 1);
+  for (const char* threads : {"1", "2", "3"}) {
+    const Outcome run = run_program(plus(small_run(folder / "b", folder / threads, 12), {"--threads", threads}));
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+  }
+  EXPECT_EQ(differing_files(folder / "1", folder / "2", 12), "");
+  EXPECT_EQ(differing_files(folder / "1", folder / "3", 12), "");
+}
+
+TEST(Resume, GoesOnFromTheOlderCheckpointWhenAByteOfTheNewestIsChanged) {
+  const TemporaryFolder folder;
+  write_batches(folder / "b", 48, 32, 1);
+  const auto arguments = plus(small_run(folder / "b", folder / "run", 12), {"--checkpoint-every", "4", "--keep", "3"});
+  ASSERT_EQ(run_program(arguments).exit_code, 0);
+  const fs::path weights = folder / "run" / "checkpoints" / "step-12" / "model.safetensors";
+  const std::string before = bytes_of(weights);
+  {
+    FILE* file = std::fopen(weights.c_str(), "r+b");
+    ASSERT_NE(file, nullptr);
+    std::fseek(file, -3, SEEK_END);
+    std::fputc(before[before.size() - 3] ^ 1, file);
+    std::fclose(file);
+  }
+  const Outcome again = run_program(plus(arguments, {"--resume"}));
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_NE(again.err.find("resumed  from step 8"), std::string::npos) << again.err;
+  EXPECT_TRUE(bytes_of(weights) == before) << "the step that was done again has other weights";
+}
+
+TEST(Resume, MoreStepsExtendAFinishedRunAndOtherFlagsCannotChange) {
+  const TemporaryFolder folder;
+  write_batches(folder / "b", 80, 32, 1);
+  ASSERT_EQ(run_program(small_run(folder / "b", folder / "run", 12)).exit_code, 0);
+  const std::vector<std::string> resume{train_program(), "train", "--resume", "--out", (folder / "run").string()};
+  const Outcome longer = run_program(plus(resume, {"--steps", "20"}));
+  EXPECT_EQ(longer.exit_code, 0) << longer.err;
+  EXPECT_TRUE(fs::exists(folder / "run" / "checkpoints" / "step-20"));
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--lr", "1e-4"}, {"--format", "w2a2"}, {"--seed", "3"}, {"--steps", "5"}}) {
+    const Outcome refused = run_program(plus(resume, wrong));
+    EXPECT_EQ(refused.exit_code, 2) << wrong[0];
+    EXPECT_EQ(line_count(refused.err), 1) << refused.err;
+  }
+}
+
+TEST(Resume, CtrlCSavesAndStopsWith130AndTheRunGoesOnToTheSameBytes) {
+  const TemporaryFolder folder;
+  write_batches(folder / "b", 2000, 32, 1);
+  const auto whole = plus(small_run(folder / "b", folder / "whole", 500), {"--threads", "1"});
+  const auto stopped = plus(small_run(folder / "b", folder / "stopped", 500), {"--threads", "1"});
+  ASSERT_EQ(run_program(whole).exit_code, 0);
+  // `timeout` sends SIGINT as a terminal would.
+  const Outcome outcome = run_program(plus({"/usr/bin/timeout", "--foreground", "--preserve-status", "-s", "INT", "1"}, stopped));
+  ASSERT_EQ(outcome.exit_code, 130) << outcome.err;
+  EXPECT_NE(outcome.err.find("go on with"), std::string::npos) << outcome.err;
+  const auto saved = files::newest_complete(folder / "stopped");
+  ASSERT_TRUE(saved);
+  const Outcome end = run_program(plus(stopped, {"--resume"}));
+  EXPECT_EQ(end.exit_code, 0) << end.err;
+  EXPECT_NE(end.err.find("resumed  from step " + std::to_string(saved->step)), std::string::npos) << end.err;
+  EXPECT_EQ(differing_files(folder / "whole", folder / "stopped", 500), "");
+}
+
+}  // namespace
+}  // namespace lowbit::test
