@@ -37,6 +37,9 @@ if [ -z "${LOWBIT_JOBS:-}" ] && [ -r /proc/meminfo ]; then
   [ "${fit:-$jobs}" -ge "$jobs" ] || jobs=$((fit > 0 ? fit : 1))
 fi
 
+# ccache then finds what another checkout compiled: paths inside the checkout count as relative.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 # -U: the folder of libtorch is looked up anew each time, since setup.sh may have changed it. CMake's own words are
 # kept for when it fails.
 mkdir -p "$folder"
