@@ -61,7 +61,10 @@ constexpr double kPeakOperations = 16.0 * 128 * kPeakRounds;
 double peak_seconds(Executor& executor) {
 #if defined(__x86_64__)
   if (cpu_features().avx512)
-    return seconds(executor, [&] { executor.parallel_for(static_cast<std::size_t>(executor.threads()), [](std::size_t) { vpdpbusd_loop(kPeakRounds); }); });
+    return seconds(executor, [&] {
+      executor.parallel_for(static_cast<std::size_t>(executor.threads()),
+                            [](std::size_t) { vpdpbusd_loop(kPeakRounds); });
+    });
 #endif
   static_cast<void>(executor);
   return 0;
@@ -81,7 +84,10 @@ struct Rows {
   Buffer<std::uint64_t> mask;
   CodedRows view;
   Rows(std::size_t rows, std::size_t k)
-      : codes(rows * code_stride(k)), scale(rows), sum(rows), mask(rows * mask_words(k)),
+      : codes(rows * code_stride(k)),
+        scale(rows),
+        sum(rows),
+        mask(rows * mask_words(k)),
         view{codes.data(), scale.data(), sum.data(), mask.data()} {}
 };
 
@@ -118,9 +124,12 @@ void BM_CodeProduct(benchmark::State& state, Isa isa, const char* w_name, const 
   double best = 1e9, best_peak = 1e9;
   for (auto _ : state) {
     const double peak = peak_seconds(executor);
-    const double time = seconds(executor, [&] {
-                          for (int i = 0; i < repeats; ++i) code_product(executor, m, x_grid, x.view, panels, y.data(), n);
-                        }) / repeats;
+    const double time = seconds(executor,
+                                [&] {
+                                  for (int i = 0; i < repeats; ++i)
+                                    code_product(executor, m, x_grid, x.view, panels, y.data(), n);
+                                }) /
+                        repeats;
     state.SetIterationTime(time);
     best = std::min(best, time);
     if (peak > 0) {
@@ -158,14 +167,18 @@ void BM_CodeRows(benchmark::State& state, Isa isa, const char* grid_name, bool w
   double best = 1e9, best_peak = 1e9;
   for (auto _ : state) {
     const double peak = peak_seconds(executor);
-    const double time = seconds(executor, [&] {
-                          for (int i = 0; i < repeats; ++i) code_rows(executor, coding, rows, k, x.data(), k, out.view);
-                        }) / repeats;
+    const double time = seconds(executor,
+                                [&] {
+                                  for (int i = 0; i < repeats; ++i)
+                                    code_rows(executor, coding, rows, k, x.data(), k, out.view);
+                                }) /
+                        repeats;
     state.SetIterationTime(time);
     best = std::min(best, time);
     if (peak > 0) best_peak = std::min(best_peak, peak);
   }
-  if (best_peak < 1) state.counters["share_of_layer"] = best / (operations / (kPeakOperations * executor.threads()) * best_peak);
+  if (best_peak < 1)
+    state.counters["share_of_layer"] = best / (operations / (kPeakOperations * executor.threads()) * best_peak);
   state.counters["Gvalues_per_s_best"] = static_cast<double>(rows * k) / best * 1e-9;
   force_isa(before);
 }
@@ -173,7 +186,14 @@ void BM_CodeRows(benchmark::State& state, Isa isa, const char* grid_name, bool w
 void training_shapes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"threads", "M", "K", "N"})->UseManualTime();
   for (const int threads : {1, 2})
-    for (const auto& [k, n] : {std::pair{256, 256}, {256, 768}, {768, 256}, {576, 1536}, {1536, 576}, {2048, 2048}, {2048, 5632}, {5632, 2048}})
+    for (const auto& [k, n] : {std::pair{256, 256},
+                               {256, 768},
+                               {768, 256},
+                               {576, 1536},
+                               {1536, 576},
+                               {2048, 2048},
+                               {2048, 5632},
+                               {5632, 2048}})
       b->Args({threads, 512, k, n});
 }
 void decode_shapes(benchmark::internal::Benchmark* b) {
@@ -183,7 +203,11 @@ void decode_shapes(benchmark::internal::Benchmark* b) {
       for (const auto& [k, n] : {std::pair{576, 1536}, {2048, 5632}, {5632, 2048}}) b->Args({threads, m, k, n});
 }
 void few_shapes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"threads", "M", "K", "N"})->UseManualTime()->Args({1, 512, 2048, 2048})->Args({1, 512, 256, 768})->Args({1, 1, 2048, 2048});
+  b->ArgNames({"threads", "M", "K", "N"})
+      ->UseManualTime()
+      ->Args({1, 512, 2048, 2048})
+      ->Args({1, 512, 256, 768})
+      ->Args({1, 1, 2048, 2048});
 }
 void row_shapes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"threads", "rows", "K"})->UseManualTime();
@@ -200,7 +224,10 @@ BENCHMARK_CAPTURE(BM_CodeProduct, avx2_w8a8, Isa::avx2, "8", "8")->Apply(few_sha
 BENCHMARK_CAPTURE(BM_CodeRows, avx512_4bit_masked, Isa::avx512, "4", true)->Apply(row_shapes);
 BENCHMARK_CAPTURE(BM_CodeRows, avx512_4bit, Isa::avx512, "4", false)->Apply(row_shapes);
 BENCHMARK_CAPTURE(BM_CodeRows, avx2_4bit_masked, Isa::avx2, "4", true)->Apply(row_shapes);
-BENCHMARK_CAPTURE(BM_CodeRows, scalar_4bit_masked, Isa::scalar, "4", true)->ArgNames({"threads", "rows", "K"})->UseManualTime()->Args({1, 64, 2048});
+BENCHMARK_CAPTURE(BM_CodeRows, scalar_4bit_masked, Isa::scalar, "4", true)
+    ->ArgNames({"threads", "rows", "K"})
+    ->UseManualTime()
+    ->Args({1, 64, 2048});
 
 }  // namespace
 }  // namespace lowbit::kernels

@@ -37,6 +37,22 @@ void product_tile_scalar(const ProductTile& t, const Grid& x_grid, const Grid& w
   }
 }
 
+// nullptr: the definition.
+using TileForm = void (*)(const ProductTile&);
+TileForm vector_tile_form() {
+#if defined(__x86_64__)
+  switch (active_isa()) {
+    case Isa::avx512:
+      return &product_tile_avx512;
+    case Isa::avx2:
+      return &product_tile_avx2;
+    case Isa::scalar:
+      break;
+  }
+#endif
+  return nullptr;
+}
+
 }  // namespace
 
 void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_t k, const CodedRows& weights,
@@ -89,7 +105,7 @@ void code_product(Executor& executor, std::size_t m, const Grid& x_grid, const C
   const std::size_t row_blocks = (m + kRowsPerTask - 1) / kRowsPerTask;
   const std::size_t products = std::max<std::size_t>(1, std::min(m, kRowsPerTask) * group * w.k);
   const std::size_t groups_per_task = std::max<std::size_t>(1, kProductsPerTask / products);
-  const Isa isa = active_isa();
+  const TileForm vector_form = vector_tile_form();
   executor.parallel_for((groups + groups_per_task - 1) / groups_per_task * row_blocks, [&](std::size_t task) {
     // Row blocks follow one another within a group, so its panels stay in the second cache.
     const std::size_t block = task % row_blocks, first_group = task / row_blocks * groups_per_task;
@@ -110,16 +126,10 @@ void code_product(Executor& executor, std::size_t m, const Grid& x_grid, const C
                              std::min(group, w.n - n),
                              y + row * y_stride + n,
                              y_stride};
-#if defined(__x86_64__)
-      if (isa == Isa::avx512) {
-        product_tile_avx512(tile);
+      if (vector_form) {
+        vector_form(tile);
         continue;
       }
-      if (isa == Isa::avx2) {
-        product_tile_avx2(tile);
-        continue;
-      }
-#endif
       product_tile_scalar(tile, x_grid, *w.grid, w.k);
     }
   });

@@ -141,10 +141,18 @@ void product_tile_avx2(const ProductTile& t) {
     for (std::size_t i = 0; i < tiles; ++i) {
       const std::size_t row = t.rows * i / tiles;
       switch (t.rows * (i + 1) / tiles - row) {
-        case 1: rows_by_panel<1>(t, row, panel); break;
-        case 2: rows_by_panel<2>(t, row, panel); break;
-        case 3: rows_by_panel<3>(t, row, panel); break;
-        default: rows_by_panel<4>(t, row, panel); break;
+        case 1:
+          rows_by_panel<1>(t, row, panel);
+          break;
+        case 2:
+          rows_by_panel<2>(t, row, panel);
+          break;
+        case 3:
+          rows_by_panel<3>(t, row, panel);
+          break;
+        default:
+          rows_by_panel<4>(t, row, panel);
+          break;
       }
     }
   }

@@ -72,12 +72,18 @@ void rows_by_panels(const ProductTile& t, std::size_t row) {
 template <int Panels>
 void some_rows(const ProductTile& t, std::size_t row, std::size_t rows) {
   switch (rows) {
-    case 1: return rows_by_panels<1, Panels>(t, row);
-    case 2: return rows_by_panels<2, Panels>(t, row);
-    case 3: return rows_by_panels<3, Panels>(t, row);
-    case 4: return rows_by_panels<4, Panels>(t, row);
-    case 5: return rows_by_panels<5, Panels>(t, row);
-    default: return rows_by_panels<6, Panels>(t, row);
+    case 1:
+      return rows_by_panels<1, Panels>(t, row);
+    case 2:
+      return rows_by_panels<2, Panels>(t, row);
+    case 3:
+      return rows_by_panels<3, Panels>(t, row);
+    case 4:
+      return rows_by_panels<4, Panels>(t, row);
+    case 5:
+      return rows_by_panels<5, Panels>(t, row);
+    default:
+      return rows_by_panels<6, Panels>(t, row);
   }
 }
 
@@ -90,10 +96,18 @@ void product_tile_avx512(const ProductTile& t) {
   for (std::size_t i = 0; i < tiles; ++i) {
     const std::size_t row = t.rows * i / tiles, rows = t.rows * (i + 1) / tiles - row;
     switch (panels) {
-      case 1: some_rows<1>(t, row, rows); break;
-      case 2: some_rows<2>(t, row, rows); break;
-      case 3: some_rows<3>(t, row, rows); break;
-      default: some_rows<4>(t, row, rows); break;
+      case 1:
+        some_rows<1>(t, row, rows);
+        break;
+      case 2:
+        some_rows<2>(t, row, rows);
+        break;
+      case 3:
+        some_rows<3>(t, row, rows);
+        break;
+      default:
+        some_rows<4>(t, row, rows);
+        break;
     }
   }
 }

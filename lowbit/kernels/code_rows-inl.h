@@ -100,14 +100,22 @@ LOWBIT_INLINE void sweep(std::size_t k, float hadamard_scale, const Source& sour
 template <class Source, class Sink>
 LOWBIT_INLINE void sweep_rotated(Rotation rotation, std::size_t k, const Source& source, Sink& sink) {
   switch (rotation.group) {
-    case 1: return sweep<1>(k, rotation.scale, source, sink);
-    case 2: return sweep<2>(k, rotation.scale, source, sink);
-    case 4: return sweep<4>(k, rotation.scale, source, sink);
-    case 8: return sweep<8>(k, rotation.scale, source, sink);
-    case 16: return sweep<16>(k, rotation.scale, source, sink);
-    case 32: return sweep<32>(k, rotation.scale, source, sink);
-    case 64: return sweep<64>(k, rotation.scale, source, sink);
-    default: return sweep<128>(k, rotation.scale, source, sink);
+    case 1:
+      return sweep<1>(k, rotation.scale, source, sink);
+    case 2:
+      return sweep<2>(k, rotation.scale, source, sink);
+    case 4:
+      return sweep<4>(k, rotation.scale, source, sink);
+    case 8:
+      return sweep<8>(k, rotation.scale, source, sink);
+    case 16:
+      return sweep<16>(k, rotation.scale, source, sink);
+    case 32:
+      return sweep<32>(k, rotation.scale, source, sink);
+    case 64:
+      return sweep<64>(k, rotation.scale, source, sink);
+    default:
+      return sweep<128>(k, rotation.scale, source, sink);
   }
 }
 
@@ -115,7 +123,8 @@ LOWBIT_INLINE void sweep_rotated(Rotation rotation, std::size_t k, const Source&
 template <bool ZeroIsLevel, bool WithMask>
 LOWBIT_INLINE void code_sweep(const float* x, const CodeRowJob& job, const RowScale& s) {
   const F16 inverse = set1(s.inverse), threshold = set1(s.threshold);
-  const F16 lowest = set1(static_cast<float>(job.grid->lowest())), highest = set1(static_cast<float>(job.grid->highest()));
+  const F16 lowest = set1(static_cast<float>(job.grid->lowest())),
+            highest = set1(static_cast<float>(job.grid->highest()));
   const F16 half = set1(0.5f);
   const int offset = -job.grid->lowest();
   CodeSum sum = no_codes();

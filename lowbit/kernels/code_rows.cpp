@@ -48,15 +48,18 @@ constexpr RowForms kRowFormsScalar{&code_row_scalar, &decode_row_scalar, &rotate
 const RowForms& row_forms() {
 #if defined(__x86_64__)
   switch (active_isa()) {
-    case Isa::avx512: return kRowFormsAvx512;
-    case Isa::avx2: return kRowFormsAvx2;
-    case Isa::scalar: break;
+    case Isa::avx512:
+      return kRowFormsAvx512;
+    case Isa::avx2:
+      return kRowFormsAvx2;
+    case Isa::scalar:
+      break;
   }
 #endif
   return kRowFormsScalar;
 }
 
-Rotation rotation_of(int group, std::size_t k) {
+Rotation rotation_of(int group, [[maybe_unused]] std::size_t k) {
   assert(group >= 1 && group <= 128 && (group & (group - 1)) == 0 && k % static_cast<std::size_t>(group) == 0);
   return {group, reference::hadamard_scale<float>(group)};
 }
@@ -85,8 +88,8 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
   const RowForms& forms = row_forms();
   for_rows(executor, rows, k, [&](std::size_t i) {
     forms.code({x + i * x_stride, k, rotation, coding.grid, static_cast<float>(coding.trust_factor),
-                coding.group == 1 ? nullptr : rotated_row(k), out.codes + i * code_stride(k), out.scale + i, out.sum + i,
-                out.mask ? out.mask + i * mask_words(k) : nullptr});
+                coding.group == 1 ? nullptr : rotated_row(k), out.codes + i * code_stride(k), out.scale + i,
+                out.sum + i, out.mask ? out.mask + i * mask_words(k) : nullptr});
   });
 }
 

@@ -21,7 +21,8 @@ LOWBIT_INLINE void store(float* p, F16 v) {
 }
 
 // Sliding over it gives n ones, then zeros, as 32-bit lanes.
-alignas(64) constexpr std::int32_t kOnesThenZeros[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+alignas(64) constexpr std::int32_t kOnesThenZeros[32] = {-1, -1, -1, -1, -1, -1, -1, -1,
+                                                         -1, -1, -1, -1, -1, -1, -1, -1};
 LOWBIT_INLINE __m256i lanes(std::size_t n, int half) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOnesThenZeros + 16 - n + 8 * half));
 }
@@ -43,8 +44,12 @@ LOWBIT_INLINE F16 fma(F16 a, F16 b, F16 c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
 // As the reference writes them: the limit where v is NaN.
-LOWBIT_INLINE F16 at_least(F16 v, F16 limit) { return {_mm256_max_ps(v.low, limit.low), _mm256_max_ps(v.high, limit.high)}; }
-LOWBIT_INLINE F16 at_most(F16 v, F16 limit) { return {_mm256_min_ps(v.low, limit.low), _mm256_min_ps(v.high, limit.high)}; }
+LOWBIT_INLINE F16 at_least(F16 v, F16 limit) {
+  return {_mm256_max_ps(v.low, limit.low), _mm256_max_ps(v.high, limit.high)};
+}
+LOWBIT_INLINE F16 at_most(F16 v, F16 limit) {
+  return {_mm256_min_ps(v.low, limit.low), _mm256_min_ps(v.high, limit.high)};
+}
 
 // Pairs at distance Stage: a + b in the lower lane and a - b in the upper. The product with 1 or -1 is exact, so one
 // fma rounds once, as the sum or difference does.
@@ -100,22 +105,25 @@ LOWBIT_INLINE std::int32_t total(CodeSum sum) {
   return static_cast<std::int32_t>(_mm_cvtsi128_si64(pair) + _mm_extract_epi64(pair, 1));
 }
 
-alignas(64) constexpr std::int8_t kBytes[128] = {
-    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+alignas(64) constexpr std::int8_t kOnesThenZeroBytes[128] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                                 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                                 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                                 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
 
 LOWBIT_INLINE __m256i floor_of_8(__m256 v) { return _mm256_cvttps_epi32(_mm256_floor_ps(v)); }
 LOWBIT_INLINE __m256i words(F16 v) { return _mm256_packs_epi32(floor_of_8(v.low), floor_of_8(v.high)); }
 
-// Stores the first `count` of 64 codes floor(cell) + offset, then zeros, and adds them to sum. Cells lie in [-128, 127].
+// Stores the first `count` of 64 codes floor(cell) + offset, then zeros, and adds them to sum. Cells lie in [-128,
+// 127].
 LOWBIT_INLINE void store_codes(const F16* cell, int offset, std::size_t count, std::uint8_t* out, CodeSum& sum) {
   // Packing works within 128-bit lanes: dword 4 * lane + b of the result belongs at 2 * b + lane.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
 #pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
     const __m256i packed = _mm256_packs_epi16(words(cell[2 * half]), words(cell[2 * half + 1]));
-    __m256i u = _mm256_add_epi8(_mm256_permutevar8x32_epi32(packed, order), _mm256_set1_epi8(static_cast<char>(offset)));
-    u = _mm256_and_si256(u, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kBytes + 64 - count + 32 * half)));
+    __m256i u =
+        _mm256_add_epi8(_mm256_permutevar8x32_epi32(packed, order), _mm256_set1_epi8(static_cast<char>(offset)));
+    u = _mm256_and_si256(u, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOnesThenZeroBytes + 64 - count + 32 * half)));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32 * half), u);
     sum = _mm256_add_epi64(sum, _mm256_sad_epu8(u, _mm256_setzero_si256()));
   }

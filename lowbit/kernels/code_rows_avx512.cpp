@@ -63,11 +63,14 @@ using CodeSum = __m512i;
 LOWBIT_INLINE CodeSum no_codes() { return _mm512_setzero_si512(); }
 LOWBIT_INLINE std::int32_t total(CodeSum sum) { return static_cast<std::int32_t>(_mm512_reduce_add_epi64(sum)); }
 
-// Stores the first `count` of 64 codes floor(cell) + offset, then zeros, and adds them to sum. Cells lie in [-128, 127].
+// Stores the first `count` of 64 codes floor(cell) + offset, then zeros, and adds them to sum. Cells lie in [-128,
+// 127].
 LOWBIT_INLINE void store_codes(const F16* cell, int offset, std::size_t count, std::uint8_t* out, CodeSum& sum) {
   constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
-  const __m512i ab = _mm512_packs_epi32(_mm512_cvt_roundps_epi32(cell[0], kDown), _mm512_cvt_roundps_epi32(cell[1], kDown));
-  const __m512i cd = _mm512_packs_epi32(_mm512_cvt_roundps_epi32(cell[2], kDown), _mm512_cvt_roundps_epi32(cell[3], kDown));
+  const __m512i ab =
+      _mm512_packs_epi32(_mm512_cvt_roundps_epi32(cell[0], kDown), _mm512_cvt_roundps_epi32(cell[1], kDown));
+  const __m512i cd =
+      _mm512_packs_epi32(_mm512_cvt_roundps_epi32(cell[2], kDown), _mm512_cvt_roundps_epi32(cell[3], kDown));
   // Packing works within 128-bit lanes: dword 4 * lane + b of the result belongs at 4 * b + lane.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i k = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(ab, cd));

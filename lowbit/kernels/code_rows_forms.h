@@ -20,11 +20,11 @@ struct CodeRowJob {
   Rotation rotation;
   const Grid* grid;
   float trust_factor;
-  float* rotated;        ///< scratch of k floats rounded up to 16, 64-byte aligned; not used by group 1
-  std::uint8_t* codes;   ///< [code_stride(k)]
-  float* scale;          ///< one
-  std::int32_t* sum;     ///< one
-  std::uint64_t* mask;   ///< [mask_words(k)] or null
+  float* rotated;       ///< scratch of k floats rounded up to 16, 64-byte aligned; not used by group 1
+  std::uint8_t* codes;  ///< [code_stride(k)]
+  float* scale;         ///< one
+  std::int32_t* sum;    ///< one
+  std::uint64_t* mask;  ///< [mask_words(k)] or null
 };
 
 struct DecodeRowJob {

@@ -9,7 +9,8 @@ namespace lowbit::kernels::test {
 namespace {
 
 // Random codes, with all levels of the grid; sums are those of the codes.
-void fill_codes(const Grid& grid, const Rng& rng, std::uint64_t begin, std::size_t rows, std::size_t k, OwnedRows& out) {
+void fill_codes(const Grid& grid, const Rng& rng, std::uint64_t begin, std::size_t rows, std::size_t k,
+                OwnedRows& out) {
   for (std::size_t row = 0; row < rows; ++row) {
     out.scale[row] = static_cast<float>(0.001 + rng.uniform(begin + row));
     out.sum[row] = 0;
@@ -29,9 +30,8 @@ void expect_product(const Grid& x_grid, const Grid& w_grid, std::size_t m, std::
       const float expected =
           reference::code_product<float>({x.codes.data() + i * code_stride(k), k}, x_grid, x.scale[i],
                                          {w.codes.data() + j * code_stride(k), k}, w_grid, w.scale[j]);
-      ASSERT_TRUE(same(y[i * stride + j], expected))
-          << what << " m " << m << " n " << n << " k " << k << " at " << i << ", " << j << ": " << y[i * stride + j] << ", not "
-          << expected;
+      ASSERT_TRUE(same(y[i * stride + j], expected)) << what << " m " << m << " n " << n << " k " << k << " at " << i
+                                                     << ", " << j << ": " << y[i * stride + j] << ", not " << expected;
     }
     for (std::size_t j = n; j < stride; ++j) ASSERT_TRUE(y.untouched(i * stride + j)) << what;
   }
@@ -69,7 +69,8 @@ void compare(const std::vector<Shape>& shapes, std::span<const Grid> grids, Exec
 
 TEST(CodeProduct, EqualsTheReferenceForEveryPairOfGridsOnEveryInstructionSet) {
   SerialExecutor serial;
-  compare({{1, 1, 1}, {1, 15, 3}, {2, 16, 32}, {3, 17, 64}, {5, 33, 96}, {7, 100, 65}, {8, 20, 128}, {17, 70, 160}}, kGrids, serial);
+  compare({{1, 1, 1}, {1, 15, 3}, {2, 16, 32}, {3, 17, 64}, {5, 33, 96}, {7, 100, 65}, {8, 20, 128}, {17, 70, 160}},
+          kGrids, serial);
 }
 
 TEST(CodeProduct, EqualsTheReferenceForEveryHeightOfTilesAndTailOfOutputs) {
@@ -80,7 +81,7 @@ TEST(CodeProduct, EqualsTheReferenceForEveryHeightOfTilesAndTailOfOutputs) {
   for (const std::size_t m : {95, 96, 97, 193}) shapes.push_back({m, 33, 64});
   shapes.push_back({2, 9, 576});
   shapes.push_back({3, 18, 1536});
-  compare(shapes, std::span(kGrids).subspan(4, 1), serial);  // "4"
+  compare(shapes, std::span(kGrids).subspan(4, 1), serial);                     // "4"
   compare({{4, 40, 2048}, {97, 129, 576}}, std::span(kGrids).last(1), serial);  // "8"
 }
 
@@ -124,7 +125,8 @@ TEST(CodeProduct, IsExactAtTheLargestSumsThatItsHeaderAllows) {
             code_product(serial, kM, x_grid, x.view(), panels, y.data(), kN);
             ASSERT_TRUE(y.intact());
             for (std::size_t i = 0; i < kM * kN; ++i)
-              ASSERT_EQ(y[i], static_cast<float>(sum)) << name(isa, x_grid, w_grid) << " k " << k << " codes " << x_code << ", " << w_code;
+              ASSERT_EQ(y[i], static_cast<float>(sum))
+                  << name(isa, x_grid, w_grid) << " k " << k << " codes " << x_code << ", " << w_code;
           }
         }
       }
@@ -172,7 +174,9 @@ TEST(CodeProduct, EqualsTheReferenceOnRandomShapesFromFloatsToOutputs) {
   for (std::uint64_t round = 0; round < rounds; ++round) {
     const std::uint64_t base = round * 1'000'000;
     const int group = 1 << rng.below(base, 8);
-    const std::size_t k = static_cast<std::size_t>(group) * (1 + rng.below(base + 1, group == 1 ? 300 : group < 32 ? 20 : 5));
+    const std::size_t k = static_cast<std::size_t>(group) * (1 + rng.below(base + 1, group == 1   ? 300
+                                                                                     : group < 32 ? 20
+                                                                                                  : 5));
     const std::size_t m = 1 + rng.below(base + 2, 20), n = 1 + rng.below(base + 3, 80);
     const Grid& x_grid = kGrids[rng.below(base + 4, kGrids.size())];
     const Grid& w_grid = kGrids[rng.below(base + 5, kGrids.size())];

@@ -17,21 +17,22 @@ struct Shape {
   std::size_t k;
 };
 // Around vector widths and words of 64, with tails where a group allows them.
-constexpr Shape kShapes[] = {{1, 1},    {1, 2},   {1, 7},   {1, 15},  {1, 16},   {1, 17},   {1, 31},  {1, 33},  {1, 63},
-                             {1, 64},   {1, 65},  {1, 100}, {1, 127}, {1, 129},  {1, 576},  {2, 2},   {2, 18},  {2, 66},
-                             {4, 4},    {4, 20},  {4, 100}, {8, 8},   {8, 24},   {8, 136},  {16, 16}, {16, 48}, {16, 80},
-                             {32, 32},  {32, 96}, {32, 160}, {32, 608}, {64, 64}, {64, 192}, {64, 576}, {128, 128},
-                             {128, 384}, {128, 1536}};
+constexpr Shape kShapes[] = {{1, 1},    {1, 2},    {1, 7},     {1, 15},    {1, 16},    {1, 17},   {1, 31},   {1, 33},
+                             {1, 63},   {1, 64},   {1, 65},    {1, 100},   {1, 127},   {1, 129},  {1, 576},  {2, 2},
+                             {2, 18},   {2, 66},   {4, 4},     {4, 20},    {4, 100},   {8, 8},    {8, 24},   {8, 136},
+                             {16, 16},  {16, 48},  {16, 80},   {32, 32},   {32, 96},   {32, 160}, {32, 608}, {64, 64},
+                             {64, 192}, {64, 576}, {128, 128}, {128, 384}, {128, 1536}};
 
 std::vector<float> rotated(std::vector<float> x, std::size_t begin, std::size_t k, int group) {
-  std::vector<float> row(x.begin() + static_cast<std::ptrdiff_t>(begin), x.begin() + static_cast<std::ptrdiff_t>(begin + k));
+  std::vector<float> row(x.begin() + static_cast<std::ptrdiff_t>(begin),
+                         x.begin() + static_cast<std::ptrdiff_t>(begin + k));
   reference::hadamard_row<float>(row, group);
   return row;
 }
 
 // Every output of code_rows against the definition, element by element.
-void expect_coded(const RowCoding& coding, std::size_t rows, std::size_t k, const std::vector<float>& x, std::size_t stride,
-                  OwnedRows& out, const std::string& what) {
+void expect_coded(const RowCoding& coding, std::size_t rows, std::size_t k, const std::vector<float>& x,
+                  std::size_t stride, OwnedRows& out, const std::string& what) {
   ASSERT_TRUE(out.intact()) << what << ": wrote outside of its rows";
   std::vector<std::uint8_t> codes(k);
   for (std::size_t row = 0; row < rows; ++row) {
@@ -48,7 +49,8 @@ void expect_coded(const RowCoding& coding, std::size_t rows, std::size_t k, cons
     if (!out.with_mask) continue;
     for (std::size_t i = 0; i < 64 * mask_words(k); ++i) {
       const bool expected_bit = i < k && reference::trusted(x_h[i], expected.threshold);
-      ASSERT_EQ(out.mask[row * mask_words(k) + i / 64] >> (i % 64) & 1, expected_bit) << what << " row " << row << " mask " << i;
+      ASSERT_EQ(out.mask[row * mask_words(k) + i / 64] >> (i % 64) & 1, expected_bit)
+          << what << " row " << row << " mask " << i;
     }
   }
 }
@@ -70,8 +72,8 @@ TEST(CodeRows, EqualTheReferenceInEveryBitOnEveryInstructionSetGridShapeAndConte
           OwnedRows out(kinds, k, factor < kInfinity || grid.id % 2 == 0);
           code_rows(serial, coding, kinds, k, x.data(), stride, out.view());
           expect_coded(coding, kinds, k, x, stride, out,
-                       std::string(isa_name(isa)) + " grid " + std::string(grid.name) + " K " + std::to_string(k) + " group " +
-                           std::to_string(group));
+                       std::string(isa_name(isa)) + " grid " + std::string(grid.name) + " K " + std::to_string(k) +
+                           " group " + std::to_string(group));
           if (HasFatalFailure()) return;
         }
       }
@@ -146,14 +148,15 @@ TEST(RotateRows, EqualTheReferenceInEveryBitAndLeaveTheGapsBetweenRows) {
         if (in_place)
           for (std::size_t row = 0; row < kinds; ++row)
             std::copy_n(x.data() + row * x_stride, k, y.data() + row * y_stride);
-        rotate_rows(serial, group, kinds, k, in_place ? y.data() : x.data(), in_place ? y_stride : x_stride, y.data(), y_stride);
+        rotate_rows(serial, group, kinds, k, in_place ? y.data() : x.data(), in_place ? y_stride : x_stride, y.data(),
+                    y_stride);
         ASSERT_TRUE(y.intact());
         for (std::size_t row = 0; row < kinds; ++row) {
           const auto expected = rotated(x, row * x_stride, k, group);
           for (std::size_t i = 0; i < k; ++i)
             ASSERT_TRUE(same(y[row * y_stride + i], expected[i]))
-                << isa_name(isa) << " group " << group << " K " << k << " " << content_name(static_cast<Content>(row)) << " at "
-                << i << ": " << y[row * y_stride + i] << ", not " << expected[i];
+                << isa_name(isa) << " group " << group << " K " << k << " " << content_name(static_cast<Content>(row))
+                << " at " << i << ": " << y[row * y_stride + i] << ", not " << expected[i];
           for (std::size_t i = k; i < y_stride; ++i) ASSERT_TRUE(y.untouched(row * y_stride + i));
         }
       }
@@ -213,7 +216,8 @@ TEST(DecodeRows, GiveTheValueOfEachCodeRotatedBackInEveryBit) {
                 static_cast<std::uint8_t>(rng.below(1000 * row + i, static_cast<std::uint64_t>(grid.levels)));
         }
         Guarded<float> y(ids.size() * stride);
-        decode_rows(serial, {&grid, group, 1.0}, ids.size(), ids.data(), k, codes.data(), scale.data(), y.data(), stride);
+        decode_rows(serial, {&grid, group, 1.0}, ids.size(), ids.data(), k, codes.data(), scale.data(), y.data(),
+                    stride);
         ASSERT_TRUE(y.intact());
         for (std::size_t row = 0; row < ids.size(); ++row) {
           const auto id = static_cast<std::size_t>(ids[row]);
@@ -222,8 +226,8 @@ TEST(DecodeRows, GiveTheValueOfEachCodeRotatedBackInEveryBit) {
             expected[i] = static_cast<float>(grid.value_of_code(codes[id * code_stride(k) + i])) * scale[id];
           reference::hadamard_row<float>(expected, group);
           for (std::size_t i = 0; i < k; ++i)
-            ASSERT_TRUE(same(y[row * stride + i], expected[i]))
-                << isa_name(isa) << " grid " << grid.name << " group " << group << " K " << k << " row " << row << " at " << i;
+            ASSERT_TRUE(same(y[row * stride + i], expected[i])) << isa_name(isa) << " grid " << grid.name << " group "
+                                                                << group << " K " << k << " row " << row << " at " << i;
           for (std::size_t i = k; i < stride; ++i) ASSERT_TRUE(y.untouched(row * stride + i));
         }
       }

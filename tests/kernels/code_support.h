@@ -43,7 +43,9 @@ inline bool same(float a, float b) {
 template <class T>
 class Guarded {
  public:
-  explicit Guarded(std::size_t n) : memory_(n + 2 * kZone) { std::memset(memory_.data(), kFill, memory_.size() * sizeof(T)); }
+  explicit Guarded(std::size_t n) : memory_(n + 2 * kZone) {
+    std::memset(memory_.data(), kFill, memory_.size() * sizeof(T));
+  }
   T* data() { return memory_.data() + kZone; }
   T& operator[](std::size_t i) { return data()[i]; }
   std::size_t size() const { return memory_.size() - 2 * kZone; }
@@ -79,11 +81,23 @@ struct OwnedRows {
 };
 
 /// Rows of one kind of content: what a row may meet.
-enum class Content { normal, outlier, zeros, negative_zeros, denormals, mixed_tiny, huge, one_infinity, one_nan, edges, last };
+enum class Content {
+  normal,
+  outlier,
+  zeros,
+  negative_zeros,
+  denormals,
+  mixed_tiny,
+  huge,
+  one_infinity,
+  one_nan,
+  edges,
+  last
+};
 
 inline std::string content_name(Content content) {
-  constexpr const char* kNames[] = {"normal", "outlier",      "zeros",   "negative zeros", "denormals", "normal and tiny",
-                                    "huge",   "one infinity", "one NaN", "small integers"};
+  constexpr const char* kNames[] = {"normal",          "outlier", "zeros",        "negative zeros", "denormals",
+                                    "normal and tiny", "huge",    "one infinity", "one NaN",        "small integers"};
   return kNames[static_cast<int>(content)];
 }
 
@@ -92,13 +106,27 @@ inline void fill_row(Content content, const Rng& rng, std::uint64_t begin, float
     const auto z = static_cast<float>(rng.normal(begin + i));
     const bool odd = rng.bits(begin + i) >> 17 & 1;
     switch (content) {
-      case Content::zeros: x[i] = 0.0f; break;
-      case Content::negative_zeros: x[i] = odd ? -0.0f : 0.0f; break;
-      case Content::denormals: x[i] = z * 1e-39f; break;
-      case Content::mixed_tiny: x[i] = odd ? z : std::ldexp(z, -130); break;
-      case Content::huge: x[i] = z * 1e25f; break;
-      case Content::edges: x[i] = std::round(2 * z); break;
-      default: x[i] = z; break;
+      case Content::zeros:
+        x[i] = 0.0f;
+        break;
+      case Content::negative_zeros:
+        x[i] = odd ? -0.0f : 0.0f;
+        break;
+      case Content::denormals:
+        x[i] = z * 1e-39f;
+        break;
+      case Content::mixed_tiny:
+        x[i] = odd ? z : std::ldexp(z, -130);
+        break;
+      case Content::huge:
+        x[i] = z * 1e25f;
+        break;
+      case Content::edges:
+        x[i] = std::round(2 * z);
+        break;
+      default:
+        x[i] = z;
+        break;
     }
   }
   const std::size_t at = rng.below(begin, k);
