@@ -6,9 +6,7 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"train", "train a low-bit model, or resume a training run", add_train},
-#ifdef LOWBIT_HAS_TRAIN_LOGITS
     {"logits", "float32 logits of a token file, by the training engine", add_train_logits},
-#endif
 };
 
 }  // namespace
