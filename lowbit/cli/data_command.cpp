@@ -46,8 +46,10 @@ void print_shard(const char* name, const files::TokenShardCounts& counts) {
 
 text::DataSummary make(const DataFlags& flags, bool raw) {
   if (!raw) {
-    if (flags.text.tokenizer.empty()) fail_usage("'lowbit data' needs --tokenizer FILE; lowbit tokenizer train makes one");
-    if (flags.vocabulary) fail_usage("--vocab-size goes with --tokens-u16 or --tokens-u32; text has that of its tokenizer");
+    if (flags.text.tokenizer.empty())
+      fail_usage("'lowbit data' needs --tokenizer FILE; lowbit tokenizer train makes one");
+    if (flags.vocabulary)
+      fail_usage("--vocab-size goes with --tokens-u16 or --tokens-u32; text has that of its tokenizer");
     text::TextDataOptions options = flags.text;
     options.out = {flags.out, flags.force};
     options.threads = apply_common(flags.common);
@@ -69,7 +71,8 @@ text::DataSummary make(const DataFlags& flags, bool raw) {
 
 void run_data(const DataFlags& flags) {
   const bool raw = !flags.tokens_u16.empty() || !flags.tokens_u32.empty();
-  if (!raw && flags.text.in.empty()) fail_usage("'lowbit data' needs text by --in, or token files by --tokens-u16 or --tokens-u32");
+  if (!raw && flags.text.in.empty())
+    fail_usage("'lowbit data' needs text by --in, or token files by --tokens-u16 or --tokens-u32");
   const auto start = std::chrono::steady_clock::now();
   const text::DataSummary summary = make(flags, raw);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -100,21 +103,25 @@ void run_data(const DataFlags& flags) {
 
 void add_data(CLI::App& verb) {
   const auto flags = std::make_shared<DataFlags>();
-  verb.add_option("--in", flags->text.in, "text files: plain, .xz, .zst or .gz; .jsonl (packed or not) holds a document a line");
+  verb.add_option("--in", flags->text.in,
+                  "text files: plain, .xz, .zst or .gz; .jsonl (packed or not) holds a document a line");
   verb.add_option("--tokenizer", flags->text.tokenizer, "the tokenizer's file, or a folder that holds tokenizer.model");
   verb.add_option("--out", flags->out, "data folder to write")->required();
   verb.add_option("--field", flags->text.read.field, "of JSON lines: the field with the text")->capture_default_str();
   verb.add_option("--document-line", flags->text.read.document_line,
                   "a line that parts documents, such as '<|endoftext|>'; without it a file is one document");
-  auto* share = verb.add_option("--valid-share", flags->text.valid_share, "share of the text to hold out, above 0 to 0.5")
-                    ->capture_default_str();
-  verb.add_option("--valid-in", flags->text.valid_in, "files of held-out text (or tokens), instead of a share")->excludes(share);
+  auto* share =
+      verb.add_option("--valid-share", flags->text.valid_share, "share of the text to hold out, above 0 to 0.5")
+          ->capture_default_str();
+  verb.add_option("--valid-in", flags->text.valid_in, "files of held-out text (or tokens), instead of a share")
+      ->excludes(share);
   verb.add_option("--seed", flags->text.seed, "decides which documents are held out")->capture_default_str();
   verb.add_option("--tokens-u16", flags->tokens_u16, "files of token ids, little-endian uint16, instead of text");
   verb.add_option("--tokens-u32", flags->tokens_u32, "the same, uint32");
   verb.add_option("--vocab-size", flags->vocabulary, "with token files: how many ids there are");
   verb.add_flag("--force", flags->force, "write into a folder that is not empty");
-  verb.add_option("--threads", flags->common.threads, "threads; 0: as many as this process may use")->check(CLI::Range(0, 1024));
+  verb.add_option("--threads", flags->common.threads, "threads; 0: as many as this process may use")
+      ->check(CLI::Range(0, 1024));
   add_common(verb, flags->common, false);
   verb.callback([flags] { run_data(*flags); });
 }

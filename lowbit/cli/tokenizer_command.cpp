@@ -81,6 +81,9 @@ void run_train(const TrainFlags& flags) {
       trainer.add(piece.text);
       progress.update(static_cast<double>(reader.consumed()));
     }
+    if (progress.shown())
+      progress.line(fmt::format("joining the pieces of {} different words",
+                                human_count(static_cast<double>(trainer.distinct_words()))));
   }
   const std::string model = trainer.train();
   check_interrupt("stopped; no tokenizer was written");
@@ -99,8 +102,8 @@ void run_train(const TrainFlags& flags) {
     std::cout << files::dump_line(json) << '\n';
     return;
   }
-  std::cout << fmt::format("{}: {} pieces from {} of text, {} different words, in {}\n", out.string(), made.vocabulary(),
-                           human_bytes(static_cast<double>(trainer.bytes_seen())),
+  std::cout << fmt::format("{}: {} pieces from {} of text, {} different words, in {}\n", out.string(),
+                           made.vocabulary(), human_bytes(static_cast<double>(trainer.bytes_seen())),
                            human_count(static_cast<double>(trainer.distinct_words())), human_time(seconds));
 }
 
@@ -122,7 +125,9 @@ void run_encode(const CodeFlags& flags, bool text_given) {
     ids = flags.bos ? tokenizer.encode_document(input) : tokenizer.encode(input);
   } catch (const Error& e) {
     if (text_given) throw;
-    throw_error(e.kind(), fmt::format("{}: {}", flags.in.empty() || flags.in == "-" ? "standard input" : flags.in.string(), e.what()));
+    throw_error(
+        e.kind(),
+        fmt::format("{}: {}", flags.in.empty() || flags.in == "-" ? "standard input" : flags.in.string(), e.what()));
   }
   if (flags.out.empty()) {
     if (flags.ids_bytes) fail_usage("--ids-bytes goes with --out FILE; ids on standard output are text");
@@ -145,7 +150,8 @@ void run_encode(const CodeFlags& flags, bool text_given) {
   for (const TokenId id : ids) raw.append(reinterpret_cast<const char*>(&id), width);  // little-endian, as this machine
   write_file(flags.out, raw);
   if (flags.common.json)
-    std::cout << files::dump_line({{"out", flags.out.string()}, {"tokens", ids.size()}, {"bytes", input.size()}}) << '\n';
+    std::cout << files::dump_line({{"out", flags.out.string()}, {"tokens", ids.size()}, {"bytes", input.size()}})
+              << '\n';
 }
 
 std::vector<TokenId> parse_ids(std::string_view input) {
@@ -159,8 +165,11 @@ std::vector<TokenId> parse_ids(std::string_view input) {
     const auto [rest, code] = std::from_chars(at, end, id);
     const bool apart = rest == end || std::isspace(static_cast<unsigned char>(*rest)) || *rest == ',';
     if (code != std::errc() || !apart)
-      fail_input("byte {} of the ids: a whole number is wanted, with spaces, commas or line ends between ids (raw ids are read by "
-                 "--in FILE)", at - input.data());
+      fail_input(
+          "byte {} of the ids: a whole number is wanted, with spaces, commas or line ends between ids (raw ids are "
+          "read by "
+          "--in FILE)",
+          at - input.data());
     ids.push_back(id);
     at = rest;
   }
@@ -175,7 +184,8 @@ void run_decode(const CodeFlags& flags, bool ids_given) {
     const std::string bytes = read_all(flags.in);
     const std::size_t width = flags.ids_bytes ? static_cast<std::size_t>(flags.ids_bytes) : 2;
     if (bytes.size() % width)
-      fail_input("{} has {} bytes, which is no whole number of {}-byte ids; set --ids-bytes", flags.in.string(), bytes.size(), width);
+      fail_input("{} has {} bytes, which is no whole number of {}-byte ids; set --ids-bytes", flags.in.string(),
+                 bytes.size(), width);
     ids.resize(bytes.size() / width);
     for (std::size_t i = 0; i < ids.size(); ++i) std::memcpy(&ids[i], bytes.data() + i * width, width);
   } else {
@@ -183,8 +193,10 @@ void run_decode(const CodeFlags& flags, bool ids_given) {
     ids = parse_ids(ids_given ? flags.given : read_all({}));
   }
   const std::string output = tokenizer.decode(ids);
-  if (flags.out.empty()) std::cout.write(output.data(), static_cast<std::streamsize>(output.size()));
-  else write_file(flags.out, output);
+  if (flags.out.empty())
+    std::cout.write(output.data(), static_cast<std::streamsize>(output.size()));
+  else
+    write_file(flags.out, output);
 }
 
 files::Json id_or_null(std::optional<TokenId> id) { return id ? files::Json(*id) : files::Json(); }
@@ -211,11 +223,14 @@ void run_inspect(const CodeFlags& flags) {
     if (counts[type]) pieces[std::string(text::piece_type_name(static_cast<text::PieceType>(type)))] = counts[type];
   json["pieces"] = std::move(pieces);
   std::size_t longest = 0;
-  for (std::size_t id = 0; id < v.pieces.size(); ++id) longest = std::max(longest, tokenizer.byte_length(static_cast<TokenId>(id)));
+  for (std::size_t id = 0; id < v.pieces.size(); ++id)
+    longest = std::max(longest, tokenizer.byte_length(static_cast<TokenId>(id)));
   json["longest_piece_bytes"] = longest;
   json["file_bytes"] = tokenizer.file_bytes().size();
   json["hash"] = hash_text(tokenizer.hash());
-  json["training"] = v.record.empty() ? files::Json() : files::parse_json(v.record, "the training record in " + flags.tokenizer.string());
+  json["training"] = v.record.empty()
+                         ? files::Json()
+                         : files::parse_json(v.record, "the training record in " + flags.tokenizer.string());
   if (flags.common.json) {
     std::cout << files::dump_line(json) << '\n';
     return;
@@ -226,13 +241,18 @@ void run_inspect(const CodeFlags& flags) {
     if (key == "training" && value.is_object()) {
       std::cout << "training, as recorded in the file:\n";
       for (const auto& [flag, setting] : value.items()) {
-        if (!setting.is_object()) std::cout << fmt::format("  {:<30} {}\n", flag, setting.is_string() ? setting.get<std::string>() : setting.dump());
-        else for (const auto& [k, x] : setting.items()) std::cout << fmt::format("  {:<30} {}\n", k, x.get<std::string>());
+        if (!setting.is_object())
+          std::cout << fmt::format("  {:<30} {}\n", flag,
+                                   setting.is_string() ? setting.get<std::string>() : setting.dump());
+        else
+          for (const auto& [k, x] : setting.items()) std::cout << fmt::format("  {:<30} {}\n", k, x.get<std::string>());
       }
       continue;
     }
-    std::string shown = value.is_null() ? "none" : value.is_string() ? value.get<std::string>()
-                        : value.is_boolean() ? (value.get<bool>() ? "yes" : "no") : value.dump();
+    std::string shown = value.is_null()      ? "none"
+                        : value.is_string()  ? value.get<std::string>()
+                        : value.is_boolean() ? (value.get<bool>() ? "yes" : "no")
+                                             : value.dump();
     if (value.is_object()) {
       shown.clear();
       for (const auto& [k, x] : value.items()) shown += fmt::format("{}{} {}", shown.empty() ? "" : ", ", x.dump(), k);
@@ -242,7 +262,9 @@ void run_inspect(const CodeFlags& flags) {
 }
 
 void add_tokenizer_flag(CLI::App& verb, CodeFlags& flags) {
-  verb.add_option("--tokenizer,--model", flags.tokenizer, "the tokenizer's file, or a folder that holds tokenizer.model")->required();
+  verb.add_option("--tokenizer,--model", flags.tokenizer,
+                  "the tokenizer's file, or a folder that holds tokenizer.model")
+      ->required();
 }
 
 }  // namespace
@@ -252,8 +274,11 @@ void add_tokenizer(CLI::App& verb) {
 
   const auto train = std::make_shared<TrainFlags>();
   CLI::App* sub = verb.add_subcommand("train", "train a SentencePiece BPE tokenizer with byte fallback on text");
-  sub->add_option("--in", train->in, "text files: plain, .xz, .zst or .gz; .jsonl (packed or not) holds a document a line")->required();
-  sub->add_option("--vocab", train->vocabulary, "how many ids, the 256 bytes and 3 special ones included")->capture_default_str();
+  sub->add_option("--in", train->in,
+                  "text files: plain, .xz, .zst or .gz; .jsonl (packed or not) holds a document a line")
+      ->required();
+  sub->add_option("--vocab", train->vocabulary, "how many ids, the 256 bytes and 3 special ones included")
+      ->capture_default_str();
   sub->add_option("--out", train->out, "file to write; in a folder, its tokenizer.model")->required();
   sub->add_option("--field", train->read.field, "of JSON lines: the field with the text")->capture_default_str();
   sub->add_option("--document-line", train->read.document_line, "a line that parts documents and is not learned from");
@@ -268,7 +293,8 @@ void add_tokenizer(CLI::App& verb) {
   sub->add_option("--in", encode->in, "file with the text, taken byte for byte; without it standard input");
   CLI::Option* given_text = sub->add_option("--text", encode->given, "the text itself");
   sub->add_option("--out", encode->out, "file for the ids, raw and little-endian");
-  sub->add_option("--ids-bytes", encode->ids_bytes, "bytes per id in that file: 2 (as without this flag) or 4")->check(CLI::IsMember({2, 4}));
+  sub->add_option("--ids-bytes", encode->ids_bytes, "bytes per id in that file: 2 (as without this flag) or 4")
+      ->check(CLI::IsMember({2, 4}));
   sub->add_flag("--bos", encode->bos, "put the begin token first, as training does for a document");
   add_common(*sub, encode->common, false);
   sub->callback([encode, given_text] { run_encode(*encode, given_text->count() > 0); });
@@ -277,8 +303,10 @@ void add_tokenizer(CLI::App& verb) {
   sub = verb.add_subcommand("decode", "ids to the text that they stand for, byte for byte");
   add_tokenizer_flag(*sub, *decode);
   sub->add_option("--in", decode->in, "file of raw little-endian ids; without it ids as text on standard input");
-  CLI::Option* given_ids = sub->add_option("--ids", decode->given, "the ids themselves, with spaces or commas between them");
-  sub->add_option("--ids-bytes", decode->ids_bytes, "bytes per id in the file: 2 (as without this flag) or 4")->check(CLI::IsMember({2, 4}));
+  CLI::Option* given_ids =
+      sub->add_option("--ids", decode->given, "the ids themselves, with spaces or commas between them");
+  sub->add_option("--ids-bytes", decode->ids_bytes, "bytes per id in the file: 2 (as without this flag) or 4")
+      ->check(CLI::IsMember({2, 4}));
   sub->add_option("--out", decode->out, "file for the text; without it standard output");
   sub->callback([decode, given_ids] { run_decode(*decode, given_ids->count() > 0); });
 

@@ -39,7 +39,8 @@ constexpr std::uint64_t padded(std::uint64_t bytes) { return (bytes + 7) / 8 * 8
 
 }  // namespace
 
-TokenShardWriter::TokenShardWriter(std::filesystem::path path, std::uint64_t vocabulary, std::uint64_t tokenizer_hash, bool has_text)
+TokenShardWriter::TokenShardWriter(std::filesystem::path path, std::uint64_t vocabulary, std::uint64_t tokenizer_hash,
+                                   bool has_text)
     : file_(std::move(path)), width_(vocabulary <= 65536 ? 2 : 4), has_text_(has_text) {
   assert(vocabulary > 0 && vocabulary <= std::uint64_t{1} << 32);
   counts_.vocabulary = vocabulary;
@@ -111,16 +112,19 @@ TokenShard::TokenShard(const std::filesystem::path& path) : map_(path) {
   if (map_.size() < sizeof(Header)) damaged("it ends inside its header");
   std::memcpy(&header, map_.bytes().data(), sizeof(header));
   if (header.version != kVersion && header_hash(header) == header.header_hash)
-    fail_input("{}: a token shard of version {}, and this build reads version {}", map_.path(), header.version, kVersion);
+    fail_input("{}: a token shard of version {}, and this build reads version {}", map_.path(), header.version,
+               kVersion);
   if (header_hash(header) != header.header_hash) damaged("its header does not match its hash");
-  if ((header.width != 2 && header.width != 4) || header.vocabulary == 0 || header.vocabulary > std::uint64_t{1} << 8 * header.width ||
+  if ((header.width != 2 && header.width != 4) || header.vocabulary == 0 ||
+      header.vocabulary > std::uint64_t{1} << 8 * header.width ||
       std::any_of(std::begin(header.reserved), std::end(header.reserved), [](std::uint64_t x) { return x != 0; }))
     damaged("its header holds values that cannot be");
 
   // Counts are compared with the file's size before anything is made of them; the divisions keep sums from overflowing.
   const std::uint64_t payload = map_.size() - sizeof(Header);
   if (header.tokens > payload / header.width || header.documents > header.tokens || header.documents > payload / 16)
-    damaged(fmt::format("it has {} bytes, too few for the {} tokens of its header: it is cut short", map_.size(), header.tokens));
+    damaged(fmt::format("it has {} bytes, too few for the {} tokens of its header: it is cut short", map_.size(),
+                        header.tokens));
   const std::uint64_t token_bytes = padded(header.tokens * header.width);
   const std::uint64_t wanted = sizeof(Header) + token_bytes + 16 * header.documents;
   if (map_.size() != wanted) damaged(fmt::format("it has {} bytes where its header says {}", map_.size(), wanted));
@@ -129,8 +133,10 @@ TokenShard::TokenShard(const std::filesystem::path& path) : map_(path) {
   width_ = header.width;
   std::copy(std::begin(header.hashes), std::end(header.hashes), hashes_);
   const std::byte* tokens = map_.bytes().data() + sizeof(Header);
-  if (width_ == 2) tokens16_ = {reinterpret_cast<const std::uint16_t*>(tokens), header.tokens};
-  else tokens32_ = {reinterpret_cast<const std::uint32_t*>(tokens), header.tokens};
+  if (width_ == 2)
+    tokens16_ = {reinterpret_cast<const std::uint16_t*>(tokens), header.tokens};
+  else
+    tokens32_ = {reinterpret_cast<const std::uint32_t*>(tokens), header.tokens};
   const auto* tables = reinterpret_cast<const std::uint64_t*>(tokens + token_bytes);
   starts_ = {tables, header.documents};
   lengths_ = {tables + header.documents, header.documents};
@@ -138,8 +144,10 @@ TokenShard::TokenShard(const std::filesystem::path& path) : map_(path) {
 
 void TokenShard::copy(std::uint64_t begin, std::span<std::uint32_t> out) const {
   assert(begin <= tokens() && out.size() <= tokens() - begin);
-  if (width_ == 2) std::copy_n(tokens16_.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
-  else std::copy_n(tokens32_.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
+  if (width_ == 2)
+    std::copy_n(tokens16_.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
+  else
+    std::copy_n(tokens32_.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());
 }
 
 void TokenShard::verify() const {
@@ -151,9 +159,11 @@ void TokenShard::verify() const {
     if (b != std::byte{0}) damaged("the padding behind its tokens is not zero");
 
   // What follows a writer with a fault could get past the hashes.
-  const std::uint64_t largest = width_ == 2 ? (tokens16_.empty() ? 0 : *std::max_element(tokens16_.begin(), tokens16_.end()))
-                                            : (tokens32_.empty() ? 0 : *std::max_element(tokens32_.begin(), tokens32_.end()));
-  if (largest >= counts_.vocabulary) damaged(fmt::format("it holds id {}, and the vocabulary has {}", largest, counts_.vocabulary));
+  const std::uint64_t largest = width_ == 2
+                                    ? (tokens16_.empty() ? 0 : *std::max_element(tokens16_.begin(), tokens16_.end()))
+                                    : (tokens32_.empty() ? 0 : *std::max_element(tokens32_.begin(), tokens32_.end()));
+  if (largest >= counts_.vocabulary)
+    damaged(fmt::format("it holds id {}, and the vocabulary has {}", largest, counts_.vocabulary));
   std::uint64_t bytes = 0;
   for (std::uint64_t d = 0; d < counts_.documents; ++d) {
     if (d == 0 ? starts_[0] != 0 : starts_[d] <= starts_[d - 1]) damaged("its documents are out of order");

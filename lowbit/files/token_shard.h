@@ -19,8 +19,8 @@ struct TokenShardCounts {
   std::uint64_t vocabulary = 0;      ///< ids are below it
   std::uint64_t tokenizer_hash = 0;  ///< XXH3 of the tokenizer's file
   std::uint64_t tokens = 0;
-  std::uint64_t documents = 0;       ///< 0: where documents begin is not known
-  std::uint64_t bytes = 0;           ///< of text, all documents together
+  std::uint64_t documents = 0;  ///< 0: where documents begin is not known
+  std::uint64_t bytes = 0;      ///< of text, all documents together
 };
 
 /// Writes a shard front to back; memory grows by 16 bytes a document.
@@ -75,8 +75,8 @@ class TokenShard {
   /// The bytes of text of each document.
   std::span<const std::uint64_t> document_bytes() const { return lengths_; }
 
-  /// Reads the whole file: hashes, ids below the vocabulary, documents in order, bytes that add up. Once, before training.
-  /// throws Error(input) that says what differs.
+  /// Reads the whole file: hashes, ids below the vocabulary, documents in order, bytes that add up. Once, before
+  /// training. throws Error(input) that says what differs.
   void verify() const;
   const std::string& path() const { return map_.path(); }
 

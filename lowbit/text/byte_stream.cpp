@@ -125,7 +125,8 @@ class Unpacker : public ByteStream {
 class Xz final : public Unpacker {
  public:
   explicit Xz(Input input) : Unpacker(std::move(input)) {
-    if (lzma_stream_decoder(&stream_, kXzMemory, LZMA_CONCATENATED) != LZMA_OK) fail("cannot start the xz decoder: out of memory");
+    if (lzma_stream_decoder(&stream_, kXzMemory, LZMA_CONCATENATED) != LZMA_OK)
+      fail("cannot start the xz decoder: out of memory");
   }
   ~Xz() override { lzma_end(&stream_); }
 
@@ -141,13 +142,20 @@ class Xz final : public Unpacker {
     input_.begin += in.size() - stream_.avail_in;
     got = out.size() - stream_.avail_out;
     switch (code) {
-      case LZMA_OK: return false;
-      case LZMA_STREAM_END: return true;
-      case LZMA_BUF_ERROR: cut_short();
-      case LZMA_MEMLIMIT_ERROR: damaged("it asks for more than 2 GiB of memory");
-      case LZMA_FORMAT_ERROR: damaged("bytes that are no xz stream");
-      case LZMA_OPTIONS_ERROR: damaged("unknown options");
-      default: damaged("its check does not match");
+      case LZMA_OK:
+        return false;
+      case LZMA_STREAM_END:
+        return true;
+      case LZMA_BUF_ERROR:
+        cut_short();
+      case LZMA_MEMLIMIT_ERROR:
+        damaged("it asks for more than 2 GiB of memory");
+      case LZMA_FORMAT_ERROR:
+        damaged("bytes that are no xz stream");
+      case LZMA_OPTIONS_ERROR:
+        damaged("unknown options");
+      default:
+        damaged("its check does not match");
     }
   }
 
@@ -204,8 +212,10 @@ class Gzip final : public Unpacker {
     input_.begin += in.size() - stream_.avail_in;
     got += room - stream_.avail_out;
     between_members_ = code == Z_STREAM_END;
-    if (code == Z_STREAM_END) inflateReset(&stream_);
-    else if (code != Z_OK && code != Z_BUF_ERROR) damaged(stream_.msg ? stream_.msg : "its check does not match");
+    if (code == Z_STREAM_END)
+      inflateReset(&stream_);
+    else if (code != Z_OK && code != Z_BUF_ERROR)
+      damaged(stream_.msg ? stream_.msg : "its check does not match");
     return false;
   }
 
@@ -229,12 +239,16 @@ std::unique_ptr<ByteStream> open_bytes(const std::filesystem::path& path) {
   if (input.ended) fail_input("{} is empty", path.string());
   const std::string_view first = input.rest();
   // No text begins so: none of the three is UTF-8.
-  if (first.starts_with(std::string_view("\xFD" "7zXZ\0", 6))) return std::make_unique<Xz>(std::move(input));
+  if (first.starts_with(std::string_view("\xFD"
+                                         "7zXZ\0",
+                                         6)))
+    return std::make_unique<Xz>(std::move(input));
   if (first.starts_with("\x28\xB5\x2F\xFD")) return std::make_unique<Zstd>(std::move(input));
   if (first.starts_with("\x1F\x8B")) return std::make_unique<Gzip>(std::move(input));
   const std::string extension = path.extension().string();
   if (extension == ".xz" || extension == ".zst" || extension == ".gz")
-    fail_input("{} is named {} but does not begin like such an archive; is it damaged, or misnamed?", path.string(), extension);
+    fail_input("{} is named {} but does not begin like such an archive; is it damaged, or misnamed?", path.string(),
+               extension);
   return std::make_unique<Plain>(std::move(input));
 }
 

@@ -19,8 +19,9 @@ class ByteStream {
   virtual std::uint64_t consumed() const = 0;
 };
 
-/// Opens a file as it is, or unpacks it: xz (several streams too), zstd (several frames too), gzip (several members too),
-/// known by their first bytes. throws Error(input): not found, a folder, empty, or named .xz, .zst or .gz and none.
+/// Opens a file as it is, or unpacks it: xz (several streams too), zstd (several frames too), gzip (several members
+/// too), known by their first bytes.
+/// throws Error(input): not found, a folder, empty, or named .xz, .zst or .gz and none.
 std::unique_ptr<ByteStream> open_bytes(const std::filesystem::path& path);
 
 /// The file's name without .xz, .zst or .gz.

@@ -121,8 +121,10 @@ class Pipeline {
 files::Json text_options(const TextDataOptions& options) {
   files::Json json;
   json["in"] = path_list(options.in);
-  if (options.valid_in.empty()) json["valid_share"] = options.valid_share;
-  else json["valid_in"] = path_list(options.valid_in);
+  if (options.valid_in.empty())
+    json["valid_share"] = options.valid_share;
+  else
+    json["valid_in"] = path_list(options.valid_in);
   json["seed"] = options.seed;
   json["field"] = options.read.field;
   json["document_line"] = options.read.document_line.empty() ? files::Json() : files::Json(options.read.document_line);
@@ -146,8 +148,10 @@ DataSummary make_text_data(const TextDataOptions& options) {
       std::error_code error;
       if (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error) &&
           !std::filesystem::is_directory(file, error))
-        fail_input("{} is a pipe, and the text is read twice to hold out a part; give a file, or the held-out text by --valid-in",
-                   file.string());
+        fail_input(
+            "{} is a pipe, and the text is read twice to hold out a part; give a file, or the held-out text by "
+            "--valid-in",
+            file.string());
     }
     TextReader reader(options.in, options.read);
     Progress progress("reading", "B", static_cast<double>(reader.total()));
@@ -161,7 +165,8 @@ DataSummary make_text_data(const TextDataOptions& options) {
   Pipeline pipeline(tokenizer, options.threads);
   summary.empty_documents = pipeline.run(TextReader(options.in, options.read, cutter), split, train, &valid);
   if (!options.valid_in.empty())
-    summary.empty_documents += pipeline.run(TextReader(options.valid_in, options.read, cutter), Split(), valid, nullptr);
+    summary.empty_documents +=
+        pipeline.run(TextReader(options.valid_in, options.read, cutter), Split(), valid, nullptr);
   if (train.counts().tokens == 0) fail_input("no text is left to train on; give more text, or a smaller --valid-share");
   if (valid.counts().tokens == 0)
     fail_input("no text could be held out; give more text, a larger --valid-share, or held-out text by --valid-in");

@@ -26,7 +26,7 @@ struct TextDataOptions {
   double valid_share = 0.02;                    ///< (0, 0.5]
   std::uint64_t seed = 0;
   ReadOptions read;
-  std::filesystem::path tokenizer;              ///< file or folder
+  std::filesystem::path tokenizer;  ///< file or folder
   DataOutput out;
   int threads = 1;
 };
@@ -46,16 +46,18 @@ struct DataSummary {
   std::uint64_t empty_documents = 0;             ///< left out
 };
 
-/// Encodes text into a data folder. A document is the begin token (where the tokenizer has one) and the ids of its text;
-/// no end token; documents follow one another. Bytes written depend on the text and the options alone, not on `threads`.
-/// Memory: about 20 MB a thread, plus the longest stretch of text that has no place to cut it (Tokenizer::last_cut).
-/// throws Error(usage): share out of range, out not empty without force; Error(input): what readers, tokenizer and split
-/// throw, or nothing to hold out; Interrupted. In all these cases no file of the folder has changed.
+/// Encodes text into a data folder. A document is the begin token (where the tokenizer has one) and the ids of its
+/// text; no end token; documents follow one another. Bytes written depend on the text and the options alone, not on
+/// `threads`.
+/// memory  about 20 MB a thread, what unpacking takes, and the longest stretch of text that has no place to cut it
+///         (Tokenizer::last_cut).
+/// throws  Error(usage): share out of range, out not empty without force. Error(input): what readers, tokenizer and
+///         split throw, or nothing to hold out. Interrupted. In all these cases no file of the folder has changed.
 DataSummary make_text_data(const TextDataOptions& options);
 
-/// Makes a data folder of token files: one row of ids, without documents or bytes of text; the last `valid_share` of the
-/// ids is held out unless valid_in is given. Files may be packed, as texts may.
-/// throws Error(input): an odd number of bytes, an id not below the vocabulary (with its file and place), too few ids.
+/// Makes a data folder of token files: one row of ids, without documents or bytes of text; the last `valid_share` of
+/// the ids is held out unless valid_in is given. Files may be packed, as texts may.
+/// throws  Error(input): an odd number of bytes, an id not below the vocabulary (with its file and place), too few ids.
 DataSummary make_raw_data(const RawDataOptions& options);
 
 namespace detail {

@@ -27,8 +27,8 @@ void read_ids(const std::vector<std::filesystem::path>& paths, int width, std::u
     while (const std::size_t got = stream->read(bytes)) {
       check_interrupt(kStopped);
       if (got % step != 0)
-        fail_input("{} has {} bytes, which is no whole number of {}-byte ids; is it cut short, or of another width?", path.string(),
-                   before * step + got, width);
+        fail_input("{} has {} bytes, which is no whole number of {}-byte ids; is it cut short, or of another width?",
+                   path.string(), before * step + got, width);
       ids.resize(got / step);
       for (std::size_t i = 0; i < ids.size(); ++i) {
         std::uint32_t id = 0;
@@ -60,7 +60,8 @@ DataSummary make_raw_data(const RawDataOptions& options) {
   std::uint64_t boundary = total;
   if (share) {
     boundary = total - static_cast<std::uint64_t>(options.valid_share * static_cast<double>(total) + 0.5);
-    if (total < 2 || boundary == total) fail_input("{} ids are too few to hold out {} of them", total, options.valid_share);
+    if (total < 2 || boundary == total)
+      fail_input("{} ids are too few to hold out {} of them", total, options.valid_share);
     summary.split = fmt::format("the last {} of {} tokens held out", total - boundary, total);
   } else {
     summary.split = "held-out tokens from files of their own";
@@ -70,7 +71,8 @@ DataSummary make_raw_data(const RawDataOptions& options) {
   files::TokenShardWriter valid(folder / kValidShard, options.vocabulary, 0, false);
   std::uint64_t at = 0;
   read_ids(options.in, options.width, options.vocabulary, [&](std::span<const std::uint32_t> ids) {
-    const std::size_t to_train = static_cast<std::size_t>(std::min<std::uint64_t>(ids.size(), boundary - std::min(boundary, at)));
+    const std::size_t to_train =
+        static_cast<std::size_t>(std::min<std::uint64_t>(ids.size(), boundary - std::min(boundary, at)));
     train.add(ids.first(to_train), 0);
     valid.add(ids.subspan(to_train), 0);
     at += ids.size();
@@ -86,8 +88,10 @@ DataSummary make_raw_data(const RawDataOptions& options) {
   std::filesystem::remove(folder / "tokenizer.model", ignored);  // of other data, written over by --force
   files::Json json;
   json["in"] = path_list(options.in);
-  if (share) json["valid_share"] = options.valid_share;
-  else json["valid_in"] = path_list(options.valid_in);
+  if (share)
+    json["valid_share"] = options.valid_share;
+  else
+    json["valid_in"] = path_list(options.valid_in);
   json["id_bytes"] = options.width;
   write_data_record(folder / kDataRecord, summary, files::Json(), std::move(json));
   return summary;

@@ -41,7 +41,8 @@ OutputFolder::~OutputFolder() {
 }
 
 void check_share(double share) {
-  if (!(share > 0 && share <= 0.5)) fail_usage("--valid-share {} is out of range; it is above 0 and at most 0.5", share);
+  if (!(share > 0 && share <= 0.5))
+    fail_usage("--valid-share {} is out of range; it is above 0 and at most 0.5", share);
 }
 
 }  // namespace detail
@@ -52,7 +53,8 @@ files::Json path_list(const std::vector<std::filesystem::path>& paths) {
   return list;
 }
 
-void write_data_record(const std::filesystem::path& path, const DataSummary& summary, files::Json tokenizer, files::Json options) {
+void write_data_record(const std::filesystem::path& path, const DataSummary& summary, files::Json tokenizer,
+                       files::Json options) {
   files::Json json;
   json["kind"] = "lowbit data folder";
   json["version"] = 1;

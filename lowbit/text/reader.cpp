@@ -27,12 +27,15 @@ std::size_t cut_at_line_or_space(std::string_view text) {
 TextReader::TextReader(std::vector<std::filesystem::path> files, ReadOptions options, Cutter cutter)
     : files_(std::move(files)), options_(std::move(options)), cutter_(std::move(cutter)) {
   if (files_.empty()) fail_usage("no text files given; name them with --in");
-  if (options_.document_line.find('\n') != std::string::npos) fail_usage("--document-line is one line; take out the line end");
+  if (options_.document_line.find('\n') != std::string::npos)
+    fail_usage("--document-line is one line; take out the line end");
   bool pipes = false;
   for (const auto& file : files_) {
     std::error_code error;
-    if (std::filesystem::is_regular_file(file, error)) total_ += std::filesystem::file_size(file, error);
-    else pipes = true;
+    if (std::filesystem::is_regular_file(file, error))
+      total_ += std::filesystem::file_size(file, error);
+    else
+      pipes = true;
   }
   if (pipes) total_ = 0;
 }
@@ -84,9 +87,11 @@ bool TextReader::next(TextPiece& piece) {
 void TextReader::check_text(std::string_view text) const {
   const std::size_t at = first_invalid_utf8(text);
   if (at == std::string_view::npos) return;
-  const auto line = lines_ + 1 + static_cast<std::uint64_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
-  fail_input("{}: byte {} (line {}, 0x{:02x}) is not UTF-8; convert the text, for example with iconv -t UTF-8", name_, offset_ + at,
-             line, static_cast<unsigned char>(text[at]));
+  const auto line =
+      lines_ + 1 +
+      static_cast<std::uint64_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+  fail_input("{}: byte {} (line {}, 0x{:02x}) is not UTF-8; convert the text, for example with iconv -t UTF-8", name_,
+             offset_ + at, line, static_cast<unsigned char>(text[at]));
 }
 
 void TextReader::drop(std::size_t size) {
@@ -187,8 +192,10 @@ bool TextReader::next_json(TextPiece& piece) {
       const nlohmann::json object = files::parse_large_json(line, where);
       if (!object.is_object()) fail_input("{}: not a JSON object but {}", where, object.type_name());
       const auto found = object.find(options_.field);
-      if (found == object.end()) fail_input("{}: no field '{}'; name the one with the text by --field", where, options_.field);
-      if (!found->is_string()) fail_input("{}: field '{}' is no text but {}", where, options_.field, found->type_name());
+      if (found == object.end())
+        fail_input("{}: no field '{}'; name the one with the text by --field", where, options_.field);
+      if (!found->is_string())
+        fail_input("{}: field '{}' is no text but {}", where, options_.field, found->type_name());
       piece.text = found->get_ref<const std::string&>();
       piece.begins = piece.ends = true;
     }

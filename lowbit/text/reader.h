@@ -13,8 +13,8 @@
 namespace lowbit::text {
 
 struct ReadOptions {
-  std::string field = "text";   ///< of JSON lines (files named .jsonl or .ndjson): where the text stands
-  std::string document_line;    ///< in other files: a line that parts documents, such as <|endoftext|>; "": none
+  std::string field = "text";  ///< of JSON lines (files named .jsonl or .ndjson): where the text stands
+  std::string document_line;   ///< in other files: a line that parts documents, such as <|endoftext|>; "": none
 };
 
 /// A stretch of one document; the stretches of a document follow one another.
@@ -32,10 +32,10 @@ std::size_t cut_at_line_or_space(std::string_view text);
 
 /// The documents of text files, in order, in pieces of about a megabyte (longer only where the cutter finds no place).
 ///
-/// Files may be packed (byte_stream.h). In .jsonl and .ndjson every line is a JSON object and its field a document; other
-/// files are one document each, or several when a document line is given: that line, with its line end (\n or \r\n), stands
-/// between documents and belongs to none. Text is passed on as it is: \r\n, U+FEFF and control characters stay.
-/// Documents without a byte are left out and counted.
+/// Files may be packed (byte_stream.h). In .jsonl and .ndjson every line is a JSON object and its field a document;
+/// other files are one document each, or several when a document line is given: that line, with its line end (\n or
+/// \r\n), stands between documents and belongs to none. Text is passed on as it is: \r\n, U+FEFF and control characters
+/// stay. Documents without a byte are left out and counted.
 class TextReader {
  public:
   /// throws Error(usage): no files.
@@ -70,14 +70,14 @@ class TextReader {
 
   std::string_view rest() const { return std::string_view(buffer_).substr(begin_); }
 
-  std::string buffer_;             // read; from begin_ on not yet given out ("the rest")
+  std::string buffer_;  // read; from begin_ on not yet given out ("the rest")
   std::size_t begin_ = 0;
-  std::size_t scanned_ = 0;        // of the rest, without a document line or line end
-  std::size_t try_cut_at_ = 0;     // size at which to look for a cut again
-  bool line_start_ = true;         // the rest begins a line
-  bool in_document_ = false;       // a piece of the current document was given out
-  std::uint64_t offset_ = 0;       // of the rest in the unpacked file
-  std::uint64_t lines_ = 0;        // line ends before the rest
+  std::size_t scanned_ = 0;     // of the rest, without a document line or line end
+  std::size_t try_cut_at_ = 0;  // size at which to look for a cut again
+  bool line_start_ = true;      // the rest begins a line
+  bool in_document_ = false;    // a piece of the current document was given out
+  std::uint64_t offset_ = 0;    // of the rest in the unpacked file
+  std::uint64_t lines_ = 0;     // line ends before the rest
 
   std::uint64_t consumed_before_ = 0, total_ = 0, empty_documents_ = 0;
 };

@@ -60,8 +60,8 @@ void ScoreBpe::encode(std::string_view text, std::vector<TokenId>& ids, Scratch&
     const std::size_t user_defined = longest_user_defined_ ? user_defined_prefix(text.substr(i)) : 0;
     const std::size_t size = user_defined ? user_defined : std::min(utf8_length(text[i]), text.size() - i);
     const auto index = static_cast<std::int32_t>(symbols.size());
-    symbols.push_back({static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(size), index - 1, index + 1,
-                       user_defined != 0});
+    symbols.push_back(
+        {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(size), index - 1, index + 1, user_defined != 0});
     i += size;
   }
   if (symbols.empty()) return;

@@ -16,14 +16,14 @@ using TokenId = std::uint32_t;
 class ScoreBpe {
  public:
   struct Symbol {
-    std::uint32_t begin, size;      // bytes of the text; size 0: joined into its left neighbour
-    std::int32_t previous, next;    // -1 at the ends
-    bool frozen;                    // a user-defined piece: never joined
+    std::uint32_t begin, size;    // bytes of the text; size 0: joined into its left neighbour
+    std::int32_t previous, next;  // -1 at the ends
+    bool frozen;                  // a user-defined piece: never joined
   };
   struct Pair {
     float score;
     std::int32_t left, right;
-    std::uint32_t size;             // of both when the pair was found; a change since makes the pair stale
+    std::uint32_t size;  // of both when the pair was found; a change since makes the pair stale
     TokenId id;
   };
   /// Working memory, reused from call to call; one per thread.

@@ -19,7 +19,8 @@ constexpr double kManyHeldOut = 20;
 std::size_t tail_cut(const TextPiece& piece, std::size_t target) {
   const std::string_view text = piece.text;
   const std::size_t from = std::max<std::size_t>(target, 1);
-  for (std::size_t newline = text.find('\n', from - 1); newline != std::string_view::npos; newline = text.find('\n', newline + 1))
+  for (std::size_t newline = text.find('\n', from - 1); newline != std::string_view::npos;
+       newline = text.find('\n', newline + 1))
     if (newline + 1 < text.size() || !piece.ends) return newline + 1;
   if (!piece.ends) return std::string_view::npos;
   if (const std::size_t space = text.find(' ', from); space != std::string_view::npos) return space;
@@ -30,7 +31,8 @@ std::size_t tail_cut(const TextPiece& piece, std::size_t target) {
 
 }  // namespace
 
-Split Split::plan(TextReader reader, double share, std::uint64_t seed, const std::function<void(std::uint64_t)>& progress) {
+Split Split::plan(TextReader reader, double share, std::uint64_t seed,
+                  const std::function<void(std::uint64_t)>& progress) {
   assert(share > 0 && share <= 0.5);
   Split split;
   split.share_ = share;
@@ -75,25 +77,33 @@ Split Split::plan(TextReader reader, double share, std::uint64_t seed, const std
   }
   if (held >= 0.75 * share * total && held_documents < count) {
     split.mode_ = Mode::chosen;
-    split.description_ = fmt::format("{} of {} documents held out, {:.2f} % of the text", held_documents, count, 100 * held / total);
+    split.description_ =
+        fmt::format("{} of {} documents held out, {:.2f} % of the text", held_documents, count, 100 * held / total);
   } else {
     split.mode_ = Mode::tails;
-    split.description_ = fmt::format("{} to hold out whole ones, so the last {:.6g} % of {} held out, cut at a line end",
-                                     count == 1 ? "one document is too few" : fmt::format("{} documents are too few", count),
-                                     100 * share, count == 1 ? "it is" : "each are");
+    split.description_ =
+        fmt::format("{} to hold out whole ones, so the last {:.6g} % of {} held out, cut at a line end",
+                    count == 1 ? "one document is too few" : fmt::format("{} documents are too few", count),
+                    100 * share, count == 1 ? "it is" : "each are");
   }
   return split;
 }
 
 void Split::route(const TextPiece& piece, const Sink& sink) {
   switch (mode_) {
-    case Mode::none: sink(piece.text, piece.begins, false); break;
-    case Mode::draw: sink(piece.text, piece.begins, Rng(seed_, RandomUse::split).uniform(document_) < share_); break;
+    case Mode::none:
+      sink(piece.text, piece.begins, false);
+      break;
+    case Mode::draw:
+      sink(piece.text, piece.begins, Rng(seed_, RandomUse::split).uniform(document_) < share_);
+      break;
     case Mode::chosen:
       if (document_ >= held_.size()) fail_input("{} changed while it was read; start again", piece.where);
       sink(piece.text, piece.begins, held_[document_]);
       break;
-    case Mode::tails: route_tail(piece, sink); break;
+    case Mode::tails:
+      route_tail(piece, sink);
+      break;
   }
   offset_ += piece.text.size();
   if (piece.ends) {

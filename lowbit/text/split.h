@@ -15,10 +15,11 @@ namespace lowbit::text {
 ///
 /// - Many documents (20 or more of them expected to be held out): each is held out with probability `share`, by
 ///   Rng(seed, RandomUse::split).uniform(index).
-/// - Fewer: documents in the order of Rng(seed, RandomUse::split).bits(index) are taken as they fit, until 3/4 to 5/4 of
-///   the share are held out.
+/// - Fewer: documents in the order of Rng(seed, RandomUse::split).bits(index) are taken as they fit, until 3/4 to
+///   5/4 of the share are held out.
 /// - Where no set of documents comes so near (one file, a few books): the last `share` of every document, cut at the
-///   first line end behind (1 - share) of it; in a document without one, before a word, else between characters.
+///   first line end behind (1 - share) of it; in a document without one there, before a word of its last piece, else
+///   between characters.
 class Split {
  public:
   /// A stretch of one document of one side. begins: the (cut) document begins with it.
@@ -29,7 +30,8 @@ class Split {
   /// Reads the documents once, or until there are many. share in (0, 0.5].
   /// progress: called now and then with the bytes read so far.
   /// throws Error(input): what TextReader throws; no document at all.
-  static Split plan(TextReader reader, double share, std::uint64_t seed, const std::function<void(std::uint64_t)>& progress);
+  static Split plan(TextReader reader, double share, std::uint64_t seed,
+                    const std::function<void(std::uint64_t)>& progress);
 
   /// Passes a document's pieces on, in the order of the reader.
   void route(const TextPiece& piece, const Sink& sink);

@@ -45,12 +45,12 @@ struct Tokenizer::State {
   std::string file, where;
   std::uint64_t hash = 0;
   std::optional<TokenId> bos, eos, unk;
-  std::string bytes;                 // what ids stand for, one after another
-  std::vector<std::uint32_t> starts; // of each id in bytes; one more at the end
+  std::string bytes;                  // what ids stand for, one after another
+  std::vector<std::uint32_t> starts;  // of each id in bytes; one more at the end
 
-  bool use_bpe = false;              // our own encoder; else the library's, whole texts at once
+  bool use_bpe = false;  // our own encoder; else the library's, whole texts at once
   ScoreBpe bpe;
-  bool mark_is_space = false;        // U+2581 in text is read as a space, as the library does
+  bool mark_is_space = false;  // U+2581 in text is read as a space, as the library does
   // Between which characters no piece reaches, so that a text may be cut there.
   bool cut_before_space = false, cut_before_newline = false, cut_after_newline = false;
   sentencepiece::SentencePieceProcessor library;
@@ -64,10 +64,16 @@ struct Tokenizer::State {
 void Tokenizer::State::add_bytes(const Piece& piece) {
   starts.push_back(static_cast<std::uint32_t>(bytes.size()));
   switch (piece.type) {
-    case PieceType::control: break;
-    case PieceType::unknown: bytes += vocabulary.unk_surface; break;
-    case PieceType::byte: bytes.push_back(static_cast<char>(named_byte(piece.text))); break;
-    default: bytes += vocabulary.kind == TokenizerKind::llama2c ? piece.text : replace_all(piece.text, kSpaceMark, " ");
+    case PieceType::control:
+      break;
+    case PieceType::unknown:
+      bytes += vocabulary.unk_surface;
+      break;
+    case PieceType::byte:
+      bytes.push_back(static_cast<char>(named_byte(piece.text)));
+      break;
+    default:
+      bytes += vocabulary.kind == TokenizerKind::llama2c ? piece.text : replace_all(piece.text, kSpaceMark, " ");
   }
 }
 
@@ -159,8 +165,10 @@ std::string Tokenizer::decode(std::span<const TokenId> ids) const {
       fail_input("token {} is id {}, but {} has ids 0 to {}", i, id, state_->where, vocabulary() - 1);
     std::string_view added = bytes(id);
     if (at_start && adds_dummy_prefix() && added.starts_with(' ')) added.remove_prefix(1);
-    if (id == bos()) at_start = true;
-    else if (!is_control(id)) at_start = false;
+    if (id == bos())
+      at_start = true;
+    else if (!is_control(id))
+      at_start = false;
     text += added;
   }
   return text;
@@ -274,7 +282,8 @@ void Encoder::encode(std::string_view text, bool begins, std::vector<TokenId>& i
   if (text.size() >= (std::size_t{1} << 31))
     fail_input("a text of {} bytes without a place to cut it; split it at lines or spaces", text.size());
   std::string changed;
-  if (s.mark_is_space && text.find(kSpaceMark) != std::string_view::npos) text = changed = replace_all(text, kSpaceMark, " ");
+  if (s.mark_is_space && text.find(kSpaceMark) != std::string_view::npos)
+    text = changed = replace_all(text, kSpaceMark, " ");
   // Prompts are short: a table of 2 MiB pays only for long texts.
   if (!cache_ && text.size() >= 65536) cache_ = std::make_unique<Cache>();
 
@@ -294,14 +303,19 @@ void Encoder::encode(std::string_view text, bool begins, std::vector<TokenId>& i
   }
 }
 
-StreamDecoder::StreamDecoder(Tokenizer tokenizer, bool at_start) : tokenizer_(std::move(tokenizer)), at_start_(at_start) {}
+StreamDecoder::StreamDecoder(Tokenizer tokenizer, bool at_start)
+    : tokenizer_(std::move(tokenizer)), at_start_(at_start) {}
 
 std::string_view StreamDecoder::push(TokenId id) {
   held_.erase(0, shown_);
+  shown_ = 0;
+  if (id >= tokenizer_.vocabulary()) return {};
   std::string_view added = tokenizer_.bytes(id);
   if (at_start_ && tokenizer_.adds_dummy_prefix() && added.starts_with(' ')) added.remove_prefix(1);
-  if (id == tokenizer_.bos()) at_start_ = true;
-  else if (!tokenizer_.is_control(id)) at_start_ = false;
+  if (id == tokenizer_.bos())
+    at_start_ = true;
+  else if (!tokenizer_.is_control(id))
+    at_start_ = false;
   held_ += added;
   shown_ = held_.size() - unfinished_utf8(held_);
   return std::string_view(held_).substr(0, shown_);

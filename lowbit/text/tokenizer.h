@@ -17,16 +17,16 @@ namespace lowbit::text {
 /// The tokenizer's name inside a model folder and a data folder.
 inline constexpr std::string_view kTokenizerFile = "tokenizer.model";
 
-/// Text to token ids and back. Reads SentencePiece models (those of `lowbit tokenizer train`, of Llama and its kind) and
-/// llama2.c vocabularies. Cheap to copy; every member may be called from several threads at once.
+/// Text to token ids and back. Reads SentencePiece models (those of `lowbit tokenizer train`, of Llama and its kind)
+/// and llama2.c vocabularies. Cheap to copy; every member may be called from several threads at once.
 ///
 /// Models trained by lowbit bring back every UTF-8 text exactly: text is not normalized, spaces are kept, characters
 /// outside the vocabulary become the pieces of their bytes, and so does U+2581, which stands for a space inside pieces.
 /// Other models do what their own flags say, as SentencePiece does; then U+2581 comes back as a space.
 class Tokenizer {
  public:
-  /// file_or_folder  a tokenizer's file, or a folder that holds tokenizer.model (or llama2.c's tokenizer.bin, tokN.bin).
-  /// throws Error(input): not found, not a tokenizer, damaged.
+  /// file_or_folder  a tokenizer's file, or a folder that holds tokenizer.model (or llama2.c's tokenizer.bin,
+  /// tokN.bin). throws Error(input): not found, not a tokenizer, damaged.
   static Tokenizer load(const std::filesystem::path& file_or_folder);
   /// `where` names the bytes in errors.
   static Tokenizer from_bytes(std::string bytes, std::string where);
@@ -36,8 +36,8 @@ class Tokenizer {
   std::vector<TokenId> encode(std::string_view text) const;
   /// The same after the begin token (where the vocabulary has one): a document, as models are trained on.
   std::vector<TokenId> encode_document(std::string_view text) const;
-  /// The bytes that the ids stand for: exactly the encoded text where the model keeps it (exact()). Begin, end and other
-  /// control tokens stand for nothing. ids are below vocabulary(): throws Error(input) with the id and its place.
+  /// The bytes that the ids stand for: exactly the encoded text where the model keeps it (exact()). Begin, end and
+  /// other control tokens stand for nothing. ids are below vocabulary(): throws Error(input) with the id and its place.
   std::string decode(std::span<const TokenId> ids) const;
 
   /// How many ids there are.
@@ -48,8 +48,8 @@ class Tokenizer {
   bool is_control(TokenId id) const;
   /// The piece as its file writes it: "▁the", "<0x0A>".
   std::string_view piece(TokenId id) const;
-  /// The bytes that an id adds to a text: " the", "\n"; nothing for control tokens. (At the start of a text a model with
-  /// a dummy prefix leaves out one space.) id < vocabulary().
+  /// The bytes that an id adds to a text: " the", "\n"; nothing for control tokens. (At the start of a text a model
+  /// with a dummy prefix leaves out one space.) id < vocabulary().
   std::string_view bytes(TokenId id) const;
   std::size_t byte_length(TokenId id) const { return bytes(id).size(); }
   /// Whether the first space of a decoded text is left out (Llama's models).
@@ -93,13 +93,15 @@ class Encoder {
   std::unique_ptr<Cache> cache_;
 };
 
-/// Text that appears token by token. A token may hold a part of a character; its bytes are held back until the character
-/// is whole or can no longer become one. All that push and finish return, one after another, is decode of the ids.
+/// Text that appears token by token. A token may hold a part of a character; its bytes are held back until the
+/// character is whole or can no longer become one. All that push and finish return, one after another, is decode of the
+/// ids.
 class StreamDecoder {
  public:
   /// at_start: nothing was decoded before (what follows a prompt does not begin a text).
   explicit StreamDecoder(Tokenizer tokenizer, bool at_start = true);
   /// The bytes to show now; valid until the next call. Allocates nothing once warm.
+  /// An id outside the vocabulary stands for nothing: a model may have more rows than its tokenizer has pieces.
   std::string_view push(TokenId id);
   /// What is still held back: the beginning of a character that never came whole.
   std::string_view finish();

@@ -148,8 +148,8 @@ void append_varint(std::string& out, std::uint64_t value) {
 
 TokenizerTrainer::TokenizerTrainer(std::size_t vocabulary) : vocabulary_(vocabulary) {
   if (vocabulary < kMinVocabulary || vocabulary > kMaxVocabulary)
-    fail_usage("--vocab {} is out of range; a tokenizer has {} to {} ids (3 special ones and 256 bytes come first)", vocabulary,
-               kMinVocabulary, kMaxVocabulary);
+    fail_usage("--vocab {} is out of range; a tokenizer has {} to {} ids (3 special ones and 256 bytes come first)",
+               vocabulary, kMinVocabulary, kMaxVocabulary);
 }
 
 void TokenizerTrainer::count_word(std::string_view word) {
@@ -196,10 +196,12 @@ std::string TokenizerTrainer::train() const {
   WordIterator iterator(words);
   std::string model;
   const auto status = sentencepiece::SentencePieceTrainer::Train(flags, &iterator, &model);
-  if (!status.ok()) fail_input("SentencePiece cannot train a tokenizer of {} pieces on this text: {}", vocabulary_, status.ToString());
+  if (!status.ok())
+    fail_input("SentencePiece cannot train a tokenizer of {} pieces on this text: {}", vocabulary_, status.ToString());
   const std::size_t made = read_vocabulary(model, "the trained model").pieces.size();
   if (made < vocabulary_)
-    fail_input("this text gives a tokenizer of at most {} pieces, not {}; use --vocab {} or more text", made, vocabulary_, made);
+    fail_input("this text gives a tokenizer of at most {} pieces, not {}; use --vocab {} or more text", made,
+               vocabulary_, made);
 
   const std::string record = record_text(vocabulary_);
   append_varint(model, std::uint64_t{kRecordField} << 3 | 2);

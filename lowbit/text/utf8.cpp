@@ -67,8 +67,10 @@ std::string replace_invalid_utf8(std::string_view text) {
   out.reserve(text.size());
   while (!text.empty()) {
     const Step s = step(text);
-    if (s.kind == Step::complete) out.append(text.substr(0, s.length));
-    else out.append("\uFFFD");
+    if (s.kind == Step::complete)
+      out.append(text.substr(0, s.length));
+    else
+      out.append("\uFFFD");
     text.remove_prefix(s.length);
   }
   return out;

@@ -34,11 +34,20 @@ class ProtoReader {
     field_ = static_cast<std::uint32_t>(tag >> 3);
     wire_ = static_cast<int>(tag & 7);
     switch (wire_) {
-      case 0: number_ = varint(); break;
-      case 1: content_ = take(8); break;
-      case 2: content_ = take(varint()); break;
-      case 5: content_ = take(4); break;
-      default: broken();
+      case 0:
+        number_ = varint();
+        break;
+      case 1:
+        content_ = take(8);
+        break;
+      case 2:
+        content_ = take(varint());
+        break;
+      case 5:
+        content_ = take(4);
+        break;
+      default:
+        broken();
     }
     return true;
   }
@@ -99,23 +108,45 @@ void read_trainer(ProtoReader fields, Vocabulary& v) {
         if (fields.number() < 1 || fields.number() > 4) fields.broken();
         v.model_type = static_cast<ModelType>(fields.number());
         break;
-      case 24: v.whitespace_as_suffix = fields.flag(); break;
-      case 35: v.byte_fallback = fields.flag(); break;
-      case 44: v.unk_surface = fields.text(); break;
-      case 46: v.bos_piece = fields.text(); break;
-      case 47: v.eos_piece = fields.text(); break;
-      default: break;
+      case 24:
+        v.whitespace_as_suffix = fields.flag();
+        break;
+      case 35:
+        v.byte_fallback = fields.flag();
+        break;
+      case 44:
+        v.unk_surface = fields.text();
+        break;
+      case 46:
+        v.bos_piece = fields.text();
+        break;
+      case 47:
+        v.eos_piece = fields.text();
+        break;
+      default:
+        break;
     }
 }
 
 void read_normalizer(ProtoReader fields, Vocabulary& v) {
   while (fields.next()) switch (fields.field()) {
-      case 1: v.normalizer = fields.text(); break;
-      case 2: v.identity = fields.content().empty(); break;
-      case 3: v.add_dummy_prefix = fields.flag(); break;
-      case 4: v.remove_extra_whitespaces = fields.flag(); break;
-      case 5: v.escape_whitespaces = fields.flag(); break;
-      default: break;
+      case 1:
+        v.normalizer = fields.text();
+        break;
+      case 2:
+        v.identity = fields.content().empty();
+        break;
+      case 3:
+        v.add_dummy_prefix = fields.flag();
+        break;
+      case 4:
+        v.remove_extra_whitespaces = fields.flag();
+        break;
+      case 5:
+        v.escape_whitespaces = fields.flag();
+        break;
+      default:
+        break;
     }
 }
 
@@ -127,10 +158,17 @@ Vocabulary read_sentencepiece(std::string_view bytes, std::string_view where) {
         v.pieces.push_back(read_piece(fields.message()));
         if (v.pieces.size() > kMaxPieces) fields.broken();
         break;
-      case 2: read_trainer(fields.message(), v); break;
-      case 3: read_normalizer(fields.message(), v); break;
-      case kRecordField: v.record = fields.text(); break;
-      default: break;
+      case 2:
+        read_trainer(fields.message(), v);
+        break;
+      case 3:
+        read_normalizer(fields.message(), v);
+        break;
+      case kRecordField:
+        v.record = fields.text();
+        break;
+      default:
+        break;
     }
   return v;
 }
@@ -172,12 +210,14 @@ std::optional<Vocabulary> read_llama2c(std::string_view bytes) {
 void check_pieces(const Vocabulary& v, std::string_view where) {
   if (v.pieces.empty()) fail_input("{}: not a SentencePiece model or llama2.c vocabulary: it has no pieces", where);
   if (v.whitespace_as_suffix)
-    fail_input("{}: this SentencePiece model puts spaces behind words (treat_whitespace_as_suffix), which is not supported",
-               where);
+    fail_input(
+        "{}: this SentencePiece model puts spaces behind words (treat_whitespace_as_suffix), which is not supported",
+        where);
   for (std::size_t id = 0; id < v.pieces.size(); ++id) {
     const Piece& piece = v.pieces[id];
     if (piece.text.empty()) fail_input("{}: piece {} has no text; the tokenizer's file is damaged", where, id);
-    if (!std::isfinite(piece.score)) fail_input("{}: piece {} has score {}; the tokenizer's file is damaged", where, id, piece.score);
+    if (!std::isfinite(piece.score))
+      fail_input("{}: piece {} has score {}; the tokenizer's file is damaged", where, id, piece.score);
     if (first_invalid_utf8(piece.text) != std::string_view::npos)
       fail_input("{}: piece {} is not UTF-8; the tokenizer's file is damaged", where, id);
     if (piece.type == PieceType::byte && named_byte(piece.text) < 0)
@@ -191,31 +231,44 @@ int named_byte(std::string_view piece) {
   if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
   int value = 0;
   for (const char c : piece.substr(3, 2)) {
-    if (c >= '0' && c <= '9') value = 16 * value + (c - '0');
-    else if (c >= 'A' && c <= 'F') value = 16 * value + (c - 'A' + 10);
-    else return -1;
+    if (c >= '0' && c <= '9')
+      value = 16 * value + (c - '0');
+    else if (c >= 'A' && c <= 'F')
+      value = 16 * value + (c - 'A' + 10);
+    else
+      return -1;
   }
   return value;
 }
 
 std::string_view piece_type_name(PieceType type) {
   switch (type) {
-    case PieceType::normal: return "normal";
-    case PieceType::unknown: return "unknown";
-    case PieceType::control: return "control";
-    case PieceType::user_defined: return "user-defined";
-    case PieceType::unused: return "unused";
-    case PieceType::byte: return "byte";
+    case PieceType::normal:
+      return "normal";
+    case PieceType::unknown:
+      return "unknown";
+    case PieceType::control:
+      return "control";
+    case PieceType::user_defined:
+      return "user-defined";
+    case PieceType::unused:
+      return "unused";
+    case PieceType::byte:
+      return "byte";
   }
   return "";
 }
 
 std::string_view model_type_name(ModelType type) {
   switch (type) {
-    case ModelType::unigram: return "unigram";
-    case ModelType::bpe: return "bpe";
-    case ModelType::word: return "word";
-    case ModelType::character: return "char";
+    case ModelType::unigram:
+      return "unigram";
+    case ModelType::bpe:
+      return "bpe";
+    case ModelType::word:
+      return "word";
+    case ModelType::character:
+      return "char";
   }
   return "";
 }

@@ -25,16 +25,18 @@ struct Vocabulary {
   TokenizerKind kind = TokenizerKind::sentencepiece;
   ModelType model_type = ModelType::unigram;
   std::vector<Piece> pieces;
-  std::string normalizer = "";          ///< its name: "identity", "nmt_nfkc", ...
-  bool identity = true;                 ///< no table of replacements
-  bool add_dummy_prefix = true;         ///< a space goes before every text
-  bool remove_extra_whitespaces = true; ///< runs of spaces become one, ends are trimmed: text does not come back exactly
+  std::string normalizer = "";   ///< its name: "identity", "nmt_nfkc", ...
+  bool identity = true;          ///< no table of replacements
+  bool add_dummy_prefix = true;  ///< a space goes before every text
+  bool remove_extra_whitespaces =
+      true;  ///< runs of spaces become one, ends are trimmed: text does not come back exactly
   bool escape_whitespaces = true;
   bool whitespace_as_suffix = false;
   bool byte_fallback = false;
   std::string unk_surface = " \u2047 ";
   std::string bos_piece = "<s>", eos_piece = "</s>";
-  /// What training recorded (text/tokenizer_train.h), or "". Models that carry it keep U+2581 in text apart from a space.
+  /// What training recorded (text/tokenizer_train.h), or "". Models that carry it keep U+2581 in text apart from a
+  /// space.
   std::string record;
 };
 

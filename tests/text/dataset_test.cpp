@@ -80,8 +80,10 @@ TEST_F(Dataset, HoldsTheTextOfEveryDocumentExactly) {
 
 TEST_F(Dataset, TheBytesAreTheSameForAnyNumberOfThreads) {
   std::string lines;
-  for (std::uint64_t i = 0; i < 3000; ++i) lines += nlohmann::json{{"text", test::sample_text(20 << i % 8, i)}}.dump() + "\n";
-  const std::vector<fs::path> in{file("a.jsonl.zst", test::zst(lines)), file("long.txt", test::sample_text(6000000, 5))};
+  for (std::uint64_t i = 0; i < 3000; ++i)
+    lines += nlohmann::json{{"text", test::sample_text(20 << i % 8, i)}}.dump() + "\n";
+  const std::vector<fs::path> in{file("a.jsonl.zst", test::zst(lines)),
+                                 file("long.txt", test::sample_text(6000000, 5))};
   std::vector<std::string> first;
   for (const int threads : {1, 2, 5}) {
     auto o = options(in, "data" + std::to_string(threads));
@@ -89,7 +91,8 @@ TEST_F(Dataset, TheBytesAreTheSameForAnyNumberOfThreads) {
     o.seed = 3;
     make_text_data(o);
     std::vector<std::string> bytes;
-    for (const char* name : {"train.lbd", "valid.lbd", "data.json", "tokenizer.model"}) bytes.push_back(test::get_file(o.out.folder / name));
+    for (const char* name : {"train.lbd", "valid.lbd", "data.json", "tokenizer.model"})
+      bytes.push_back(test::get_file(o.out.folder / name));
     if (first.empty()) first = bytes;
     EXPECT_EQ(bytes, first) << threads << " threads";
   }
@@ -194,7 +197,8 @@ TEST_F(RawDataset, TakesTheIdsAsTheyAreAndHoldsOutTheLast) {
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::uint32_t>(i * 7919 % 50257);
   for (const int width : {2, 4}) {
     auto o = raw({file("a.bin", bytes_of(ids, static_cast<std::size_t>(width))),
-                  file("b.bin.xz", test::xz(bytes_of(ids, static_cast<std::size_t>(width))))}, 50257, width);
+                  file("b.bin.xz", test::xz(bytes_of(ids, static_cast<std::size_t>(width))))},
+                 50257, width);
     o.out.force = true;
     o.valid_share = 0.1;
     make_raw_data(o);
@@ -211,7 +215,9 @@ TEST_F(RawDataset, TakesTheIdsAsTheyAreAndHoldsOutTheLast) {
 }
 
 TEST_F(RawDataset, NamesTheBadIdAndTheOddFile) {
-  std::string message = error_of(ErrorKind::input, [&] { make_raw_data(raw({file("a.bin", bytes_of({1, 2, 300, 4}, 2))}, 300)); });
+  std::string message = error_of(ErrorKind::input, [&] {
+    make_raw_data(raw({file("a.bin", bytes_of({1, 2, 300, 4}, 2))}, 300));
+  });
   expect_contains(message, "id 300 at place 2");
   expect_contains(message, "a.bin");
   message = error_of(ErrorKind::input, [&] { make_raw_data(raw({file("odd.bin", "12345")}, 60000)); });

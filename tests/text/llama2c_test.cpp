@@ -21,7 +21,8 @@ TEST(Llama2c, GivesTheGoldenIdsOfStories260K) {
     EXPECT_EQ(tokenizer.encode_document(pair[0].get<std::string>()), pair[1].get<std::vector<TokenId>>()) << pair[0];
   ASSERT_FALSE(golden["prompts"].empty());
   for (const auto& prompt : golden["prompts"]) {
-    EXPECT_EQ(tokenizer.encode_document(prompt["prompt"].get<std::string>()), prompt["prompt_tokens"].get<std::vector<TokenId>>());
+    EXPECT_EQ(tokenizer.encode_document(prompt["prompt"].get<std::string>()),
+              prompt["prompt_tokens"].get<std::vector<TokenId>>());
     auto ids = prompt["prompt_tokens"].get<std::vector<TokenId>>();
     const std::string text = prompt["text"].get<std::string>();
     for (const auto& id : prompt["greedy_tokens"]) ids.push_back(id.get<TokenId>());

@@ -19,7 +19,8 @@ using test::put_file;
 namespace fs = std::filesystem;
 
 /// The documents of files, put together from their pieces.
-std::vector<std::string> documents(std::vector<fs::path> files, ReadOptions options = {}, std::size_t* pieces = nullptr) {
+std::vector<std::string> documents(std::vector<fs::path> files, ReadOptions options = {},
+                                   std::size_t* pieces = nullptr) {
   TextReader reader(std::move(files), std::move(options));
   std::vector<std::string> found;
   TextPiece piece;
@@ -65,7 +66,8 @@ TEST_F(Reader, UnpacksSeveralStreamsInOneFile) {
 
 TEST_F(Reader, NoticesEveryCutOfAnArchive) {
   const std::string text = test::sample_text(5000);
-  for (const auto& [name, bytes] : {std::pair{"a.xz", test::xz(text)}, {"a.zst", test::zst(text)}, {"a.gz", test::gz(text)}})
+  for (const auto& [name, bytes] :
+       {std::pair{"a.xz", test::xz(text)}, {"a.zst", test::zst(text)}, {"a.gz", test::gz(text)}})
     for (std::size_t size = 1; size < bytes.size(); size += size < 20 || size + 30 > bytes.size() ? 1 : 131) {
       const std::string message = error_reading(file(name, bytes.substr(0, size)));
       expect_contains(message, name);
@@ -75,13 +77,15 @@ TEST_F(Reader, NoticesEveryCutOfAnArchive) {
 
 TEST_F(Reader, NoticesChangedBytesOfAnArchive) {
   const std::string text = test::sample_text(20000);
-  for (const auto& [name, bytes] : {std::pair{"a.xz", test::xz(text)}, {"a.zst", test::zst(text)}, {"a.gz", test::gz(text)}})
+  for (const auto& [name, bytes] :
+       {std::pair{"a.xz", test::xz(text)}, {"a.zst", test::zst(text)}, {"a.gz", test::gz(text)}})
     for (std::size_t at = 30; at < bytes.size(); at += 397) {
       std::string changed = bytes;
       changed[at] = static_cast<char>(changed[at] ^ 0x10);
       expect_contains(error_reading(file(name, changed)), name);
     }
-  for (const auto& [name, bytes] : {std::pair{"b.xz", test::xz(text)}, {"b.zst", test::zst(text)}, {"b.gz", test::gz(text)}})
+  for (const auto& [name, bytes] :
+       {std::pair{"b.xz", test::xz(text)}, {"b.zst", test::zst(text)}, {"b.gz", test::gz(text)}})
     error_reading(file(name, bytes + "other bytes behind it"));
 }
 
@@ -132,7 +136,8 @@ TEST_F(Reader, FindsDocumentLinesWhereverTheyFallInTheBuffer) {
     std::string text;
     for (std::uint64_t i = 0; i < 200; ++i) {
       // Sizes from a few bytes to more than a buffer, so that lines fall on every edge.
-      const std::size_t size = rng.below(round * 1000 + i, 6) == 0 ? rng.below(i + 7, 400000) + 1 : rng.below(i, 5000) + 1;
+      const std::size_t size =
+          rng.below(round * 1000 + i, 6) == 0 ? rng.below(i + 7, 400000) + 1 : rng.below(i, 5000) + 1;
       expected.push_back(test::sample_text(size, i).substr(0, size));
       while ((expected.back().back() & 0x80) != 0) expected.back().pop_back();
       if (expected.back().back() != '\n') expected.back() += '\n';
@@ -163,16 +168,20 @@ TEST_F(Reader, ReadsAFieldOfJsonLines) {
   }
   lines += "\n  \r\n{\"text\": \"CRLF behind\", \"body\":\"\"}\r\n{\"body\": \"\\ud83e\\udd99\", \"text\": \"last\"}";
   expected.insert(expected.end(), {"CRLF behind", "last"});
-  for (const fs::path& path : {file("a.jsonl", lines), file("a.jsonl.xz", test::xz(lines)), file("a.ndjson.gz", test::gz(lines))})
+  for (const fs::path& path :
+       {file("a.jsonl", lines), file("a.jsonl.xz", test::xz(lines)), file("a.ndjson.gz", test::gz(lines))})
     EXPECT_EQ(documents({path}), expected);
   EXPECT_EQ(documents({file("b.jsonl", lines)}, {.field = "body"}).back(), "\U0001F999");
 }
 
 TEST_F(Reader, NamesTheBadJsonLine) {
   const std::string good = "{\"text\": \"fine\"}\n";
-  const auto message = [&](std::string_view bad) { return error_reading(file("c.jsonl", good + good + std::string(bad) + "\n" + good)); };
-  for (const std::string_view bad : {"{\"text\": \"cut", "not json", "[\"a list\"]", "{\"text\": 5}", "{\"other\": \"x\"}", "{\"text\": null}",
-                                     "{\"text\": \"a\"} {}", "{\"text\": \"\\ud800\"}"})
+  const auto message = [&](std::string_view bad) {
+    return error_reading(file("c.jsonl", good + good + std::string(bad) + "\n" + good));
+  };
+  for (const std::string_view bad :
+       {"{\"text\": \"cut", "not json", "[\"a list\"]", "{\"text\": 5}", "{\"other\": \"x\"}", "{\"text\": null}",
+        "{\"text\": \"a\"} {}", "{\"text\": \"\\ud800\"}"})
     expect_contains(message(bad), "c.jsonl:3");
   expect_contains(message("{\"other\": \"x\"}"), "--field");
   expect_contains(message("{\"text\": \"\xFF\"}"), "(line 3, 0xff)");

@@ -10,9 +10,10 @@
 namespace lowbit::test {
 
 std::string sample_text(std::size_t bytes, std::uint64_t seed) {
-  constexpr std::array words{"the", "house", "of", "river", "and", "walked", "under", "singing", "never", "again", "winter",
-                             "summer", "little", "garden", "captain", "morning", "remember", "without", "don't", "naïve",
-                             "café", "thing", "things", "something", "nothing", "1", "42", "1905", "I", "you", "we", "她走了"};
+  constexpr std::array words{"the",      "house",   "of",     "river",  "and",    "walked", "under",   "singing",
+                             "never",    "again",   "winter", "summer", "little", "garden", "captain", "morning",
+                             "remember", "without", "don't",  "naïve",  "café",   "thing",  "things",  "something",
+                             "nothing",  "1",       "42",     "1905",   "I",      "you",    "we",      "她走了"};
   const Rng rng(seed);
   std::string text;
   std::uint64_t draw = 0;
@@ -81,10 +82,14 @@ std::vector<std::string> hard_texts() {
 std::string utf8_of(char32_t c) {
   std::string s;
   const auto put = [&](std::uint32_t byte) { s.push_back(static_cast<char>(byte)); };
-  if (c < 0x80) put(c);
-  else if (c < 0x800) put(0xC0 | c >> 6), put(0x80 | (c & 63));
-  else if (c < 0x10000) put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
-  else put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
+  if (c < 0x80)
+    put(c);
+  else if (c < 0x800)
+    put(0xC0 | c >> 6), put(0x80 | (c & 63));
+  else if (c < 0x10000)
+    put(0xE0 | c >> 12), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
+  else
+    put(0xF0 | c >> 18), put(0x80 | (c >> 12 & 63)), put(0x80 | (c >> 6 & 63)), put(0x80 | (c & 63));
   return s;
 }
 
@@ -95,11 +100,23 @@ std::string random_text(std::uint64_t seed, std::size_t characters) {
   for (std::size_t i = 0; i < characters; ++i) {
     char32_t c = 0;
     switch (rng.below(3 * i, 8)) {
-      case 0: case 1: c = common[rng.below(3 * i + 1, common.size())]; break;
-      case 2: case 3: case 4: c = static_cast<char32_t>(rng.below(3 * i + 1, 0x80)); break;
-      case 5: c = static_cast<char32_t>(rng.below(3 * i + 1, 0x800)); break;
-      case 6: c = static_cast<char32_t>(rng.below(3 * i + 1, 0x10000)); break;
-      default: c = static_cast<char32_t>(rng.below(3 * i + 1, 0x110000));
+      case 0:
+      case 1:
+        c = common[rng.below(3 * i + 1, common.size())];
+        break;
+      case 2:
+      case 3:
+      case 4:
+        c = static_cast<char32_t>(rng.below(3 * i + 1, 0x80));
+        break;
+      case 5:
+        c = static_cast<char32_t>(rng.below(3 * i + 1, 0x800));
+        break;
+      case 6:
+        c = static_cast<char32_t>(rng.below(3 * i + 1, 0x10000));
+        break;
+      default:
+        c = static_cast<char32_t>(rng.below(3 * i + 1, 0x110000));
     }
     if (c >= 0xD800 && c < 0xE000) c = 'x';
     text += utf8_of(c);

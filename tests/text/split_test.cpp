@@ -63,7 +63,8 @@ TEST_F(SplitTest, FewDocumentsAreChosenToComeNearTheShare) {
   for (std::uint64_t i = 0; i < 300; ++i) text += test::sample_text(2000, i) + "~\n";
   const Sides sides = split(file(text), 0.02, 5);
   EXPECT_EQ(sides.train.size() + sides.held.size(), 300u);
-  const double share = static_cast<double>(bytes(sides.held)) / static_cast<double>(bytes(sides.held) + bytes(sides.train));
+  const double share =
+      static_cast<double>(bytes(sides.held)) / static_cast<double>(bytes(sides.held) + bytes(sides.train));
   EXPECT_GE(share, 0.015);
   EXPECT_LE(share, 0.025);
   EXPECT_NE(split(file(text), 0.02, 6).held, sides.held);
@@ -100,7 +101,9 @@ TEST_F(SplitTest, ALineLongerThanTheTailIsCutBeforeAWordElseBetweenCharacters) {
 }
 
 TEST_F(SplitTest, AFewBooksGiveATailEach) {
-  const Sides sides = split(file(test::sample_text(50000, 1) + "~\n" + test::sample_text(80000, 2) + "~\n" + test::sample_text(9000, 3)), 0.05);
+  const Sides sides = split(
+      file(test::sample_text(50000, 1) + "~\n" + test::sample_text(80000, 2) + "~\n" + test::sample_text(9000, 3)),
+      0.05);
   EXPECT_EQ(sides.train.size(), 3u);
   EXPECT_EQ(sides.held.size(), 3u);
   EXPECT_EQ(sides.train[1] + sides.held[1], test::sample_text(80000, 2));

@@ -37,12 +37,23 @@ TEST(StreamDecoder, GivesBytesThatNeverBecomeACharacterBackAsTheyAre) {
   StreamDecoder decoder(tokenizer);
   EXPECT_EQ(decoder.push(ids[0]), "");
   EXPECT_EQ(decoder.push(ids[1]), "");
-  EXPECT_EQ(decoder.push(ids[2]), "\xF0\x9F" "a");
+  EXPECT_EQ(decoder.push(ids[2]),
+            "\xF0\x9F"
+            "a");
   EXPECT_EQ(decoder.push(ids[3]), "\xFF");
   EXPECT_EQ(decoder.push(ids[4]), "");
   EXPECT_EQ(decoder.push(ids[5]), "");
   EXPECT_EQ(decoder.finish(), "\xE2\x82");
   EXPECT_EQ(decoder.finish(), "");
+}
+
+TEST(StreamDecoder, AnIdThatOnlyTheModelHasStandsForNothing) {
+  const Tokenizer& tokenizer = test::sample_tokenizer();
+  StreamDecoder decoder(tokenizer);
+  EXPECT_EQ(decoder.push(3 + 0xC3), "");
+  EXPECT_EQ(decoder.push(static_cast<TokenId>(tokenizer.vocabulary())), "");
+  EXPECT_EQ(decoder.push(4000000000u), "");
+  EXPECT_EQ(decoder.push(3 + 0xA9), "\u00e9");
 }
 
 TEST(StreamDecoder, WhatFollowsAPromptKeepsItsFirstSpace) {

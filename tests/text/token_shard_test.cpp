@@ -106,8 +106,8 @@ TEST_P(TokenShardTest, CountsThatTheFileCannotHoldAreRefusedBeforeUse) {
   write();
   const std::string good = test::get_file(path);
   for (const std::size_t field : {32u, 40u})
-    for (const std::uint64_t value : {std::uint64_t{0}, std::uint64_t{1} << 20, std::uint64_t{1} << 61, std::uint64_t{1} << 63,
-                                      ~std::uint64_t{0}, ~std::uint64_t{0} / 16 + 1}) {
+    for (const std::uint64_t value : {std::uint64_t{0}, std::uint64_t{1} << 20, std::uint64_t{1} << 61,
+                                      std::uint64_t{1} << 63, ~std::uint64_t{0}, ~std::uint64_t{0} / 16 + 1}) {
       std::string bad = good;
       std::memcpy(bad.data() + field, &value, 8);
       const std::uint64_t hash = hash_bytes(std::as_bytes(std::span(bad).first(120)));
@@ -138,7 +138,8 @@ TEST_P(TokenShardTest, AnUncommittedShardLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Widths, TokenShardTest, testing::Values(300, 65536, 65537, 4000000000), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Widths, TokenShardTest, testing::Values(300, 65536, 65537, 4000000000),
+                         testing::PrintToStringParamName());
 
 /// The bytes that docs/formats.md promises, in a file small enough to write down.
 TEST(TokenShardBytes, AreThoseOfTheSpecification) {
@@ -151,10 +152,15 @@ TEST(TokenShardBytes, AreThoseOfTheSpecification) {
   const std::string bytes = test::get_file(folder / "a.lbd");
   ASSERT_EQ(bytes.size(), 128u + 8 + 8 + 8);
   EXPECT_EQ(bytes.substr(0, 16), std::string("LOWBITD1\1\0\0\0\2\0\0\0", 16));
-  EXPECT_EQ(bytes.substr(128), std::string("\1\0\2\1\xFF\1\0\0" "\0\0\0\0\0\0\0\0" "\5\0\0\0\0\0\0\0", 24));
+  EXPECT_EQ(bytes.substr(128), std::string("\1\0\2\1\xFF\1\0\0"
+                                           "\0\0\0\0\0\0\0\0"
+                                           "\5\0\0\0\0\0\0\0",
+                                           24));
   const std::uint64_t fields[]{512, 7, 3, 1, 5};
   EXPECT_EQ(std::memcmp(bytes.data() + 16, fields, sizeof(fields)), 0);
-  const auto hash_of = [&](std::size_t begin, std::size_t size) { return hash_bytes(std::as_bytes(std::span(bytes).subspan(begin, size))); };
+  const auto hash_of = [&](std::size_t begin, std::size_t size) {
+    return hash_bytes(std::as_bytes(std::span(bytes).subspan(begin, size)));
+  };
   const std::uint64_t hashes[]{hash_of(128, 6), hash_of(136, 8), hash_of(144, 8), 0, 0, 0, 0, 0, hash_of(0, 120)};
   EXPECT_EQ(std::memcmp(bytes.data() + 56, hashes, sizeof(hashes)), 0);
 }

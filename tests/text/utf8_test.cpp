@@ -25,9 +25,9 @@ TEST(Utf8, EveryCodePointIsWellFormedAndEveryProperPrefixUnfinished) {
 
 TEST(Utf8, RefusesSurrogatesOverlongFormsAndWhatIsTooLarge) {
   for (char32_t c = 0xD800; c < 0xE000; ++c) ASSERT_EQ(first_invalid_utf8("x" + test::utf8_of(c)), 1u);
-  for (const std::string_view bad : {"\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xE0\x9F\xBF", "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF",
-                                     "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\x80", "\xBF", "\xFE", "\xFF", "\xC3(", "\xE2\x82(",
-                                     "\xF0\x9F\x98("})
+  for (const std::string_view bad :
+       {"\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xE0\x9F\xBF", "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF",
+        "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\x80", "\xBF", "\xFE", "\xFF", "\xC3(", "\xE2\x82(", "\xF0\x9F\x98("})
     EXPECT_EQ(first_invalid_utf8("12345678" + std::string(bad)), 8u) << testing::PrintToString(bad);
 }
 
@@ -39,14 +39,17 @@ TEST(Utf8, FindsABadByteBehindAnyAmountOfGoodText) {
 }
 
 TEST(Utf8, WhatCanNeverBecomeACharacterIsNotHeldBack) {
-  EXPECT_EQ(unfinished_utf8("a\xED\xA0"), 0u);      // a surrogate's beginning
+  EXPECT_EQ(unfinished_utf8("a\xED\xA0"), 0u);  // a surrogate's beginning
   EXPECT_EQ(unfinished_utf8("a\xC0"), 0u);
   EXPECT_EQ(unfinished_utf8("\x80\x80\x80"), 0u);
   EXPECT_EQ(unfinished_utf8("\xF0\x9F\x98"), 3u);
 }
 
 TEST(Utf8, ReplacesEachMaximalIllFormedStretchByOneMark) {
-  EXPECT_EQ(replace_invalid_utf8("a\xFF" "b\xE2\x82" "c\xF0\x9F\x98"), "a\uFFFDb\uFFFDc\uFFFD");
+  EXPECT_EQ(replace_invalid_utf8("a\xFF"
+                                 "b\xE2\x82"
+                                 "c\xF0\x9F\x98"),
+            "a\uFFFDb\uFFFDc\uFFFD");
   EXPECT_EQ(replace_invalid_utf8("gr\u00fcn"), "gr\u00fcn");
 }
 

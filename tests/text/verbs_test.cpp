@@ -36,15 +36,22 @@ class TextVerbs : public testing::Test {
 
 TEST_F(TextVerbs, FromTextToATokenizerToIdsAndBack) {
   const std::string text = test::sample_text(100000);
-  const Outcome trained = run({"tokenizer", "train", "--in", file("text.txt", text), "--vocab", "400", "--out", path("t.model"), "--json"});
+  const Outcome trained =
+      run({"tokenizer", "train", "--in", file("text.txt", text), "--vocab", "400", "--out", path("t.model"), "--json"});
   ASSERT_EQ(trained.exit_code, 0) << trained.err;
   EXPECT_EQ(nlohmann::json::parse(trained.out)["vocabulary"], 400);
 
   std::string hard;
   for (const std::string& one : test::hard_texts()) hard += one + "\n";
   for (const std::string width : {"2", "4"}) {
-    ASSERT_EQ(run({"tokenizer", "encode", "--tokenizer", path("t.model"), "--in", file("hard", hard), "--out", path("ids"), "--ids-bytes", width}).exit_code, 0);
-    ASSERT_EQ(run({"tokenizer", "decode", "--tokenizer", path("t.model"), "--in", path("ids"), "--ids-bytes", width, "--out", path("back")}).exit_code, 0);
+    ASSERT_EQ(run({"tokenizer", "encode", "--tokenizer", path("t.model"), "--in", file("hard", hard), "--out",
+                   path("ids"), "--ids-bytes", width})
+                  .exit_code,
+              0);
+    ASSERT_EQ(run({"tokenizer", "decode", "--tokenizer", path("t.model"), "--in", path("ids"), "--ids-bytes", width,
+                   "--out", path("back")})
+                  .exit_code,
+              0);
     EXPECT_EQ(test::get_file(path("back")), hard);
   }
   Outcome ids = run({"tokenizer", "encode", "--tokenizer", path("t.model"), "--text", " the \u2581 house\n"});
@@ -58,18 +65,23 @@ TEST_F(TextVerbs, FromTextToATokenizerToIdsAndBack) {
 TEST_F(TextVerbs, TrainingIsTheSameForAnyThreads) {
   const std::string in = file("text.txt", test::sample_text(50000));
   for (const std::string threads : {"1", "2"})
-    ASSERT_EQ(run({"tokenizer", "train", "--in", in, "--vocab", "400", "--out", path(threads), "--threads", threads}).exit_code, 0);
+    ASSERT_EQ(run({"tokenizer", "train", "--in", in, "--vocab", "400", "--out", path(threads), "--threads", threads})
+                  .exit_code,
+              0);
   EXPECT_EQ(test::get_file(path("1")), test::get_file(path("2")));
 }
 
 TEST_F(TextVerbs, DataFromTextAndFromTokenFiles) {
   file("t.model", test::sample_tokenizer().file_bytes());
-  Outcome made = run({"data", "--in", file("text.txt", test::sample_text(300000)), "--tokenizer", path("t.model"), "--out", path("data"), "--json"});
+  Outcome made = run({"data", "--in", file("text.txt", test::sample_text(300000)), "--tokenizer", path("t.model"),
+                      "--out", path("data"), "--json"});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   auto json = nlohmann::json::parse(made.out);
-  EXPECT_EQ(json["train"]["bytes"].get<int>() + json["valid"]["bytes"].get<int>(), static_cast<int>(test::sample_text(300000).size()));
+  EXPECT_EQ(json["train"]["bytes"].get<int>() + json["valid"]["bytes"].get<int>(),
+            static_cast<int>(test::sample_text(300000).size()));
 
-  made = run({"data", "--tokens-u16", file("raw.bin", std::string(2000, '\1')), "--vocab-size", "300", "--out", path("raw")});
+  made = run(
+      {"data", "--tokens-u16", file("raw.bin", std::string(2000, '\1')), "--vocab-size", "300", "--out", path("raw")});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   EXPECT_NE(made.out.find("980"), std::string::npos) << made.out;
 }
@@ -88,7 +100,8 @@ TEST_F(TextVerbs, WrongUseAndBadInputAreOneLineAndCodeTwo) {
   expect_refused({"data", "--in", text, "--out", path("d")}, "--tokenizer");
   expect_refused({"data", "--in", path("missing"), "--tokenizer", model, "--out", path("d")}, "missing");
   expect_refused({"data", "--tokens-u16", text, "--out", path("d")}, "--vocab-size");
-  expect_refused({"data", "--in", text, "--tokenizer", model, "--valid-share", "0", "--out", path("d")}, "--valid-share");
+  expect_refused({"data", "--in", text, "--tokenizer", model, "--valid-share", "0", "--out", path("d")},
+                 "--valid-share");
   expect_refused({"data", "--in", text, "--tokenizer", model, "--out", text}, "is a file");
   EXPECT_FALSE(std::filesystem::exists(path("d")));
   EXPECT_FALSE(std::filesystem::exists(path("x")));

@@ -56,7 +56,8 @@ TEST(VocabularyDamage, ALlama2cVocabularyToo) {
 }
 
 TEST(VocabularyDamage, OtherFilesAreNamedForWhatTheyAreNot) {
-  for (const std::string& bytes : {std::string("hello, this is text\n"), std::string(1000, '\0'), std::string("GGUF\3\0\0\0", 8)}) {
+  for (const std::string& bytes :
+       {std::string("hello, this is text\n"), std::string(1000, '\0'), std::string("GGUF\3\0\0\0", 8)}) {
     const auto message = test::error_of(ErrorKind::input, [&] { Tokenizer::from_bytes(bytes, "some.file"); });
     test::expect_contains(message, "some.file");
     test::expect_contains(message, "not a SentencePiece model");
