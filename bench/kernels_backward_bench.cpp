@@ -17,7 +17,8 @@
 #endif
 
 // Speed of the backward kernels as a share of what the multiply-add units reach when all operands stay in registers,
-// measured beside every case in the same run. Usage: kernels_backward_bench [threads] [seconds a case] [cpu].
+// measured beside every case in the same run. Usage: kernels_backward_bench [threads] [seconds a case] [part of a
+// case's name] [cpu].
 namespace lowbit::kernels {
 namespace {
 
@@ -75,10 +76,12 @@ double measure_peak(Executor& executor, Precision precision) {
 }
 
 double budget = 0.5;
+std::string only;  // of the cases, those whose name holds this
 
 /// Runs `work` and the peak loop in turn until the time is up; prints the best of each and the median of their ratios.
 template <class F>
 void report(Executor& executor, Precision precision, const std::string& what, double multiply_adds, F&& work) {
+  if (what.find(only) == std::string::npos) return;
   work();
   double best = 0, best_peak = 0;
   std::vector<double> shares;
@@ -139,14 +142,21 @@ void attention(Executor& executor, Precision precision, std::size_t jobs, std::s
   for (std::size_t i = 0; i < jobs; ++i) {
     const float* from = x.data() + i * (3 * q_size + 2 * kv_size);
     float* to = y.data() + i * (q_size + 2 * kv_size);
-    job[i] = {from, from + q_size, from + q_size + kv_size, from + q_size + 2 * kv_size, from + 2 * q_size + 2 * kv_size,
-              log_sum.data() + i * heads * rows, to, to + q_size, to + q_size + kv_size};
+    job[i] = {from,
+              from + q_size,
+              from + q_size + kv_size,
+              from + q_size + 2 * kv_size,
+              from + 2 * q_size + 2 * kv_size,
+              log_sum.data() + i * heads * rows,
+              to,
+              to + q_size,
+              to + q_size + kv_size};
   }
   const AttentionShape shape{heads, kv_heads, d, AttentionFormat::bf16};
   const double visible = static_cast<double>(rows) * static_cast<double>(rows + 1) / 2;
   report(executor, precision,
-         fmt::format("attention {} {} x {} rows, {}/{} heads of {}", precision == Precision::bf16 ? "bf16" : "f32", jobs,
-                     rows, heads, kv_heads, d),
+         fmt::format("attention {} {} x {} rows, {}/{} heads of {}", precision == Precision::bf16 ? "bf16" : "f32",
+                     jobs, rows, heads, kv_heads, d),
          5 * visible * static_cast<double>(d * heads * jobs), [&] {
            attention_backward(executor, precision, shape, rows, jobs, job.data(), heads * d, kv_heads * d, heads * d);
          });
@@ -167,11 +177,11 @@ void rows(Executor& executor, std::size_t count, std::size_t k) {
                streams * 4 * static_cast<double>(count * k) / best / 1e9);
   };
   time("rms norm", 3, [&] {
-    rms_norm_backward(executor, count, k, x.data(), weight.data(), inv.data(), dy.data(), dx.data(), false, dweight.data());
+    rms_norm_backward(executor, count, k, x.data(), weight.data(), inv.data(), dy.data(), dx.data(), false,
+                      dweight.data());
   });
-  time("swiglu", 5, [&] {
-    swiglu_backward(executor, count, k, x.data(), dy.data(), k, x.data(), dx.data(), dup.data(), k);
-  });
+  time("swiglu", 5,
+       [&] { swiglu_backward(executor, count, k, x.data(), dy.data(), k, x.data(), dx.data(), dup.data(), k); });
   time("sum of squares", 1, [&] { sink = static_cast<float>(sum_of_squares(executor, x.size(), x.data())); });
 }
 
@@ -183,7 +193,8 @@ int main(int argc, char** argv) {
   using namespace lowbit::kernels;
   ThreadPool pool(argc > 1 ? std::atoi(argv[1]) : available_threads());
   if (argc > 2) budget = std::atof(argv[2]);
-  cpu_time = argc > 3 && pool.threads() == 1;
+  if (argc > 3) only = argv[3];
+  cpu_time = argc > 4 && pool.threads() == 1;
   fmt::print("{}, {} threads, {}{}\n", cpu_features().name, pool.threads(), isa_name(active_isa()),
              cpu_features().avx512_bf16 ? " with bfloat16" : "");
   for (const Precision precision : {Precision::bf16, Precision::f32}) {

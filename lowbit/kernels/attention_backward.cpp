@@ -11,12 +11,14 @@ namespace lowbit::kernels {
 namespace {
 
 constexpr std::size_t kQueries = 48;  // whole panels of A for every form
-constexpr std::size_t kKeys = 64;     // whole panels of B for every form
+constexpr std::size_t kKeys = 96;     // a multiple of kQueries, so that tiles of queries begin where those of keys do
+constexpr std::size_t kKeyStep = 32;  // whole panels of B for every form
+static_assert(kKeys % kQueries == 0 && kKeys % kKeyStep == 0);
 
 constexpr std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
-/// Panels of a matrix [rows, d] of one head: as an operand with rows free (a block of rows is some panels), or with rows
-/// contracted (a block of rows is an operand of its own).
+/// Panels of a matrix [rows, d] of one head: as an operand with rows free (a block of rows is some panels), or with
+/// rows contracted (a block of rows is an operand of its own).
 struct HeadPanels {
   const BackwardForm& form;
   std::size_t width, d;
@@ -61,20 +63,32 @@ struct Head {
   const BackwardForm& score_form;  ///< for the scores
   const BackwardForm& slope_form;  ///< for dp, their gradients before the softmax
   std::size_t rows, d;
+  std::size_t width;  ///< d in whole panels: the gradients' rows, until they are copied to where they belong
   HeadPanels k_free, v_free, k_contracted, q_free, dout_free, q_contracted, dout_contracted;
   Word *p = nullptr, *ds = nullptr, *ds_turned = nullptr;
   float *score = nullptr, *dp = nullptr, *delta = nullptr;
+  float *dq = nullptr, *dk = nullptr, *dv = nullptr;  ///< [rows, width], [kKeys, width] twice
 
-  Head(const BackwardForm& f, const BackwardForm& for_score, const BackwardForm& for_slope, std::size_t r, std::size_t head_dim)
-      : form(f), score_form(for_score), slope_form(for_slope), rows(r), d(head_dim),
-        k_free{for_score, for_score.tile_columns, d}, v_free{for_slope, for_slope.tile_columns, d},
-        k_contracted{f, f.tile_columns, d}, q_free{for_score, for_score.tile_rows, d},
-        dout_free{for_slope, for_slope.tile_rows, d}, q_contracted{k_contracted}, dout_contracted{k_contracted} {
+  Head(const BackwardForm& f, const BackwardForm& for_score, const BackwardForm& for_slope, std::size_t n,
+       std::size_t head_dim)
+      : form(f),
+        score_form(for_score),
+        slope_form(for_slope),
+        rows(n),
+        d(head_dim),
+        width(ceil_div(d, f.tile_columns) * f.tile_columns),
+        k_free{for_score, for_score.tile_columns, d},
+        v_free{for_slope, for_slope.tile_columns, d},
+        k_contracted{f, f.tile_columns, d},
+        q_free{for_score, for_score.tile_rows, d},
+        dout_free{for_slope, for_slope.tile_rows, d},
+        q_contracted{k_contracted},
+        dout_contracted{k_contracted} {
     for ([[maybe_unused]] const BackwardForm* one : {&form, &score_form, &slope_form})
-      assert(kQueries % one->tile_rows == 0 && kKeys % one->tile_columns == 0);
+      assert(kQueries % one->tile_rows == 0 && kKeyStep % one->tile_columns == 0);
   }
 
-  /// The last block of keys is computed whole: what is behind the last row is zero.
+  /// Keys are computed in whole panels: what is behind the last row is zero.
   std::size_t padded_keys() const { return ceil_div(rows, kKeys) * kKeys; }
   std::size_t keys_stride() const { return BackwardForm::panel_words(form.words(kQueries), form.tile_rows); }
   std::size_t queries_stride() const { return BackwardForm::panel_words(form.words(kKeys), form.tile_rows); }
@@ -90,30 +104,44 @@ struct Head {
     score = arena.floats(kQueries * kKeys);
     dp = arena.floats(kQueries * kKeys);
     delta = arena.floats(rows);
+    dq = arena.floats(rows * width);
+    dk = arena.floats(kKeys * width);
+    dv = arena.floats(kKeys * width);
   }
 
-  /// dk and dv are written where `first`, else added to; dq is written at the first block of keys.
-  void tile(std::size_t i, std::size_t j, float scale, const float* log_sum, float* dq, std::size_t q_stride, float* dk,
-            float* dv, std::size_t kv_stride, bool first) const {
-    const std::size_t queries = std::min(kQueries, rows - i), keys = std::min(kKeys, rows - j);
-    score_form.product(score_form.words(d), queries, kKeys, q_free.free_block(i), q_free.free_stride(),
+  /// Queries from i on, keys from j on. Adds to dk and dv; writes dq where j = 0, else adds to it.
+  void tile(std::size_t i, std::size_t j, float scale, const float* log_sum) const {
+    const std::size_t queries = std::min(kQueries, rows - i);
+    // On the diagonal the last query sees only some of the keys.
+    const std::size_t span = std::min(kKeys, ceil_div(i + queries - j, kKeyStep) * kKeyStep);
+    const std::size_t keys = std::min(span, rows - j);
+    score_form.product(score_form.words(d), queries, span, q_free.free_block(i), q_free.free_stride(),
                        k_free.free_block(j), k_free.free_stride(), score, kKeys, true);
-    slope_form.product(slope_form.words(d), queries, kKeys, dout_free.free_block(i), dout_free.free_stride(),
+    slope_form.product(slope_form.words(d), queries, span, dout_free.free_block(i), dout_free.free_stride(),
                        v_free.free_block(j), v_free.free_stride(), dp, kKeys, true);
-    form.attention_tile(queries, kKeys, static_cast<std::ptrdiff_t>(i) - static_cast<std::ptrdiff_t>(j), scale,
-                        log_sum + i, delta + i, score, dp);
-    const PackRange by_query{0, queries, 0, kKeys, kKeys}, by_key{0, keys, 0, queries, queries};
+    form.attention_tile(queries, span, kKeys, i - j, scale, log_sum + i, delta + i, score, dp);
+    const PackRange by_query{0, queries, 0, keys, span}, by_key{0, keys, 0, queries, queries};
     form.pack({score, nullptr, 0, 0, kKeys, true, nullptr}, by_query, form.tile_rows, p, keys_stride());
     form.pack({dp, nullptr, 0, 0, kKeys, true, nullptr}, by_query, form.tile_rows, ds, keys_stride());
     form.pack({dp, nullptr, 0, 0, kKeys, false, nullptr}, by_key, form.tile_rows, ds_turned, queries_stride());
     const std::size_t q_block = i / kQueries * q_contracted.contracted_block(kQueries);
-    form.product(form.words(queries), keys, d, p, keys_stride(), dout_contracted.words + q_block,
-                 dout_contracted.contracted_stride(kQueries), dv + j * kv_stride, kv_stride, first);
-    form.product(form.words(queries), keys, d, ds, keys_stride(), q_contracted.words + q_block,
-                 q_contracted.contracted_stride(kQueries), dk + j * kv_stride, kv_stride, first);
-    form.product(form.words(keys), queries, d, ds_turned, queries_stride(),
+    form.product(form.words(queries), keys, width, p, keys_stride(), dout_contracted.words + q_block,
+                 dout_contracted.contracted_stride(kQueries), dv, width, false);
+    form.product(form.words(queries), keys, width, ds, keys_stride(), q_contracted.words + q_block,
+                 q_contracted.contracted_stride(kQueries), dk, width, false);
+    form.product(form.words(keys), queries, width, ds_turned, queries_stride(),
                  k_contracted.words + j / kKeys * k_contracted.contracted_block(kKeys),
-                 k_contracted.contracted_stride(kKeys), dq + i * q_stride, q_stride, j == 0);
+                 k_contracted.contracted_stride(kKeys), dq + i * width, width, j == 0);
+  }
+
+  /// Rows of a gradient to where they belong.
+  void give(const float* from, std::size_t count, float* to, std::size_t stride, bool add) const {
+    for (std::size_t r = 0; r < count; ++r, from += width, to += stride) {
+      if (add)
+        form.add(d, from, to);
+      else
+        std::copy_n(from, d, to);
+    }
   }
 };
 
@@ -125,8 +153,9 @@ void attention_backward(Executor& executor, Precision precision, const Attention
   assert(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0);
   if (rows == 0) return;
   const BackwardForm& form = backward_form(precision);
-  // The scores must be those of the forward, whose log_sum they meet. Where it was float32 the dp are too: with bfloat16
-  // in both, dq and dk would be off by 5e-3 in norm, so by less than 3e-3, at a cost of 2 products of 5 at half the speed.
+  // The scores must be those of the forward, whose log_sum they meet. Where it was float32 the dp are too: with
+  // bfloat16 in both, dq and dk would be off by 5e-3 in norm; so they are by less than 3e-3, and 2 products of 5 run at
+  // half the speed.
   const Precision forward = shape.format == AttentionFormat::bf16 ? Precision::bf16 : Precision::f32;
   const BackwardForm& score_form = backward_form(forward);
   const BackwardForm& slope_form = backward_form(precision == Precision::f32 ? precision : forward);
@@ -143,23 +172,28 @@ void attention_backward(Executor& executor, Precision precision, const Attention
     Arena arena(memory.data());
     head.place(arena);
 
+    // Panels with rows contracted first: they read along the rows, and leave them in the cache for the others.
     const float *k = x.k + kv_head * d, *v = x.v + kv_head * d;
+    head.k_contracted.pack_contracted(k, kv_stride, rows, kKeys);
     head.k_free.pack_free(k, kv_stride, rows, head.padded_keys());
     head.v_free.pack_free(v, kv_stride, rows, head.padded_keys());
-    head.k_contracted.pack_contracted(k, kv_stride, rows, kKeys);
     for (std::size_t g = 0; g < group; ++g) {
       const std::size_t h = kv_head * group + g;
       const float *q = x.q + h * d, *out = x.out + h * d, *dout = x.dout + h * d;
-      head.q_free.pack_free(q, q_stride, rows, rows);
       head.q_contracted.pack_contracted(q, q_stride, rows, kQueries);
-      head.dout_free.pack_free(dout, out_stride, rows, rows);
+      head.q_free.pack_free(q, q_stride, rows, rows);
       head.dout_contracted.pack_contracted(dout, out_stride, rows, kQueries);
-      for (std::size_t i = 0; i < rows; ++i) head.delta[i] = form.dot(d, dout + i * out_stride, out + i * out_stride);
-      for (std::size_t j = 0; j < rows; j += kKeys)
-        // From the block of queries that holds position j on: the earlier ones do not see these keys.
-        for (std::size_t begin = j / kQueries * kQueries, i = begin; i < rows; i += kQueries)
-          head.tile(i, j, scale, x.log_sum + h * rows, x.dq + h * d, q_stride, x.dk + kv_head * d, x.dv + kv_head * d,
-                    kv_stride, g == 0 && i == begin);
+      head.dout_free.pack_free(dout, out_stride, rows, rows);
+      form.dot_rows(rows, d, dout, out, out_stride, head.delta);
+      for (std::size_t j = 0; j < rows; j += kKeys) {
+        const std::size_t keys = std::min(kKeys, rows - j), at = j * kv_stride + kv_head * d;
+        std::fill_n(head.dk, keys * head.width, 0.0f);
+        std::fill_n(head.dv, keys * head.width, 0.0f);
+        for (std::size_t i = j; i < rows; i += kQueries) head.tile(i, j, scale, x.log_sum + h * rows);
+        head.give(head.dk, keys, x.dk + at, kv_stride, g > 0);
+        head.give(head.dv, keys, x.dv + at, kv_stride, g > 0);
+      }
+      head.give(head.dq, rows, x.dq + h * d, q_stride, false);
     }
   });
 }

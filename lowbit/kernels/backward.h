@@ -15,18 +15,19 @@ enum class Precision { f32, bf16 };
 
 /// One matrix operand of a backward product: float32, or codes that stand for small integers o (exact in bfloat16).
 struct BackwardOperand {
-  const float* values = nullptr;         ///< exactly one of values and codes is set
-  const std::uint8_t* codes = nullptr;   ///< u; value is grid->value_of_code(u)
-  const Grid* grid = nullptr;            ///< with codes
-  std::size_t stride = 0;                ///< elements between stored rows
-  bool transposed = false;               ///< stored as [columns, rows] of the logical matrix
+  const float* values = nullptr;            ///< exactly one of values and codes is set
+  const std::uint8_t* codes = nullptr;      ///< u; value is grid->value_of_code(u)
+  const Grid* grid = nullptr;               ///< with codes
+  std::size_t stride = 0;                   ///< elements between stored rows
+  bool transposed = false;                  ///< stored as [columns, rows] of the logical matrix
   const float* contracted_scale = nullptr;  ///< multiplies along the contracted index (before rounding), or null
 };
 
 /// C [m, n] (+)= A [m, k] B [k, n], float32 result and sums. bf16: operands rounded to nearest even after the scale.
 /// dX = (dY scaled by h_w over outputs) . O_w; dW = (dY^T scaled by h_x over rows) . O_x: quest.md section 2.
 void backward_product(Executor& executor, Precision precision, std::size_t m, std::size_t n, std::size_t k,
-                      const BackwardOperand& a, const BackwardOperand& b, float* c, std::size_t c_stride, bool accumulate);
+                      const BackwardOperand& a, const BackwardOperand& b, float* c, std::size_t c_stride,
+                      bool accumulate);
 
 /// dx (+)= gradient of rms_norm; dweight (+)= sum over rows. inv: [rows] as the forward gave it.
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
@@ -38,10 +39,10 @@ void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const 
 
 /// One sequence of a batch for attention_backward: all positions 0 .. rows-1; q, k after rope; strides in floats.
 struct AttentionBackwardJob {
-  const float *q, *k, *v;      ///< [rows, heads * d], [rows, kv_heads * d] twice
-  const float *out, *dout;     ///< [rows, heads * d]
-  const float* log_sum;        ///< [heads, rows]
-  float *dq, *dk, *dv;         ///< written (not accumulated), same strides as q, k, v
+  const float *q, *k, *v;   ///< [rows, heads * d], [rows, kv_heads * d] twice
+  const float *out, *dout;  ///< [rows, heads * d]
+  const float* log_sum;     ///< [heads, rows]
+  float *dq, *dk, *dv;      ///< written (not accumulated), same strides as q, k, v
 };
 /// Gradients of causal attention without a stored score matrix: probabilities are computed again, block by block.
 /// shape.format says how the forward took its scores (and so log_sum): they are computed again in the same precision.

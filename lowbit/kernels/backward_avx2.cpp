@@ -91,7 +91,8 @@ struct Avx2Lanes {
     __m256d sum[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()};
     for (std::size_t i = 0; i < n; i += kLanes) {
       const V v = load_part(x + i, n - i);
-      const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(v)), high = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+      const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(v)),
+                    high = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
       sum[0] = _mm256_fmadd_pd(low, low, sum[0]);
       sum[1] = _mm256_fmadd_pd(high, high, sum[1]);
     }

@@ -13,8 +13,8 @@
 
 namespace lowbit::kernels {
 
-#include "lowbit/kernels/backward_lanes_avx512-inl.h"
 #include "lowbit/kernels/backward_form-inl.h"
+#include "lowbit/kernels/backward_lanes_avx512-inl.h"
 
 namespace forms {
 const BackwardForm avx512_f32 = Form<Avx512Lanes, WordKind::f32>::make("AVX-512 float32");

@@ -1,6 +1,6 @@
-// The arithmetic of a BackwardForm, written once over a class of lanes (a vector of floats and what can be done with it)
-// and compiled per instruction set. Included after `#pragma GCC target`, so this file includes nothing, and everything
-// is in the unnamed namespace: no function compiled here may serve another instruction set.
+// The arithmetic of a BackwardForm, written once over a class of lanes (a vector of floats and what can be done with
+// it) and compiled per instruction set. Included after `#pragma GCC target`, so this file includes nothing, and
+// everything is in the unnamed namespace: no function compiled here may serve another instruction set.
 //
 // Lanes has: V; kLanes; kTileRows, kTileVectors; zero, set, load, load_part, store, store_part, add, sub, mul, fma
 // (a * b + c), divide, sum, exp, codes, codes_part (bytes to floats), first (lanes from count on become 0), round (to
@@ -35,9 +35,12 @@ struct Form {
     }
   }
 
+  static constexpr std::size_t kAhead = 8;  // rows
+
   static LOWBIT_INLINE std::size_t left(std::size_t end, std::size_t at) { return end > at ? end - at : 0; }
 
-  /// Stored rows run along the free index: a Word joins one value from each of two rows.
+  /// Stored rows run along the free index: a Word joins one value from each of two rows. The processor does not foresee
+  /// the jump to the next row, so the lines of a later one are asked for.
   template <bool kCodes, bool kScaled>
   static void pack_along(const PackSource& s, const PackRange& range, std::size_t width, Word* panels,
                          std::size_t panel_stride) {
@@ -54,6 +57,10 @@ struct Form {
       for (std::size_t p = 0; p < count; ++p)
         for (std::size_t v = 0; v < width; v += kLanes) {
           const std::size_t i = range.i_begin + p * width + v, n = left(range.i_end, i);
+          if constexpr (!kCodes) {
+            L::prefetch(s.values + (k + kAhead) * s.stride + i);
+            if (kPair == 2) L::prefetch(s.values + (k + kAhead + 1) * s.stride + i);
+          }
           V x = n ? read<kCodes>(s, k * s.stride + i, n) : L::zero();
           if constexpr (kScaled) x = L::mul(x, scale0);
           Word* const to = panels + p * panel_stride + w * width + v;
@@ -93,6 +100,10 @@ struct Form {
               rows[r] = L::zero();
               continue;
             }
+            if constexpr (!kCodes) {
+              L::prefetch(s.values + (i + width) * s.stride + k);
+              if (kPair == 2) L::prefetch(s.values + (i + width) * s.stride + k + kLanes);
+            }
             V x = read<kCodes>(s, i * s.stride + k, n);
             if constexpr (kScaled) x = L::mul(x, scale0);
             if constexpr (kKind == WordKind::pairs) {
@@ -113,14 +124,17 @@ struct Form {
   template <bool kCodes, bool kScaled>
   static void pack_as(const PackSource& s, const PackRange& range, std::size_t width, Word* panels,
                       std::size_t panel_stride) {
-    if (s.along) pack_along<kCodes, kScaled>(s, range, width, panels, panel_stride);
-    else pack_across<kCodes, kScaled>(s, range, width, panels, panel_stride);
+    if (s.along)
+      pack_along<kCodes, kScaled>(s, range, width, panels, panel_stride);
+    else
+      pack_across<kCodes, kScaled>(s, range, width, panels, panel_stride);
   }
 
   static void pack(const PackSource& s, const PackRange& range, std::size_t width, Word* panels,
                    std::size_t panel_stride) {
-    if (s.codes) return s.scale ? pack_as<true, true>(s, range, width, panels, panel_stride)
-                                : pack_as<true, false>(s, range, width, panels, panel_stride);
+    if (s.codes)
+      return s.scale ? pack_as<true, true>(s, range, width, panels, panel_stride)
+                     : pack_as<true, false>(s, range, width, panels, panel_stride);
     return s.scale ? pack_as<false, true>(s, range, width, panels, panel_stride)
                    : pack_as<false, false>(s, range, width, panels, panel_stride);
   }
@@ -134,9 +148,11 @@ struct Form {
     const float* ahead = c;
 #pragma GCC unroll 16
     for (std::size_t r = 0; r < kTile; ++r, ahead += stride) {
-      L::prefetch(ahead);
 #pragma GCC unroll 4
-      for (std::size_t v = 0; v < kVectors; ++v) acc[r][v] = L::zero();
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        L::prefetch(ahead + v * kLanes);
+        acc[r][v] = L::zero();
+      }
     }
     for (std::size_t w = 0; w < words; ++w) {
       V column[kVectors];
@@ -167,8 +183,10 @@ struct Form {
   using Tile = void (*)(std::size_t, const Word*, const Word*, float*, std::size_t, bool);
   template <std::size_t kTile>
   static Tile tile_of(std::size_t rows) {
-    if constexpr (kTile == 1) return &tile<1>;
-    else return rows == kTile ? &tile<kTile> : tile_of<kTile - 1>(rows);
+    if constexpr (kTile == 1)
+      return &tile<1>;
+    else
+      return rows == kTile ? &tile<kTile> : tile_of<kTile - 1>(rows);
   }
 
   static void product(std::size_t words, std::size_t m, std::size_t n, const Word* a, std::size_t a_panel_stride,
@@ -199,18 +217,17 @@ struct Form {
 
   // ---- Attention ----
 
-  static void attention_tile(std::size_t rows, std::size_t columns, std::ptrdiff_t first_visible, float scale,
-                             const float* log_sum, const float* delta, float* score, float* dp) {
+  static void attention_tile(std::size_t rows, std::size_t columns, std::size_t stride, std::size_t visible,
+                             float scale, const float* log_sum, const float* delta, float* score, float* dp) {
     const V factor = L::set(scale);
     for (std::size_t r = 0; r < rows; ++r) {
       const V shift = L::set(-log_sum[r]), mean = L::set(delta[r]);
-      const std::ptrdiff_t seen = first_visible + static_cast<std::ptrdiff_t>(r) + 1;
       for (std::size_t j = 0; j < columns; j += kLanes) {
-        float* const s = score + r * columns + j;
-        float* const g = dp + r * columns + j;
-        const std::ptrdiff_t count = seen - static_cast<std::ptrdiff_t>(j);
+        float* const s = score + r * stride + j;
+        float* const g = dp + r * stride + j;
+        const std::size_t seen = left(visible + r + 1, j);
         V p = L::exp(L::fma(L::load(s), factor, shift));
-        if (count < static_cast<std::ptrdiff_t>(kLanes)) p = L::first(p, count > 0 ? static_cast<std::size_t>(count) : 0);
+        if (seen < kLanes) p = L::first(p, seen);
         L::store(s, p);
         L::store(g, L::mul(L::mul(p, factor), L::sub(L::load(g), mean)));
       }
@@ -219,16 +236,21 @@ struct Form {
 
   // ---- Rows ----
 
-  static float dot(std::size_t n, const float* a, const float* b) {
-    V sum[4] = {L::zero(), L::zero(), L::zero(), L::zero()};
-    std::size_t i = 0;
-    for (; i + 4 * kLanes <= n; i += 4 * kLanes)
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < 4; ++v)
-        sum[v] = L::fma(L::load(a + i + v * kLanes), L::load(b + i + v * kLanes), sum[v]);
-    for (; i < n; i += kLanes)
-      sum[0] = L::fma(L::load_part(a + i, n - i), L::load_part(b + i, n - i), sum[0]);
-    return L::sum(L::add(L::add(sum[0], sum[1]), L::add(sum[2], sum[3])));
+  static void dot_rows(std::size_t rows, std::size_t n, const float* a, const float* b, std::size_t stride,
+                       float* sums) {
+    for (std::size_t r = 0; r < rows; ++r, a += stride, b += stride) {
+      V sum[2] = {L::zero(), L::zero()};
+      std::size_t i = 0;
+      for (; i + 2 * kLanes <= n; i += 2 * kLanes)
+#pragma GCC unroll 2
+        for (std::size_t v = 0; v < 2; ++v) {
+          const std::size_t at = i + v * kLanes;
+          L::prefetch(b + at + kAhead * stride);
+          sum[v] = L::fma(L::load(a + at), L::load(b + at), sum[v]);
+        }
+      for (; i < n; i += kLanes) sum[0] = L::fma(L::load_part(a + i, n - i), L::load_part(b + i, n - i), sum[0]);
+      sums[r] = L::sum(L::add(sum[0], sum[1]));
+    }
   }
 
   static void add(std::size_t n, const float* x, float* y) {
@@ -296,8 +318,8 @@ struct Form {
   }
 
   static constexpr BackwardForm make(const char* name) {
-    return {name,    kPair,           kRows,          kColumns,    &pack, &product,
-            &attention_tile, &rms_norm_rows, &swiglu_row, &dot,  &add,     &L::sum_of_squares};
+    return {name,        kPair,     kRows, kColumns,          &pack, &product, &attention_tile, &rms_norm_rows,
+            &swiglu_row, &dot_rows, &add,  &L::sum_of_squares};
   }
 };
 

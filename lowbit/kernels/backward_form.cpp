@@ -11,8 +11,10 @@ const BackwardForm& backward_form(Precision precision) {
     case Isa::avx512:
       if (f32) return forms::avx512_f32;
       return allow_bf16_instructions && cpu_features().avx512_bf16 ? forms::avx512_bf16_native : forms::avx512_bf16;
-    case Isa::avx2: return f32 ? forms::avx2_f32 : forms::avx2_bf16;
-    case Isa::scalar: break;
+    case Isa::avx2:
+      return f32 ? forms::avx2_f32 : forms::avx2_bf16;
+    case Isa::scalar:
+      break;
   }
 #endif
   return f32 ? forms::plain_f32 : forms::plain_bf16;

@@ -1,5 +1,5 @@
-// Sixteen lanes of AVX-512, for backward_avx512.cpp and backward_avx512_bf16.cpp. Included after `#pragma GCC target`, so
-// this file includes nothing.
+// Sixteen lanes of AVX-512, for backward_avx512.cpp and backward_avx512_bf16.cpp. Included after `#pragma GCC target`,
+// so this file includes nothing.
 namespace {
 
 #define LOWBIT_LANE static inline __attribute__((always_inline))
@@ -27,7 +27,8 @@ struct Avx512Lanes {
   /// base/math.h's polynomial; scalef makes 0 and infinity of what is out of range. Clamped so that k is exact in use.
   LOWBIT_LANE V exp(V v) {
     const V x = _mm512_min_ps(set(130.0f), _mm512_max_ps(set(-130.0f), v));
-    const V k = _mm512_roundscale_ps(_mm512_mul_ps(x, set(0x1.715476p+0f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const V k =
+        _mm512_roundscale_ps(_mm512_mul_ps(x, set(0x1.715476p+0f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const V r = _mm512_fnmadd_ps(k, set(0x1.7f7d1cp-20f), _mm512_fnmadd_ps(k, set(0x1.62e400p-1f), x));
     V p = set(0x1.a01a02p-13f);
     p = _mm512_fmadd_ps(p, r, set(0x1.6c16c2p-10f));
@@ -70,9 +71,9 @@ struct Avx512Lanes {
       }
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-      halves[j] = _mm512_shuffle_f32x4(quads[j], quads[4 + j], 0x88);            // columns j, 8 + j of rows 0 .. 7
-      halves[4 + j] = _mm512_shuffle_f32x4(quads[j], quads[4 + j], 0xdd);        // columns 4 + j, 12 + j
-      halves[8 + j] = _mm512_shuffle_f32x4(quads[8 + j], quads[12 + j], 0x88);   // the same of rows 8 .. 15
+      halves[j] = _mm512_shuffle_f32x4(quads[j], quads[4 + j], 0x88);           // columns j, 8 + j of rows 0 .. 7
+      halves[4 + j] = _mm512_shuffle_f32x4(quads[j], quads[4 + j], 0xdd);       // columns 4 + j, 12 + j
+      halves[8 + j] = _mm512_shuffle_f32x4(quads[8 + j], quads[12 + j], 0x88);  // the same of rows 8 .. 15
       halves[12 + j] = _mm512_shuffle_f32x4(quads[8 + j], quads[12 + j], 0xdd);
     }
 #pragma GCC unroll 8
@@ -81,10 +82,7 @@ struct Avx512Lanes {
       rows[8 + j] = _mm512_shuffle_f32x4(halves[j], halves[8 + j], 0xdd);
     }
   }
-  LOWBIT_LANE void prefetch(const float* at) {
-    _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(at + 16), _MM_HINT_T0);
-  }
+  LOWBIT_LANE void prefetch(const float* at) { _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T0); }
   LOWBIT_LANE V broadcast_word(const Word* from) { return _mm512_set1_ps(*reinterpret_cast<const float*>(from)); }
   LOWBIT_LANE V dot(V sum, V a, V b) { return _mm512_fmadd_ps(a, b, sum); }
 
@@ -92,7 +90,8 @@ struct Avx512Lanes {
     __m512d sum[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
     for (std::size_t i = 0; i < n; i += kLanes) {
       const V v = load_part(x + i, n - i);
-      const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v)), high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+      const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v)),
+                    high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
       sum[0] = _mm512_fmadd_pd(low, low, sum[0]);
       sum[1] = _mm512_fmadd_pd(high, high, sum[1]);
     }

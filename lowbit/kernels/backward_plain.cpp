@@ -25,7 +25,9 @@ struct PlainLanes {
   static std::size_t clamped(std::size_t n) { return n < kLanes ? n : kLanes; }
 
   static V zero() { return V{}; }
-  static V set(float value) { return each([&](std::size_t) { return value; }); }
+  static V set(float value) {
+    return each([&](std::size_t) { return value; });
+  }
   static V load(const void* from) {
     V v;
     std::memcpy(&v, from, sizeof(v));
@@ -38,16 +40,26 @@ struct PlainLanes {
   }
   static void store(void* to, const V& v) { std::memcpy(to, &v, sizeof(v)); }
   static void store_part(float* to, const V& v, std::size_t n) { std::memcpy(to, &v, clamped(n) * sizeof(float)); }
-  static V add(const V& a, const V& b) { return each([&](std::size_t i) { return a.x[i] + b.x[i]; }); }
-  static V sub(const V& a, const V& b) { return each([&](std::size_t i) { return a.x[i] - b.x[i]; }); }
-  static V mul(const V& a, const V& b) { return each([&](std::size_t i) { return a.x[i] * b.x[i]; }); }
-  static V divide(const V& a, const V& b) { return each([&](std::size_t i) { return a.x[i] / b.x[i]; }); }
+  static V add(const V& a, const V& b) {
+    return each([&](std::size_t i) { return a.x[i] + b.x[i]; });
+  }
+  static V sub(const V& a, const V& b) {
+    return each([&](std::size_t i) { return a.x[i] - b.x[i]; });
+  }
+  static V mul(const V& a, const V& b) {
+    return each([&](std::size_t i) { return a.x[i] * b.x[i]; });
+  }
+  static V divide(const V& a, const V& b) {
+    return each([&](std::size_t i) { return a.x[i] / b.x[i]; });
+  }
   // Two roundings: without an instruction for it, fma would be a call into the C library.
   static V fma(const V& a, const V& b, const V& c) {
     return each([&](std::size_t i) { return a.x[i] * b.x[i] + c.x[i]; });
   }
   static float sum(const V& v) { return (v.x[0] + v.x[2]) + (v.x[1] + v.x[3]); }
-  static V exp(const V& v) { return each([&](std::size_t i) { return math::exp(v.x[i]); }); }
+  static V exp(const V& v) {
+    return each([&](std::size_t i) { return math::exp(v.x[i]); });
+  }
   static V codes(const std::uint8_t* from) {
     return each([&](std::size_t i) { return static_cast<float>(from[i]); });
   }

@@ -5,17 +5,17 @@
 #include "lowbit/base/aligned.h"
 #include "lowbit/kernels/backward_form.h"
 
-// How a product is cut. The contracted index goes in blocks of at most kBlockWords, so that a panel of B stays in the
-// first-level cache while the panels of A pass by; blocks go in slabs whose packed operands fit the third-level cache.
-// Per slab, B is packed by one round of tasks and multiplied by the next. A is packed either in the first round too
-// (where its stored rows run along the free index, as for dW: every row is then read once, whole), or by the task that
-// multiplies it (as for dX: a task takes all columns of some rows, and A never travels through memory in packed form).
-// All of it depends on the shape alone, and each value of C is summed by one task per slab, in order.
+// How a product is cut. The contracted index goes in blocks of at most kBlockWords, so that the panels of a task stay
+// in the second-level cache; blocks go in slabs whose packed operands fit the third-level cache, or what others leave
+// of it. Per slab, B is packed by one round of tasks and multiplied by the next. A is packed either in the first round
+// too (where its stored rows run along the free index, as for dW: every row is then read once, whole), or by the task
+// that multiplies it (as for dX: a task takes all columns of some rows, and A never travels through memory in packed
+// form). All of it depends on the shape alone, and each value of C is summed by one task per slab, in order.
 namespace lowbit::kernels {
 namespace {
 
-constexpr std::size_t kBlockWords = 256;
-constexpr std::size_t kSlabBytes = std::size_t{6} << 20;
+constexpr std::size_t kBlockWords = 512;
+constexpr std::size_t kSlabBytes = std::size_t{3} << 20;
 constexpr std::size_t kPackedAtOnce = 256;  // free indices that one packing task takes
 
 constexpr std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
@@ -94,8 +94,7 @@ void backward_product(Executor& executor, Precision precision, std::size_t m, st
   Panels right{source_of(b, true), form.tile_columns, n, BackwardForm::panel_words(block_words, form.tile_columns)};
   const bool share_left = left.source.along;
   const std::size_t block_size = right.block_stride() + (share_left ? left.block_stride() : 0);
-  const std::size_t slab_blocks =
-      std::clamp<std::size_t>(kSlabBytes / (block_size * sizeof(Word)), std::min<std::size_t>(2, all_blocks), all_blocks);
+  const std::size_t slab_blocks = std::clamp<std::size_t>(kSlabBytes / (block_size * sizeof(Word)), 1, all_blocks);
   right.words = shared_memory(slab_blocks * block_size);
   left.words = right.words + slab_blocks * right.block_stride();
   const Tile tile = choose_tile(left.count(), right.count(), !share_left);
@@ -117,7 +116,8 @@ void backward_product(Executor& executor, Precision precision, std::size_t m, st
     executor.parallel_for(row_tiles * column_tiles, [&](std::size_t task) {
       const std::size_t row_panel = task / column_tiles * tile.rows, column_panel = task % column_tiles * tile.columns;
       const std::size_t i = row_panel * left.width, j = column_panel * right.width;
-      const std::size_t rows = std::min(tile.rows * left.width, m - i), columns = std::min(tile.columns * right.width, n - j);
+      const std::size_t rows = std::min(tile.rows * left.width, m - i),
+                        columns = std::min(tile.columns * right.width, n - j);
       Word* own = share_left ? nullptr : task_memory(tile.rows * left.panel_stride);
       for (std::size_t block = 0; block < blocks; ++block) {
         const Word* from = own;

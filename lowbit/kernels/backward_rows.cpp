@@ -60,9 +60,8 @@ double sum_of_squares(Executor& executor, std::size_t n, const float* x) {
   const std::size_t chunks = ceil_div(n, kChunk);
   partial.resize(chunks);
   double* const sums = partial.data();
-  executor.parallel_for(chunks, [&](std::size_t c) {
-    sums[c] = form.sum_of_squares(std::min(kChunk, n - c * kChunk), x + c * kChunk);
-  });
+  executor.parallel_for(
+      chunks, [&](std::size_t c) { sums[c] = form.sum_of_squares(std::min(kChunk, n - c * kChunk), x + c * kChunk); });
   double sum = 0;
   for (std::size_t c = 0; c < chunks; ++c) sum += sums[c];
   return sum;

@@ -48,10 +48,11 @@ void linear_backward(std::size_t rows, std::size_t n, std::size_t k, std::span<c
   std::vector<T> rotated(n * k, T{0});
   product_backward<T>(rows, n, k, dy, xq, wq, dx, rotated);
   for (std::size_t r = 0; r < rows; ++r)
-    quantizer_backward_row<T>(dx.subspan(r * k, k), [&](std::size_t i) { return trusted_x(r, i); }, x_group);
+    quantizer_backward_row<T>(
+        dx.subspan(r * k, k), [&](std::size_t i) { return trusted_x(r, i); }, x_group);
   for (std::size_t o = 0; o < n; ++o)
-    quantizer_backward_row<T>(std::span(rotated).subspan(o * k, k), [&](std::size_t i) { return trusted_w(o, i); },
-                              w_group);
+    quantizer_backward_row<T>(
+        std::span(rotated).subspan(o * k, k), [&](std::size_t i) { return trusted_w(o, i); }, w_group);
   for (std::size_t i = 0; i < n * k; ++i) dw[i] += rotated[i];
 }
 
@@ -93,7 +94,8 @@ std::pair<T, T> swiglu_backward(T gate, T up, T dy) {
 ///   P_ij = exp(q_i . k_j * scale - log_sum_i); dV_j += sum_i P_ij dO_i; dP_ij = dO_i . v_j;
 ///   dS_ij = P_ij (dP_ij - dO_i . O_i) * scale; dQ_i = sum_j dS_ij k_j; dK_j += sum_i dS_ij q_i.
 /// source  Dao et al. 2022, FlashAttention, arXiv 2205.14135, section B.2.
-template <class T, class Query, class Key, class Value, class Out, class DOut, class LogSum, class DQ, class DK, class DV>
+template <class T, class Query, class Key, class Value, class Out, class DOut, class LogSum, class DQ, class DK,
+          class DV>
 void attention_backward_head(std::size_t n, std::size_t d, Query&& q, Key&& key, Value&& value, Out&& out, DOut&& dout,
                              LogSum&& log_sum, DQ&& dq, DK&& dk, DV&& dv) {
   const T scale = static_cast<T>(1.0 / math::sqrt(static_cast<double>(d)));

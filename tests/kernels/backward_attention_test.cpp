@@ -24,9 +24,17 @@ struct Sequence {
   std::vector<double> dq, dk, dv;
 
   Sequence(const Shape& shape, AttentionFormat f, std::uint64_t seed)
-      : s(shape), format(f), q_width(s.heads * s.d), kv_width(s.kv_heads * s.d), q(normals(seed, s.rows * q_width)),
-        k(normals(seed + 1, s.rows * kv_width)), v(normals(seed + 2, s.rows * kv_width)),
-        dout(normals(seed + 3, s.rows * q_width)), dq(q.size()), dk(k.size()), dv(v.size()) {
+      : s(shape),
+        format(f),
+        q_width(s.heads * s.d),
+        kv_width(s.kv_heads * s.d),
+        q(normals(seed, s.rows * q_width)),
+        k(normals(seed + 1, s.rows * kv_width)),
+        v(normals(seed + 2, s.rows * kv_width)),
+        dout(normals(seed + 3, s.rows * q_width)),
+        dq(q.size()),
+        dk(k.size()),
+        dv(v.size()) {
     if (format == AttentionFormat::bf16)
       for (auto* x : {&q, &k, &v})
         for (float& value : *x) value = to_float(to_bf16(value));
@@ -60,7 +68,8 @@ std::vector<float> spread(const std::vector<float>& x, std::size_t rows, std::si
 /// Largest relative errors over all jobs; checks the guard zones.
 std::vector<double> errors(Executor& executor, Precision precision, const std::vector<Sequence>& batch) {
   const Shape& s = batch[0].s;
-  const std::size_t q_stride = batch[0].q_width + 5, kv_stride = batch[0].kv_width + 3, out_stride = batch[0].q_width + 1;
+  const std::size_t q_stride = batch[0].q_width + 5, kv_stride = batch[0].kv_width + 3,
+                    out_stride = batch[0].q_width + 1;
   std::vector<std::vector<float>> kept;
   std::vector<Guarded> results;
   results.reserve(3 * batch.size());
@@ -75,8 +84,8 @@ std::vector<double> errors(Executor& executor, Precision precision, const std::v
   };
   for (const Sequence& x : batch)
     jobs.push_back({keep(x.q, q_stride), keep(x.k, kv_stride), keep(x.v, kv_stride), keep(x.out, out_stride),
-                    keep(x.dout, out_stride), x.log_sum.data(), result(x.q_width, q_stride), result(x.kv_width, kv_stride),
-                    result(x.kv_width, kv_stride)});
+                    keep(x.dout, out_stride), x.log_sum.data(), result(x.q_width, q_stride),
+                    result(x.kv_width, kv_stride), result(x.kv_width, kv_stride)});
   const AttentionShape shape{s.heads, s.kv_heads, s.d, batch[0].format};
   attention_backward(executor, precision, shape, s.rows, jobs.size(), jobs.data(), q_stride, kv_stride, out_stride);
   std::vector<double> worst(3);
@@ -92,12 +101,21 @@ std::vector<double> errors(Executor& executor, Precision precision, const std::v
   return worst;
 }
 
-// bf16: rounding one operand puts a product off by about 1.6e-3 in norm (a third of 2^-8, and more for mantissas near 1),
-// both by 2.3e-3. The worst case, 2^-7, is for the shape of a handful of values.
+// bf16: rounding one operand puts a product off by about 1.6e-3 in norm (a third of 2^-8, and more for mantissas near
+// 1), both by 2.3e-3. The worst case, 2^-7, is for the shape of a handful of values.
 TEST(AttentionBackward, AgreesWithTheReferenceInDoubleOnEveryMachine) {
   SerialExecutor serial;
-  for (const Shape& s : {Shape{1, 2, 1, 4}, {2, 1, 1, 2}, {17, 3, 3, 6}, {47, 2, 2, 32}, {48, 2, 1, 16}, {49, 4, 2, 24},
-                         {64, 2, 2, 64}, {65, 2, 1, 40}, {96, 1, 1, 34}, {129, 3, 1, 18}, {200, 2, 1, 128}})
+  for (const Shape& s : {Shape{1, 2, 1, 4},
+                         {2, 1, 1, 2},
+                         {17, 3, 3, 6},
+                         {47, 2, 2, 32},
+                         {48, 2, 1, 16},
+                         {49, 4, 2, 24},
+                         {64, 2, 2, 64},
+                         {65, 2, 1, 40},
+                         {96, 1, 1, 34},
+                         {129, 3, 1, 18},
+                         {200, 2, 1, 128}})
     for (const AttentionFormat format : {AttentionFormat::f32, AttentionFormat::bf16}) {
       std::vector<Sequence> batch;
       for (std::uint64_t i = 0; i < 2; ++i) batch.emplace_back(s, format, 100 * i + s.rows);
@@ -122,8 +140,8 @@ TEST(AttentionBackward, KeepsEveryBitForAnyNumberOfThreads) {
         ThreadPool pool(threads);
         std::vector<float> y(x.q.size() + 2 * x.k.size());
         float *dq = y.data(), *dk = dq + x.q.size(), *dv = dk + x.k.size();
-        const AttentionBackwardJob job{x.q.data(), x.k.data(), x.v.data(), x.out.data(), x.dout.data(),
-                                       x.log_sum.data(), dq, dk, dv};
+        const AttentionBackwardJob job{
+            x.q.data(), x.k.data(), x.v.data(), x.out.data(), x.dout.data(), x.log_sum.data(), dq, dk, dv};
         attention_backward(pool, precision, shape, x.s.rows, 1, &job, x.q_width, x.kv_width, x.q_width);
         if (threads == 1) first = y;
         EXPECT_EQ(std::memcmp(first.data(), y.data(), y.size() * sizeof(float)), 0) << machine.name();

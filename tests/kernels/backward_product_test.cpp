@@ -31,7 +31,8 @@ struct Operand {
       codes.assign(size, 255);
       for (std::size_t r = 0; r < stored_rows; ++r)
         for (std::size_t c = 0; c < stored_columns; ++c)
-          codes[r * stride + c] = static_cast<std::uint8_t>(rng.below(r * stride + c, static_cast<std::uint64_t>(grid->levels)));
+          codes[r * stride + c] =
+              static_cast<std::uint8_t>(rng.below(r * stride + c, static_cast<std::uint64_t>(grid->levels)));
       view.codes = codes.data();
       view.grid = grid;
     } else {
@@ -83,8 +84,8 @@ std::string describe(const Case& c) {
 }
 
 /// Every machine and precision on one case. Each value is one rounding per product and sum away from the exact one, in
-/// whatever order: at most (k + 8) * 2^-24 of the sum of magnitudes. Rounding both operands to bfloat16 changes a product
-/// by less than 2^-7 of itself, and by some 2e-3 on average.
+/// whatever order: at most (k + 8) * 2^-24 of the sum of magnitudes. Rounding both operands to bfloat16 changes a
+/// product by less than 2^-7 of itself, and by some 2e-3 on average.
 void check(const Case& c) {
   const Operand a(c.seed, c.m, c.k, false, c.a_grid, c.a_transposed, c.a_scaled);
   const Operand b(c.seed + 10, c.k, c.n, true, c.b_grid, c.b_transposed, c.b_scaled);
@@ -126,7 +127,8 @@ TEST(BackwardProduct, AgreesWithDoubleLoopsForRandomSmallShapesAndKinds) {
   for (std::uint64_t i = 0; i < 400; ++i) {
     const auto draw = [&](std::uint64_t what, std::uint64_t bound) { return rng.below(i * 16 + what, bound); };
     check({draw(0, 70) + 1, draw(1, 70) + 1, draw(2, 70) + 1, some_grid(draw(3, 18)), some_grid(draw(4, 18)),
-           draw(5, 2) == 0, draw(6, 2) == 0, draw(7, 2) == 0, draw(8, 2) == 0, draw(9, 2) == 0, 100 * i + draw(10, 24)});
+           draw(5, 2) == 0, draw(6, 2) == 0, draw(7, 2) == 0, draw(8, 2) == 0, draw(9, 2) == 0,
+           100 * i + draw(10, 24)});
     if (HasFatalFailure()) return;
   }
 }
@@ -153,9 +155,9 @@ TEST(BackwardProduct, AgreesWithDoubleLoopsForCodesOfEveryGrid) {
 
 TEST(BackwardProduct, AgreesWithDoubleLoopsWhereTheContractedIndexTakesSeveralBlocksAndSlabs) {
   const Grid* four = find_grid("4");
-  check({130, 97, 1101, nullptr, four, false, false, true, false, false, 1});   // several blocks
-  check({97, 130, 1300, nullptr, four, true, false, true, false, true, 2});     // the same for dW
-  check({70, 300, 515, nullptr, nullptr, false, true, false, false, true, 3});  // several tiles across
+  check({130, 97, 1101, nullptr, four, false, false, true, false, false, 1});      // several blocks
+  check({97, 130, 1300, nullptr, four, true, false, true, false, true, 2});        // the same for dW
+  check({70, 300, 515, nullptr, nullptr, false, true, false, false, true, 3});     // several tiles across
   check({5, 2050, 3000, nullptr, nullptr, false, false, false, false, false, 4});  // several slabs
   check({2050, 7, 3001, nullptr, four, true, false, true, false, true, 5});
 }

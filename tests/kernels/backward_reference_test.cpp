@@ -37,12 +37,14 @@ double weighted(const Vector& y, const Vector& by) {
 
 TEST(ReferenceBackward, OfAProductIsItsDerivative) {
   const std::size_t rows = 3, n = 4, k = 5;
-  Vector x = normals_double(1, rows * k), w = normals_double(2, n * k), dy = normals_double(3, rows * n), dx(rows * k), dw(n * k);
+  Vector x = normals_double(1, rows * k), w = normals_double(2, n * k), dy = normals_double(3, rows * n), dx(rows * k),
+         dw(n * k);
   const auto loss = [&] {
     double sum = 0;
     for (std::size_t r = 0; r < rows; ++r)
       for (std::size_t o = 0; o < n; ++o)
-        sum += dy[r * n + o] * reference::product_a<double>(std::span(x).subspan(r * k, k), std::span(w).subspan(o * k, k));
+        sum += dy[r * n + o] *
+               reference::product_a<double>(std::span(x).subspan(r * k, k), std::span(w).subspan(o * k, k));
     return sum;
   };
   reference::product_backward<double>(rows, n, k, dy, x, w, dx, dw);
@@ -67,8 +69,7 @@ TEST(ReferenceBackward, OfAQuantizedLinearLayerMasksAndThenRotatesWithTheMatrixO
     for (std::size_t r = 0; r < rows; ++r) {
       double sum = 0;
       for (std::size_t i = 0; i < k; ++i)
-        for (std::size_t o = 0; o < n; ++o)
-          sum += trusted_x(r, i) * dy[r * n + o] * wq[o * k + i] * h(x_group, i, j);
+        for (std::size_t o = 0; o < n; ++o) sum += trusted_x(r, i) * dy[r * n + o] * wq[o * k + i] * h(x_group, i, j);
       EXPECT_NEAR(dx[r * k + j], sum, 1e-12);
     }
     for (std::size_t o = 0; o < n; ++o) {
@@ -131,7 +132,8 @@ TEST(ReferenceBackward, OfTheGatedUnitIsItsDerivative) {
 
 TEST(ReferenceBackward, OfAttentionIsItsDerivativeOverMoreThanOneBlockOfKeys) {
   const std::size_t n = reference::kKeyBlock + 5, d = 4;
-  Vector q = normals_double(1, n * d), k = normals_double(2, n * d), v = normals_double(3, n * d), out(n * d), log_sum(n);
+  Vector q = normals_double(1, n * d), k = normals_double(2, n * d), v = normals_double(3, n * d), out(n * d),
+         log_sum(n);
   Vector dq(n * d), dk(n * d), dv(n * d);
   const Vector dout = normals_double(4, n * d);
   const auto row = [](auto& x) { return [&x](std::size_t i) { return std::span(x).subspan(i * d, d); }; };
@@ -141,8 +143,9 @@ TEST(ReferenceBackward, OfAttentionIsItsDerivativeOverMoreThanOneBlockOfKeys) {
     return weighted(out, dout);
   };
   forward();
-  reference::attention_backward_head<double>(n, d, row(q), row(k), row(v), row(out), row(dout),
-                                             [&](std::size_t i) { return log_sum[i]; }, row(dq), row(dk), row(dv));
+  reference::attention_backward_head<double>(
+      n, d, row(q), row(k), row(v), row(out), row(dout), [&](std::size_t i) { return log_sum[i]; }, row(dq), row(dk),
+      row(dv));
   EXPECT_LT(relative_error(dq, differences(q, forward)), 1e-6);
   EXPECT_LT(relative_error(dk, differences(k, forward)), 1e-6);
   EXPECT_LT(relative_error(dv, differences(v, forward)), 1e-6);

@@ -20,8 +20,8 @@ TEST(RmsNormBackward, AgreesWithTheReferenceInDoubleOnEveryMachine) {
   SerialExecutor serial;
   for (const std::size_t rows : {1, 33, 70})
     for (const std::size_t k : lengths()) {
-      const auto x = normals(1, rows * k), weight = normals(2, k), dy = normals(3, rows * k), start = normals(4, rows * k),
-                 dweight_start = normals(5, k);
+      const auto x = normals(1, rows * k), weight = normals(2, k), dy = normals(3, rows * k),
+                 start = normals(4, rows * k), dweight_start = normals(5, k);
       std::vector<float> inv(rows);
       std::vector<double> dx(rows * k), sum(rows * k), dweight = widened(dweight_start);
       const auto x_d = widened(x), weight_d = widened(weight), dy_d = widened(dy);
@@ -86,7 +86,8 @@ TEST(SwigluBackward, AgreesWithTheReferenceInDoubleAndStaysFiniteAtTheEnds) {
     for (const Machine& machine : machines()) {
       const OnlyMachine only(machine);
       Guarded dgate(rows, k, 2), dup(rows, k, 2);
-      swiglu_backward(serial, rows, k, gate.data(), up.data(), stride, dy.data(), dgate.data(), dup.data(), dgate.stride);
+      swiglu_backward(serial, rows, k, gate.data(), up.data(), stride, dy.data(), dgate.data(), dup.data(),
+                      dgate.stride);
       ASSERT_TRUE(dgate.guards_stand() && dup.guards_stand()) << machine.name() << " " << k;
       for (std::size_t r = 0; r < rows; ++r)
         for (std::size_t i = 0; i < k; ++i) {
@@ -131,7 +132,8 @@ TEST(SumOfSquares, IsExactToDoubleAndTheSameForAnyNumberOfThreads) {
       const OnlyMachine only(machine);
       ThreadPool one(1), three(3);
       const double got = sum_of_squares(one, n, x.data());
-      EXPECT_NEAR(got, static_cast<double>(expected), 1e-13 * static_cast<double>(expected)) << machine.name() << " " << n;
+      EXPECT_NEAR(got, static_cast<double>(expected), 1e-13 * static_cast<double>(expected))
+          << machine.name() << " " << n;
       EXPECT_EQ(got, sum_of_squares(three, n, x.data()));
     }
   }
