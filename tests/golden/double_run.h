@@ -17,7 +17,8 @@ inline void expect_step(ReferenceModel<double>& model, const test::GoldenStep& g
   Worst logits, norms, entries;
   for (std::size_t i = 0; i < golden.logits.size(); ++i)
     logits.see(std::abs(model.logits(kLogitsToken)[i] - golden.logits[i]));
-  for (const auto& [tensor, summary] : golden.grad) norms.see(relative(l2(model.parameter(tensor).gradient), summary.l2));
+  for (const auto& [tensor, summary] : golden.grad)
+    norms.see(relative(l2(model.parameter(tensor).gradient), summary.l2));
   for (const auto& [text, wanted] : golden.entries) {
     const test::EntrySlice slice = test::parse_entry_slice(text);
     const auto& gradient = model.parameter(slice.tensor).gradient;
@@ -54,13 +55,15 @@ inline void expect_run_in_double(const std::string& name, std::size_t steps = 40
   }
   if (steps == golden.loss.size()) {
     loss.see(std::abs(model.forward(golden_batch(batches, 40)) - golden.extra_loss));
-    for (const auto& [tensor, summary] : golden.params_end) end.see(relative(l2(model.parameter(tensor).value), summary.l2));
+    for (const auto& [tensor, summary] : golden.params_end)
+      end.see(relative(l2(model.parameter(tensor).value), summary.l2));
     EXPECT_EQ(golden.params_end.size(), model.parameters().size());
   }
   EXPECT_LE(loss.value, 1e-10);
   EXPECT_LE(end.value, 1e-9);
-  std::printf("%s: %zu steps, largest difference of a loss %.1e, of a gradient norm %.1e, of an end parameter's l2 %.1e\n",
-              name.c_str(), steps, loss.value, norm.value, end.value);
+  std::printf(
+      "%s: %zu steps, largest difference of a loss %.1e, of a gradient norm %.1e, of an end parameter's l2 %.1e\n",
+      name.c_str(), steps, loss.value, norm.value, end.value);
 }
 
 /// Loss, logits and gradients at mid.safetensors, where norm weights are not 1, on batch 40.

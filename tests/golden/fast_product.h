@@ -41,8 +41,8 @@ template <class T>
 
 #if defined(__x86_64__)
 template <class T>
-[[gnu::target("avx2,fma")]] void product_fma(std::size_t m, std::size_t n, std::size_t k, const T* a,
-                                             std::size_t a_row, std::size_t a_step, const T* b, T* c) {
+[[gnu::target("avx2,fma")]] void product_fma(std::size_t m, std::size_t n, std::size_t k, const T* a, std::size_t a_row,
+                                             std::size_t a_step, const T* b, T* c) {
   product_body(m, n, k, a, a_row, a_step, b, c);
 }
 #endif

@@ -72,20 +72,22 @@ TEST_P(GoldenFloat, FirstStepLossLogitsAndGradients) {
   const std::size_t flips = differing(model.codes(), exact.codes());
   const std::size_t masks = differing(exact.masks(), literal.masks());
   // Without rotation the plain golden runs take an exact zero for 1e-17 of either sign, thousands of times.
-  const bool ties = scheme.format.quantized() && scheme.transform == Transform::none && name.find('@') == std::string::npos;
+  const bool ties =
+      scheme.format.quantized() && scheme.transform == Transform::none && name.find('@') == std::string::npos;
   const bool same_codes = flips == 0 && !ties, same = same_codes && masks == 0;
 
   Worst logits, norms, gradients;
   for (std::size_t i = 0; i < golden.step0.logits.size(); ++i)
     logits.see(std::abs(model.logits(kLogitsToken)[i] - golden.step0.logits[i]));
-  for (const auto& [tensor, summary] : golden.step0.grad) norms.see(relative(l2(model.parameter(tensor).gradient), summary.l2));
+  for (const auto& [tensor, summary] : golden.step0.grad)
+    norms.see(relative(l2(model.parameter(tensor).gradient), summary.l2));
   for (std::size_t p = 0; p < model.parameters().size(); ++p)
     gradients.see(distance(model.parameters()[p].gradient, exact.parameters()[p].gradient));
   const double norm = relative(model.gradient_norm(), golden.step0.grad_norm);
-  std::printf("%s: %zu codes flipped, %zu mask entries decided by an epsilon; loss %.1e, logits %.1e, gradient l2 of a "
-              "tensor %.1e, distance of a gradient from double %.1e, global norm %.1e\n",
-              name.c_str(), flips, masks, std::abs(loss - golden.step0.loss), logits.value, norms.value, gradients.value,
-              norm);
+  std::printf(
+      "%s: %zu codes flipped, %zu mask entries decided by an epsilon; loss %.1e, logits %.1e, gradient l2 of a "
+      "tensor %.1e, distance of a gradient from double %.1e, global norm %.1e\n",
+      name.c_str(), flips, masks, std::abs(loss - golden.step0.loss), logits.value, norms.value, gradients.value, norm);
   EXPECT_LE(std::abs(loss - golden.step0.loss), same_codes ? 1e-6 : test::loss_tolerance(name, false).largest[0]);
   EXPECT_LE(logits.value, same_codes ? 1e-6 : ties ? 1e-1 : 1e-2);
   EXPECT_LE(norms.value, same ? 5e-6 : same_codes ? 1e-3 : 1e-1);

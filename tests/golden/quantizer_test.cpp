@@ -9,9 +9,10 @@
 #include "support/data.h"
 #include "support/golden.h"
 
-// The quantizers and the linear layer of the paper's code, tensor by tensor (golden/quantizers). Left out: centered=False
-// and bits=1.585, whose grids are not lowbit's, and trust=0.1, whose mask has holes inside the grid. No entry of these
-// fixtures lies near enough to an edge for float, or the closed form of the mask, to decide otherwise: none is excepted.
+// The quantizers and the linear layer of the paper's code, tensor by tensor (golden/quantizers). Left out:
+// centered=False and bits=1.585, whose grids are not lowbit's, and trust=0.1, whose mask has holes inside the grid. No
+// entry of these fixtures lies near enough to an edge for float, or the closed form of the mask, to decide otherwise:
+// none is excepted.
 namespace lowbit::golden {
 namespace {
 
@@ -19,11 +20,11 @@ using files::SafetensorsFile;
 
 /// One class of the paper's code as lowbit names it.
 struct Quantizer {
-  std::string name;       ///< as in the files
+  std::string name;  ///< as in the files
   const Grid* grid;
-  double trust_factor;    ///< c * alpha
-  int group;              ///< 128 with "Hadamard" in its name
-  bool half;              ///< the result stays rotated
+  double trust_factor;  ///< c * alpha
+  int group;            ///< 128 with "Hadamard" in its name
+  bool half;            ///< the result stays rotated
 };
 
 Quantizer quantizer(const std::string& text) {
@@ -44,7 +45,8 @@ Quantizer quantizer(const std::string& text) {
   out.grid = find_grid(std::to_string(bits));
   const double alpha = out.grid->alpha;
   // clip_scale is the outer trust of lowbit; the trust classes at 1 bit have its value 2.
-  out.trust_factor = ste ? std::numeric_limits<double>::infinity() : alpha * (trust ? out.grid->trust_edge : clip_scale);
+  out.trust_factor =
+      ste ? std::numeric_limits<double>::infinity() : alpha * (trust ? out.grid->trust_edge : clip_scale);
   return out;
 }
 
@@ -62,8 +64,8 @@ constexpr std::size_t kRows = 8, kColumns = 256;
 
 double tolerance(double wanted) { return 1e-5 * std::abs(wanted) + 1e-7; }
 
-/// For values that float sums up from larger ones: seven bits of float's 24 may go in the additions of a rotation or of a
-/// row of products, so the absolute part follows the largest value of the tensor's row.
+/// For values that float sums up from larger ones: seven bits of float's 24 may go in the additions of a rotation or of
+/// a row of products, so the absolute part follows the largest value of the tensor's row.
 template <class T>
 double summed_tolerance(const std::vector<double>& wanted, std::size_t i, std::size_t columns) {
   if (std::is_same_v<T, double>) return tolerance(wanted[i]);
@@ -125,7 +127,8 @@ std::vector<Quantizer> rotated_classes(const SafetensorsFile& file) {
   std::vector<Quantizer> out;
   for (const auto& view : file.tensors()) {
     const std::string name = view.name.substr(0, view.name.find('/'));
-    const bool plain = name.find("HadamardTrust") != std::string::npos || name.find("HadamardClip") != std::string::npos;
+    const bool plain =
+        name.find("HadamardTrust") != std::string::npos || name.find("HadamardClip") != std::string::npos;
     if (view.name.ends_with("/y") && plain && name.find("trust=") == std::string::npos) out.push_back(quantizer(name));
   }
   return out;

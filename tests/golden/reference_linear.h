@@ -32,12 +32,12 @@ struct EdgeRules {
 template <class T>
 struct Operand {
   std::size_t rows = 0, k = 0;
-  int group = 1;                     ///< of the rotation, 1 for none
-  const Grid* grid = nullptr;        ///< null: not coded
-  std::vector<std::uint8_t> codes;   ///< [rows, k], empty when not coded
-  std::vector<T> scales;             ///< [rows], h; empty when not coded
-  std::vector<T> values;             ///< [rows, k]: o * h, or x H itself when not coded
-  std::vector<std::uint8_t> trusted; ///< [rows, k], 0 or 1; empty when not coded
+  int group = 1;                      ///< of the rotation, 1 for none
+  const Grid* grid = nullptr;         ///< null: not coded
+  std::vector<std::uint8_t> codes;    ///< [rows, k], empty when not coded
+  std::vector<T> scales;              ///< [rows], h; empty when not coded
+  std::vector<T> values;              ///< [rows, k]: o * h, or x H itself when not coded
+  std::vector<std::uint8_t> trusted;  ///< [rows, k], 0 or 1; empty when not coded
 
   /// The integers o as numbers.
   template <class U>
@@ -69,7 +69,8 @@ Operand<T> make_operand(std::span<const T> x, std::size_t k, const Grid* grid, i
     out.scales[row] = scale;
     const T r = math::sqrt(reference::sum_of_squares<T>(h) / static_cast<T>(k));
     const T half_cell = static_cast<T>(grid->alpha / (grid->levels - 1)) * r;
-    const T clip = static_cast<T>(trust_factor / grid->alpha) * (static_cast<T>(grid->alpha) * r + static_cast<T>(1e-8));
+    const T clip =
+        static_cast<T>(trust_factor / grid->alpha) * (static_cast<T>(grid->alpha) * r + static_cast<T>(1e-8));
     for (std::size_t i = 0; i < k; ++i) {
       if (rules.zero_goes_down && h[i] == T{0}) codes[i] = static_cast<std::uint8_t>(-grid->lowest() - 1);
       const T quantized = static_cast<T>(grid->value_of_code(codes[i])) * scale;
@@ -115,7 +116,8 @@ void through_quantizer(std::vector<T>& gradient, const Operand<T>& operand) {
   for (std::size_t row = 0; row < operand.rows; ++row) {
     const std::span<T> g(gradient.data() + row * operand.k, operand.k);
     const std::uint8_t* mask = operand.grid ? operand.trusted.data() + row * operand.k : nullptr;
-    reference::quantizer_backward_row<T>(g, [&](std::size_t i) { return !mask || mask[i]; }, operand.group);
+    reference::quantizer_backward_row<T>(
+        g, [&](std::size_t i) { return !mask || mask[i]; }, operand.group);
   }
 }
 

@@ -39,12 +39,14 @@ struct Batch {
 template <class T>
 class ReferenceModel {
  public:
-  ReferenceModel(const files::SafetensorsFile& weights, const Scheme& scheme, EdgeRules rules = {}, ModelShape shape = {})
+  ReferenceModel(const files::SafetensorsFile& weights, const Scheme& scheme, EdgeRules rules = {},
+                 ModelShape shape = {})
       : shape_(shape), scheme_(scheme), rules_(rules) {
     add(weights, "model.embed_tokens.weight", false);
     for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
       const std::string at = "model.layers." + std::to_string(layer) + ".";
-      for (const char* norm : {"input_layernorm", "post_attention_layernorm"}) add(weights, at + norm + ".weight", false);
+      for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
+        add(weights, at + norm + ".weight", false);
       for (const char* linear : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
                                  "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"})
         add(weights, at + linear + ".weight", true);
@@ -86,9 +88,7 @@ class ReferenceModel {
   }
 
   /// Logits of token i of the batch of the last forward().
-  std::span<const T> logits(std::size_t i) const {
-    return {logits_.data() + i * shape_.vocabulary, shape_.vocabulary};
-  }
+  std::span<const T> logits(std::size_t i) const { return {logits_.data() + i * shape_.vocabulary, shape_.vocabulary}; }
 
   /// Codes, or masks, of weights and activations of the last forward(): to see what two models decide apart.
   std::vector<std::uint8_t> codes() const { return all(&Operand<T>::codes); }
@@ -184,7 +184,8 @@ class ReferenceModel {
       inv[i] = reference::rms_norm_row<T>(row(x, i, width), weight, static_cast<T>(shape_.eps), row(y, i, width));
     return y;
   }
-  void norm_backward(const std::vector<T>& x, Parameter<T>& weight, const std::vector<T>& inv, std::vector<T>& dx) const {
+  void norm_backward(const std::vector<T>& x, Parameter<T>& weight, const std::vector<T>& inv,
+                     std::vector<T>& dx) const {
     const std::size_t width = shape_.hidden;
     for (std::size_t i = 0; i < inv.size(); ++i)
       reference::rms_norm_backward_row<T>(row(x, i, width), weight.value, inv[i], row(dx, i, width), row(dx, i, width),

@@ -14,8 +14,9 @@ TEST(Schedule, OneCycleOfThePapers30MRun) {
     std::int64_t step;
     double lr;
   };
-  for (const auto& [step, lr] : {Point{0, 1.2e-5}, Point{100, 3.429605e-5}, Point{572, 6.0681632e-4}, Point{1143, 1.2e-3},
-                                 Point{5000, 8.6748568e-4}, Point{10000, 1.7146354e-4}, Point{11443, 1.2e-4}})
+  for (const auto& [step, lr] :
+       {Point{0, 1.2e-5}, Point{100, 3.429605e-5}, Point{572, 6.0681632e-4}, Point{1143, 1.2e-3},
+        Point{5000, 8.6748568e-4}, Point{10000, 1.7146354e-4}, Point{11443, 1.2e-4}})
     EXPECT_NEAR(model::one_cycle_cosine(step, 11444, 1144, 1.2e-3) / lr, 1, 1e-6) << step;
 }
 
@@ -25,7 +26,8 @@ TEST(Schedule, OneCycleIsWhatTheGoldenRunsUsed) {
     const char* name;
     double peak;
   };
-  for (const auto& [name, peak] : {Run{"w4a4", 2e-3}, Run{"w4a4@closed", 2e-3}, Run{"w4a4@lr2e-4", 2e-4}, Run{"w1a1@lr5e-5", 5e-5}}) {
+  for (const auto& [name, peak] :
+       {Run{"w4a4", 2e-3}, Run{"w4a4@closed", 2e-3}, Run{"w4a4@lr2e-4", 2e-4}, Run{"w1a1@lr5e-5", 5e-5}}) {
     const auto golden = test::load_golden_run(name);
     ASSERT_EQ(golden.lr.size(), 40u);
     for (std::size_t step = 0; step < 40; ++step)
@@ -41,7 +43,8 @@ TEST(Schedule, OneCycleAtItsEdges) {
   EXPECT_NEAR(model::one_cycle_cosine(9, 10, 2, 2.0), 0.2, 1e-15);
   EXPECT_EQ(model::one_cycle_cosine(50, 10, 2, 2.0), model::one_cycle_cosine(9, 10, 2, 2.0));
   for (std::int64_t step = 1; step < 100; ++step) {
-    const double before = model::one_cycle_cosine(step - 1, 100, 20, 1), now = model::one_cycle_cosine(step, 100, 20, 1);
+    const double before = model::one_cycle_cosine(step - 1, 100, 20, 1),
+                 now = model::one_cycle_cosine(step, 100, 20, 1);
     EXPECT_EQ(now > before, step < 20) << step;
   }
 }
@@ -51,8 +54,8 @@ TEST(Schedule, WsdRisesStaysAndFallsByASquareRoot) {
   EXPECT_NEAR(at(0), 0.4, 1e-15);
   EXPECT_NEAR(at(4), 2.0, 1e-15);
   for (std::int64_t step = 9; step <= 75; ++step) EXPECT_EQ(at(step), 4.0) << step;
-  EXPECT_NEAR(at(76), 4 * (1 - 0.2), 1e-15);   // sqrt(1/25)
-  EXPECT_NEAR(at(91), 4 * (1 - 0.8), 1e-15);   // sqrt(16/25)
+  EXPECT_NEAR(at(76), 4 * (1 - 0.2), 1e-15);  // sqrt(1/25)
+  EXPECT_NEAR(at(91), 4 * (1 - 0.8), 1e-15);  // sqrt(16/25)
   EXPECT_GT(at(99), 0);
   EXPECT_EQ(at(1000), at(99));
   EXPECT_EQ(model::wsd(0, 5, 0, 0, 4.0), 4.0);

@@ -18,20 +18,20 @@ struct TensorSummary {
 
 /// One evaluation with gradients: at the initial weights on batch 0, or at mid.safetensors on batch 40.
 struct GoldenStep {
-  double loss = 0, grad_norm = 0;                        ///< nats per token; the norm before clipping
-  std::vector<double> logits;                            ///< [vocabulary], of sequence 0, last position
-  std::map<std::string, TensorSummary> grad;             ///< by Hugging Face tensor name, before clipping
-  std::map<std::string, std::vector<double>> entries;    ///< "tensor[row,first:last]" to those gradient entries
+  double loss = 0, grad_norm = 0;                      ///< nats per token; the norm before clipping
+  std::vector<double> logits;                          ///< [vocabulary], of sequence 0, last position
+  std::map<std::string, TensorSummary> grad;           ///< by Hugging Face tensor name, before clipping
+  std::map<std::string, std::vector<double>> entries;  ///< "tensor[row,first:last]" to those gradient entries
 };
 
 struct GoldenRun {
   std::string name;
-  std::vector<double> loss, grad_norm, lr;               ///< [40]; loss before the update, lr as step t uses it
-  double extra_loss = 0;                                 ///< batch 40 after the 40 updates
+  std::vector<double> loss, grad_norm, lr;  ///< [40]; loss before the update, lr as step t uses it
+  double extra_loss = 0;                    ///< batch 40 after the 40 updates
   GoldenStep step0;
   std::map<std::string, TensorSummary> params_end;
-  std::vector<double> init_losses;                       ///< [41] at the initial weights, or empty
-  std::optional<GoldenStep> mid;                         ///< at mid.safetensors
+  std::vector<double> init_losses;  ///< [41] at the initial weights, or empty
+  std::optional<GoldenStep> mid;    ///< at mid.safetensors
 };
 
 /// data_folder() / "golden"; only where data_folder() is not empty.
