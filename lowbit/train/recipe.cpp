@@ -13,12 +13,12 @@ constexpr std::int64_t kPublishedBatch = 262'144;    // tokens a step
 
 }  // namespace
 
-double quest_learning_rate(std::int64_t block_parameters, std::int64_t tokens_per_step) {
+double quest_learning_rate(std::int64_t block_parameters) {
   const auto n = static_cast<double>(std::max<std::int64_t>(1, block_parameters));
-  (void)tokens_per_step;
   // Published: swept at 50m, the inverse of the size above it, 50m's rate at 30m.
   if (block_parameters >= kPublishedFrom) return std::min(1.2e-3, 1.2e-3 * 51.4e6 / n);
-  return std::min(4e-3, 1.2e-3 * std::cbrt(30e6 / n));
+  // Measured at 0.5m and 2m with 8,192 tokens a step (docs/recipes.md): 2e-3 and about 1.4e-3.
+  return std::min(2e-3, 2e-3 * std::pow(n / 524'288.0, -0.25));
 }
 
 void apply_quest_recipe(Options& o, std::int64_t tokens) {
@@ -32,7 +32,7 @@ void apply_quest_recipe(Options& o, std::int64_t tokens) {
   if (tokens > 0) o.steps = std::max<std::int64_t>(1, tokens / o.tokens_per_step());
   if (o.steps == 0) fail_usage("say how long to train: --tokens N or --steps N");
   if (o.warmup == 0) o.warmup = o.steps / 10;
-  if (o.lr == 0) o.lr = quest_learning_rate(n, o.tokens_per_step());
+  if (o.lr == 0) o.lr = quest_learning_rate(n);
   if (o.schedule == "wsd" && o.cooldown == 0) o.cooldown = o.steps / 5;
   // Rows enough to keep the products busy, few enough for the activations to stay small: fixed by the shape alone,
   // because the order of sums depends on it.

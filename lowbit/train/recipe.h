@@ -11,7 +11,7 @@ namespace lowbit::train {
 /// tokens   the training length asked for; 0: take options.steps.
 void apply_quest_recipe(Options& options, std::int64_t tokens);
 
-/// Peak learning rate of the rule for so many parameters in the blocks and tokens a step.
-double quest_learning_rate(std::int64_t block_parameters, std::int64_t tokens_per_step);
+/// Peak learning rate of the rule for so many parameters in the blocks.
+double quest_learning_rate(std::int64_t block_parameters);
 
 }  // namespace lowbit::train
