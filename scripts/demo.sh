@@ -47,7 +47,14 @@ fi
 
 step=0
 say() { step=$((step + 1)); printf '\n== %d/8 %s\n' "$step" "$*"; }
-show() { printf '$ lowbit'; printf ' %q' "$@"; printf '\n'; }
+show() {
+  printf '$ lowbit'
+  local word
+  for word in "$@"; do
+    if [[ $word =~ ^[A-Za-z0-9_./=:,+-]+$ ]]; then printf ' %s' "$word"; else printf ' %s' "${word@Q}"; fi
+  done
+  printf '\n'
+}
 lowbit() { show "$@"; ./build/lowbit "$@"; }
 
 say "Set-up and build"
