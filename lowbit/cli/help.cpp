@@ -29,6 +29,7 @@ class Help final : public CLI::Formatter {
   Help() {
     column_width(kFlagColumn);
     label("OPTIONS", "flags");
+    label("Positionals", "Arguments");
     label("SUBCOMMAND", "VERB");
     label("Options", "Flags");
   }
