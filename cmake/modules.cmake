@@ -1,10 +1,20 @@
+# The standard library and fmt, read once for every module that lacks torch (torch brings another fmt). The preset
+# debug-sanitized builds without it, which shows a file that forgot an include.
+file(WRITE ${PROJECT_BINARY_DIR}/standard_headers.cpp "")
+add_library(lowbit_standard_headers STATIC ${PROJECT_BINARY_DIR}/standard_headers.cpp)
+target_link_libraries(lowbit_standard_headers PRIVATE lowbit_flags lowbit_warnings fmt::fmt Threads::Threads)
+target_precompile_headers(lowbit_standard_headers PRIVATE <algorithm> <array> <atomic> <charconv> <cmath> <cstdint> <cstring>
+  <filesystem> <functional> <iostream> <map> <memory> <mutex> <optional> <set> <span> <sstream> <string> <unordered_map> <vector>
+  <fmt/format.h>)
+
 # A module's include root is a folder of the build tree that holds one link, to itself. It sees its own
 # headers and those of DEPENDS, so an include against the arrows does not compile.
 #
 #   lowbit_module(NAME SOURCES a.cpp ... DEPENDS other modules... LIBRARIES what only the sources need
-#                 [PUBLIC_LIBRARIES what the headers need too])
+#                 [PUBLIC_LIBRARIES what the headers need too] [TORCH: it sees torch's headers]
+#                 [PRECOMPILE headers instead of the standard ones])
 function(lowbit_module name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LIBRARIES;PUBLIC_LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPENDS;LIBRARIES;PUBLIC_LIBRARIES;PRECOMPILE" ${ARGN})
   set(root ${PROJECT_BINARY_DIR}/include/${name})
   file(MAKE_DIRECTORY ${root}/lowbit)
   file(CREATE_LINK ${PROJECT_SOURCE_DIR}/lowbit/${name} ${root}/lowbit/${name} SYMBOLIC)
@@ -16,6 +26,11 @@ function(lowbit_module name)
     endif()
     target_link_libraries(lowbit_${name} PUBLIC lowbit_${dependency})
   endforeach()
+  if(ARG_PRECOMPILE)
+    target_precompile_headers(lowbit_${name} PRIVATE ${ARG_PRECOMPILE})
+  elseif(NOT ARG_TORCH)
+    target_precompile_headers(lowbit_${name} REUSE_FROM lowbit_standard_headers)
+  endif()
   target_link_libraries(lowbit_${name} PUBLIC lowbit_flags ${ARG_PUBLIC_LIBRARIES} PRIVATE ${ARG_LIBRARIES} lowbit_warnings)
 endfunction()
 

@@ -38,7 +38,8 @@ if [ -z "${LOWBIT_JOBS:-}" ] && [ -r /proc/meminfo ]; then
 fi
 
 # ccache then finds what another checkout compiled: paths inside the checkout count as relative.
-export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+# Precompiled headers are told apart by content.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 
 # -U: the folder of libtorch is looked up anew each time, since setup.sh may have changed it. CMake's own words are
 # kept for when it fails.

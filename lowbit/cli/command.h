@@ -1,7 +1,11 @@
 #pragma once
 #include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace lowbit::cli {
 
@@ -24,6 +28,17 @@ void add_logits(CLI::App& verb);
 /// In the second program, lowbit-train, which links libtorch; `lowbit` hands these verbs over to it.
 void add_train(CLI::App& verb);
 void add_train_logits(CLI::App& verb);
+
+/// CLI::App::add_option and add_flag for the types that our flags have. Not templates: those of CLI11 would cost each
+/// file here seconds to compile.
+CLI::Option* add_option(CLI::App& parser, std::string names, std::string& value, std::string help);
+CLI::Option* add_option(CLI::App& parser, std::string names, int& value, std::string help);
+CLI::Option* add_option(CLI::App& parser, std::string names, std::int64_t& value, std::string help);
+CLI::Option* add_option(CLI::App& parser, std::string names, std::uint64_t& value, std::string help);
+CLI::Option* add_option(CLI::App& parser, std::string names, double& value, std::string help);
+CLI::Option* add_option(CLI::App& parser, std::string names, std::filesystem::path& value, std::string help);
+CLI::Option* add_option(CLI::App& parser, std::string names, std::vector<std::filesystem::path>& value, std::string help);
+CLI::Option* add_flag(CLI::App& parser, std::string names, bool& value, std::string help);
 
 /// Flags that several verbs share, declared the same way everywhere.
 struct CommonFlags {

@@ -103,24 +103,24 @@ void run_data(const DataFlags& flags) {
 
 void add_data(CLI::App& verb) {
   const auto flags = std::make_shared<DataFlags>();
-  verb.add_option("--in", flags->text.in,
+  add_option(verb, "--in", flags->text.in,
                   "text files: plain, .xz, .zst or .gz; .jsonl (packed or not) holds a document a line");
-  verb.add_option("--tokenizer", flags->text.tokenizer, "the tokenizer's file, or a folder that holds tokenizer.model");
-  verb.add_option("--out", flags->out, "data folder to write")->required();
-  verb.add_option("--field", flags->text.read.field, "of JSON lines: the field with the text")->capture_default_str();
-  verb.add_option("--document-line", flags->text.read.document_line,
+  add_option(verb, "--tokenizer", flags->text.tokenizer, "the tokenizer's file, or a folder that holds tokenizer.model");
+  add_option(verb, "--out", flags->out, "data folder to write")->required();
+  add_option(verb, "--field", flags->text.read.field, "of JSON lines: the field with the text")->capture_default_str();
+  add_option(verb, "--document-line", flags->text.read.document_line,
                   "a line that parts documents, such as '<|endoftext|>'; without it a file is one document");
   auto* share =
-      verb.add_option("--valid-share", flags->text.valid_share, "share of the text to hold out, above 0 to 0.5")
+      add_option(verb, "--valid-share", flags->text.valid_share, "share of the text to hold out, above 0 to 0.5")
           ->capture_default_str();
-  verb.add_option("--valid-in", flags->text.valid_in, "files of held-out text (or tokens), instead of a share")
+  add_option(verb, "--valid-in", flags->text.valid_in, "files of held-out text (or tokens), instead of a share")
       ->excludes(share);
-  verb.add_option("--seed", flags->text.seed, "decides which documents are held out")->capture_default_str();
-  verb.add_option("--tokens-u16", flags->tokens_u16, "files of token ids, little-endian uint16, instead of text");
-  verb.add_option("--tokens-u32", flags->tokens_u32, "the same, uint32");
-  verb.add_option("--vocab-size", flags->vocabulary, "with token files: how many ids there are");
-  verb.add_flag("--force", flags->force, "write into a folder that is not empty");
-  verb.add_option("--threads", flags->common.threads, "threads; 0: as many as this process may use")
+  add_option(verb, "--seed", flags->text.seed, "decides which documents are held out")->capture_default_str();
+  add_option(verb, "--tokens-u16", flags->tokens_u16, "files of token ids, little-endian uint16, instead of text");
+  add_option(verb, "--tokens-u32", flags->tokens_u32, "the same, uint32");
+  add_option(verb, "--vocab-size", flags->vocabulary, "with token files: how many ids there are");
+  add_flag(verb, "--force", flags->force, "write into a folder that is not empty");
+  add_option(verb, "--threads", flags->common.threads, "threads; 0: as many as this process may use")
       ->check(CLI::Range(0, 1024));
   add_common(verb, flags->common, false);
   verb.callback([flags] { run_data(*flags); });

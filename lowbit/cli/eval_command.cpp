@@ -87,15 +87,15 @@ void print(const EvalFlags& f, const eval::Evaluation& e, const model::ModelFold
 
 void add_eval(CLI::App& verb) {
   auto f = std::make_shared<EvalFlags>();
-  verb.add_option("--model", f->model, "model folder or run folder")->required();
-  verb.add_option("--data", f->data, "data folder: its held-out part");
-  verb.add_option("--text", f->text, "text files instead: plain, .xz, .zst, .gz, .jsonl");
-  verb.add_option("--field", f->read.field, "of .jsonl")->capture_default_str();
-  verb.add_option("--document-line", f->read.document_line, "a line that parts documents, such as <|endoftext|>");
-  verb.add_option("--seq", f->seq, "tokens of a window (default the model's context)");
-  verb.add_option("--tokens", f->tokens, "stop after about so many (default all)");
-  verb.add_option("--bytes-per-token", f->bytes_per_token, "of raw tokens, so that bits per byte can be told");
-  verb.add_option("--seed", f->seed, "of the bootstrap")->capture_default_str();
+  add_option(verb, "--model", f->model, "model folder or run folder")->required();
+  add_option(verb, "--data", f->data, "data folder: its held-out part");
+  add_option(verb, "--text", f->text, "text files instead: plain, .xz, .zst, .gz, .jsonl");
+  add_option(verb, "--field", f->read.field, "of .jsonl")->capture_default_str();
+  add_option(verb, "--document-line", f->read.document_line, "a line that parts documents, such as <|endoftext|>");
+  add_option(verb, "--seq", f->seq, "tokens of a window (default the model's context)");
+  add_option(verb, "--tokens", f->tokens, "stop after about so many (default all)");
+  add_option(verb, "--bytes-per-token", f->bytes_per_token, "of raw tokens, so that bits per byte can be told");
+  add_option(verb, "--seed", f->seed, "of the bootstrap")->capture_default_str();
   add_common(verb, f->common);
   verb.callback([f] {
     if (f->data.empty() == f->text.empty()) fail_usage("say what to evaluate on: --data DIR or --text FILE");

@@ -397,8 +397,7 @@ void add_inspect(CLI::App& verb) {
     CommonFlags common;
   };
   const auto flags = std::make_shared<Flags>();
-  verb.add_option(
-          "path", flags->path,
+  add_option(verb, "path", flags->path,
           "a model, packed, run or data folder, a checkpoint, or a file: safetensors, token shard, tokenizer, .npy")
       ->required();
   add_common(verb, flags->common, false);

@@ -6,13 +6,13 @@
 namespace lowbit::cli {
 
 void declare_logits(CLI::App& verb, LogitsFlags& f) {
-  verb.add_option("--model", f.model, "model folder or run folder")->required();
-  verb.add_option("--ids", f.ids, "raw little-endian token ids")->required();
-  verb.add_option("--ids-bytes", f.ids_bytes, "bytes of an id: 2 or 4")->capture_default_str();
-  verb.add_option("--out", f.out, ".npy to write: float32 [tokens, vocabulary]")->required();
-  verb.add_option("--engine", f.engine, "run (inference) or train (the training forward)")->capture_default_str();
-  verb.add_option("--chunk", f.chunk, "tokens computed at once by the run engine")->capture_default_str();
-  verb.add_option("--window", f.window, "cut the ids into sequences of so many tokens, each from position 0 (default: one sequence)");
+  add_option(verb, "--model", f.model, "model folder or run folder")->required();
+  add_option(verb, "--ids", f.ids, "raw little-endian token ids")->required();
+  add_option(verb, "--ids-bytes", f.ids_bytes, "bytes of an id: 2 or 4")->capture_default_str();
+  add_option(verb, "--out", f.out, ".npy to write: float32 [tokens, vocabulary]")->required();
+  add_option(verb, "--engine", f.engine, "run (inference) or train (the training forward)")->capture_default_str();
+  add_option(verb, "--chunk", f.chunk, "tokens computed at once by the run engine")->capture_default_str();
+  add_option(verb, "--window", f.window, "cut the ids into sequences of so many tokens, each from position 0 (default: one sequence)");
   add_common(verb, f.common);
 }
 

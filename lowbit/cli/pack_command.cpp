@@ -14,8 +14,8 @@ void add_pack(CLI::App& verb) {
     std::filesystem::path model, out;
   };
   auto f = std::make_shared<Flags>();
-  verb.add_option("--model", f->model, "model folder or run folder")->required();
-  verb.add_option("--out", f->out, "folder to make")->required();
+  add_option(verb, "--model", f->model, "model folder or run folder")->required();
+  add_option(verb, "--out", f->out, "folder to make")->required();
   add_common(verb, f->common);
   verb.callback([f] {
     ThreadPool pool(apply_common(f->common));

@@ -130,7 +130,7 @@ void run_verb(const Command& command, std::vector<std::string> arguments, bool a
 
   std::string config;
   if (!parser.get_option_no_throw("--config")) {
-    parser.add_option("--config", config, "read flags from this TOML file; keys are flags without dashes");
+    add_option(parser, "--config", config, "read flags from this TOML file; keys are flags without dashes");
     const std::string file = value_of(parser, arguments, "config");
     if (!file.empty()) arguments = fold_config(parser, name, std::move(arguments), file);
   }
@@ -180,12 +180,12 @@ int finish_output(int exit_code) {
 
 void add_common(CLI::App& verb, CommonFlags& flags, bool computes) {
   if (computes) {
-    verb.add_option("--threads", flags.threads, "threads; 0: as many as this process may use")
+    add_option(verb, "--threads", flags.threads, "threads; 0: as many as this process may use")
         ->check(CLI::Range(0, kMostThreads));
-    verb.add_option("--isa", flags.isa,
+    add_option(verb, "--isa", flags.isa,
                     "instruction set: scalar, avx2 or avx512; without it LOWBIT_ISA, else the best this processor has");
   }
-  verb.add_flag("--json", flags.json, "print results as JSON, for machines");
+  add_flag(verb, "--json", flags.json, "print results as JSON, for machines");
 }
 
 int apply_common(const CommonFlags& flags) {

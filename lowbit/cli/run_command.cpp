@@ -134,19 +134,19 @@ void complete(const RunFlags& f) {
 
 void add_run(CLI::App& verb) {
   auto f = std::make_shared<RunFlags>();
-  verb.add_option("--model", f->model, "model folder, packed or not, or run folder")->required();
-  verb.add_option("--prompt", f->prompt, "text to go on from");
-  verb.add_option("--prompt-file", f->prompt_file, "the same from a file");
-  verb.add_option("--max-tokens", f->max_tokens, "to write")->capture_default_str();
-  verb.add_option("--context", f->context, "positions to keep room for (default the model's context)");
-  verb.add_option("--temperature", f->sampler.temperature, "0: always the likeliest token")->capture_default_str();
-  verb.add_option("--top-k", f->sampler.top_k, "keep the k likeliest tokens, 0: all")->capture_default_str();
-  verb.add_option("--top-p", f->sampler.top_p, "keep the likeliest that together have this probability")->capture_default_str();
-  verb.add_option("--min-p", f->sampler.min_p, "drop what is less likely than this share of the likeliest")->capture_default_str();
-  verb.add_option("--repetition-penalty", f->sampler.repetition_penalty, "above 1: tokens that stand in the text become less likely")->capture_default_str();
-  verb.add_option("--seed", f->sampler.seed, "of the draws")->capture_default_str();
-  verb.add_flag("--ignore-eos", f->ignore_eos, "go on past the end token");
-  verb.add_flag("--quiet", f->quiet, "the completion alone");
+  add_option(verb, "--model", f->model, "model folder, packed or not, or run folder")->required();
+  add_option(verb, "--prompt", f->prompt, "text to go on from");
+  add_option(verb, "--prompt-file", f->prompt_file, "the same from a file");
+  add_option(verb, "--max-tokens", f->max_tokens, "to write")->capture_default_str();
+  add_option(verb, "--context", f->context, "positions to keep room for (default the model's context)");
+  add_option(verb, "--temperature", f->sampler.temperature, "0: always the likeliest token")->capture_default_str();
+  add_option(verb, "--top-k", f->sampler.top_k, "keep the k likeliest tokens, 0: all")->capture_default_str();
+  add_option(verb, "--top-p", f->sampler.top_p, "keep the likeliest that together have this probability")->capture_default_str();
+  add_option(verb, "--min-p", f->sampler.min_p, "drop what is less likely than this share of the likeliest")->capture_default_str();
+  add_option(verb, "--repetition-penalty", f->sampler.repetition_penalty, "above 1: tokens that stand in the text become less likely")->capture_default_str();
+  add_option(verb, "--seed", f->sampler.seed, "of the draws")->capture_default_str();
+  add_flag(verb, "--ignore-eos", f->ignore_eos, "go on past the end token");
+  add_flag(verb, "--quiet", f->quiet, "the completion alone");
   add_common(verb, f->common);
   verb.callback([f] { complete(*f); });
 }

@@ -262,7 +262,7 @@ void run_inspect(const CodeFlags& flags) {
 }
 
 void add_tokenizer_flag(CLI::App& verb, CodeFlags& flags) {
-  verb.add_option("--tokenizer,--model", flags.tokenizer,
+  add_option(verb, "--tokenizer,--model", flags.tokenizer,
                   "the tokenizer's file, or a folder that holds tokenizer.model")
       ->required();
 }
@@ -274,15 +274,15 @@ void add_tokenizer(CLI::App& verb) {
 
   const auto train = std::make_shared<TrainFlags>();
   CLI::App* sub = verb.add_subcommand("train", "train a SentencePiece BPE tokenizer with byte fallback on text");
-  sub->add_option("--in", train->in,
+  add_option(*sub, "--in", train->in,
                   "text files: plain, .xz, .zst or .gz; .jsonl (packed or not) holds a document a line")
       ->required();
-  sub->add_option("--vocab", train->vocabulary, "how many ids, the 256 bytes and 3 special ones included")
+  add_option(*sub, "--vocab", train->vocabulary, "how many ids, the 256 bytes and 3 special ones included")
       ->capture_default_str();
-  sub->add_option("--out", train->out, "file to write; in a folder, its tokenizer.model")->required();
-  sub->add_option("--field", train->read.field, "of JSON lines: the field with the text")->capture_default_str();
-  sub->add_option("--document-line", train->read.document_line, "a line that parts documents and is not learned from");
-  sub->add_option("--threads", train->threads, "the result is the same for any; training itself uses one thread")
+  add_option(*sub, "--out", train->out, "file to write; in a folder, its tokenizer.model")->required();
+  add_option(*sub, "--field", train->read.field, "of JSON lines: the field with the text")->capture_default_str();
+  add_option(*sub, "--document-line", train->read.document_line, "a line that parts documents and is not learned from");
+  add_option(*sub, "--threads", train->threads, "the result is the same for any; training itself uses one thread")
       ->check(CLI::Range(0, 1024));
   add_common(*sub, train->common, false);
   sub->callback([train] { run_train(*train); });
@@ -290,24 +290,24 @@ void add_tokenizer(CLI::App& verb) {
   const auto encode = std::make_shared<CodeFlags>();
   sub = verb.add_subcommand("encode", "text to ids: as text on standard output, or raw into a file");
   add_tokenizer_flag(*sub, *encode);
-  sub->add_option("--in", encode->in, "file with the text, taken byte for byte; without it standard input");
-  CLI::Option* given_text = sub->add_option("--text", encode->given, "the text itself");
-  sub->add_option("--out", encode->out, "file for the ids, raw and little-endian");
-  sub->add_option("--ids-bytes", encode->ids_bytes, "bytes per id in that file: 2 (as without this flag) or 4")
+  add_option(*sub, "--in", encode->in, "file with the text, taken byte for byte; without it standard input");
+  CLI::Option* given_text = add_option(*sub, "--text", encode->given, "the text itself");
+  add_option(*sub, "--out", encode->out, "file for the ids, raw and little-endian");
+  add_option(*sub, "--ids-bytes", encode->ids_bytes, "bytes per id in that file: 2 (as without this flag) or 4")
       ->check(CLI::IsMember({2, 4}));
-  sub->add_flag("--bos", encode->bos, "put the begin token first, as training does for a document");
+  add_flag(*sub, "--bos", encode->bos, "put the begin token first, as training does for a document");
   add_common(*sub, encode->common, false);
   sub->callback([encode, given_text] { run_encode(*encode, given_text->count() > 0); });
 
   const auto decode = std::make_shared<CodeFlags>();
   sub = verb.add_subcommand("decode", "ids to the text that they stand for, byte for byte");
   add_tokenizer_flag(*sub, *decode);
-  sub->add_option("--in", decode->in, "file of raw little-endian ids; without it ids as text on standard input");
+  add_option(*sub, "--in", decode->in, "file of raw little-endian ids; without it ids as text on standard input");
   CLI::Option* given_ids =
-      sub->add_option("--ids", decode->given, "the ids themselves, with spaces or commas between them");
-  sub->add_option("--ids-bytes", decode->ids_bytes, "bytes per id in the file: 2 (as without this flag) or 4")
+      add_option(*sub, "--ids", decode->given, "the ids themselves, with spaces or commas between them");
+  add_option(*sub, "--ids-bytes", decode->ids_bytes, "bytes per id in the file: 2 (as without this flag) or 4")
       ->check(CLI::IsMember({2, 4}));
-  sub->add_option("--out", decode->out, "file for the text; without it standard output");
+  add_option(*sub, "--out", decode->out, "file for the text; without it standard output");
   sub->callback([decode, given_ids] { run_decode(*decode, given_ids->count() > 0); });
 
   const auto inspect = std::make_shared<CodeFlags>();
