@@ -38,10 +38,15 @@ CpuFeatures detect() {
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512vnni");
   f.avx512_bf16 = f.avx512 && __builtin_cpu_supports("avx512bf16");
+  f.avx512_vpopcntdq = f.avx512 && __builtin_cpu_supports("avx512vpopcntdq");
   return f;
 }
 #else
-CpuFeatures detect() { return {false, false, false, "a processor that is not x86-64"}; }
+CpuFeatures detect() {
+  CpuFeatures f;
+  f.name = "a processor that is not x86-64";
+  return f;
+}
 #endif
 
 std::optional<Isa> forced;
