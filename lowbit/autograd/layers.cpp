@@ -60,7 +60,13 @@ LinearGroup::LinearGroup(Context context, std::vector<const nn::LinearWeights*> 
 
 void LinearGroup::forward_into(const float* x, std::size_t rows, std::span<float* const> y, bool want_mask) {
   const nn::LinearWeights& first = *weights_.front();
-  input_.prepare(*context_.executor, first.coding(), rows, first.k(), x, first.k(), want_mask);
+  {
+    const Profile::Scope timed(context_.profile, Work::code_inputs);
+    input_.prepare(*context_.executor, first.coding(), rows, first.k(), x, first.k(), want_mask);
+  }
+  double outputs = 0;
+  for (const nn::LinearWeights* w : weights_) outputs += static_cast<double>(w->n());
+  const Profile::Scope timed(context_.profile, Work::product, 2 * outputs * static_cast<double>(rows * first.k()));
   for (std::size_t i = 0; i < weights_.size(); ++i)
     nn::linear(*context_.executor, input_, *weights_[i], y[i], weights_[i]->n());
 }
@@ -118,20 +124,28 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx) {
     a.values = dy[i];
     a.stride = n;
     if (coding.format.quantized()) a.contracted_scale = w.scale();
-    kernels::backward_product(executor, context_.precision, rows, k, n, a, weight_operand(i), dx, k, i > 0);
+    const double operations = 2 * static_cast<double>(rows * n) * static_cast<double>(k);
+    {
+      const Profile::Scope timed(context_.profile, Work::product_dx, operations);
+      kernels::backward_product(executor, context_.precision, rows, k, n, a, weight_operand(i), dx, k, i > 0);
+    }
     // dW = dY^T . xq: here the contracted index is the row, so the tokens' h are folded in.
     a.transposed = true;
     a.contracted_scale = coded_input ? input_.coded().scale : nullptr;
     float* grad = mutable_data(parameters_[i]->grad);
-    if (!coding.format.quantized()) {
-      kernels::backward_product(executor, context_.precision, n, k, rows, a, input_operand(), grad, k, true);
-      continue;
+    const bool in_place = !coding.format.quantized();
+    if (!in_place) weight_grad_.resize(n * k);
+    {
+      const Profile::Scope timed(context_.profile, Work::product_dw, operations);
+      kernels::backward_product(executor, context_.precision, n, k, rows, a, input_operand(),
+                                in_place ? grad : weight_grad_.data(), k, in_place);
     }
-    weight_grad_.resize(n * k);
-    kernels::backward_product(executor, context_.precision, n, k, rows, a, input_operand(), weight_grad_.data(), k, false);
+    if (in_place) continue;
+    const Profile::Scope timed(context_.profile, Work::mask_rotate);
     kernels::mask_and_rotate_rows(executor, coding.group, n, k, w.coded().mask, weight_grad_.data(), k);
     kernels::add_in_place(executor, n * k, grad, weight_grad_.data());
   }
+  const Profile::Scope timed(context_.profile, Work::mask_rotate);
   if (coding.format.quantized())
     kernels::mask_and_rotate_rows(executor, coding.input_group, rows, k, coded_input ? input_.coded().mask : nullptr, dx, k);
 }
@@ -193,6 +207,7 @@ struct EmbeddingFunction : Function<EmbeddingFunction> {
     keep_pointer(graph, "embedding", const_cast<nn::Embedding*>(embedding));
     keep_pointer(graph, "table", table);
     keep_pointer(graph, "ids", const_cast<std::int32_t*>(ids));
+    const Profile::Scope timed(context->profile, Work::embedding);
     at::Tensor y = new_rows(rows, embedding->k());
     embedding->look_up(*context->executor, static_cast<std::size_t>(rows), ids, mutable_data(y));
     return y;
@@ -202,6 +217,7 @@ struct EmbeddingFunction : Function<EmbeddingFunction> {
     auto* embedding = kept_pointer<nn::Embedding>(graph, "embedding");
     auto* table = kept_pointer<Parameter>(graph, "table");
     auto* ids = kept_pointer<std::int32_t>(graph, "ids");
+    const Profile::Scope timed(context->profile, Work::embedding_backward);
     const at::Tensor d = dy[0].contiguous();
     const std::size_t rows = rows_of(d), k = embedding->k();
     float* grad = mutable_data(table->grad);
@@ -226,6 +242,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
   static Variable forward(AutogradContext* graph, const Variable& x, const Context* context, Parameter* weight, double eps) {
     keep_pointer(graph, "context", const_cast<Context*>(context));
     keep_pointer(graph, "weight", weight);
+    const Profile::Scope timed(context->profile, Work::norm);
     at::Tensor y = at::empty_like(x);
     at::Tensor inv = at::empty({x.size(0)}, x.options());
     kernels::rms_norm(*context->executor, rows_of(x), columns_of(x), data(x), data(weight->value), static_cast<float>(eps),
@@ -237,6 +254,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
     auto* context = kept_pointer<Context>(graph, "context");
     auto* weight = kept_pointer<Parameter>(graph, "weight");
     const auto saved = graph->get_saved_variables();
+    const Profile::Scope timed(context->profile, Work::norm_backward);
     const at::Tensor d = dy[0].contiguous();
     at::Tensor dx = at::empty_like(saved[0]);
     kernels::rms_norm_backward(*context->executor, rows_of(d), columns_of(d), data(saved[0]), data(weight->value),
@@ -247,6 +265,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
 
 struct AddFunction : Function<AddFunction> {
   static Variable forward(AutogradContext*, const Variable& x, const Variable& y, const Context* context) {
+    const Profile::Scope timed(context->profile, Work::residual);
     at::Tensor sum = x.clone();
     kernels::add_in_place(*context->executor, static_cast<std::size_t>(x.numel()), mutable_data(sum), data(y));
     return sum;
@@ -258,6 +277,7 @@ struct SwigluFunction : Function<SwigluFunction> {
   static Variable forward(AutogradContext* graph, const Variable& gate, const Variable& up, const Context* context) {
     keep_pointer(graph, "context", const_cast<Context*>(context));
     graph->save_for_backward({gate, up});
+    const Profile::Scope timed(context->profile, Work::swiglu);
     at::Tensor y = at::empty_like(gate);
     kernels::swiglu(*context->executor, rows_of(gate), columns_of(gate), data(gate), data(up), columns_of(gate),
                     mutable_data(y));
@@ -267,6 +287,7 @@ struct SwigluFunction : Function<SwigluFunction> {
     auto* context = kept_pointer<Context>(graph, "context");
     const auto saved = graph->get_saved_variables();
     const at::Tensor d = dy[0].contiguous();
+    const Profile::Scope timed(context->profile, Work::swiglu_backward);
     at::Tensor dgate = at::empty_like(saved[0]), dup = at::empty_like(saved[1]);
     const std::size_t k = columns_of(d);
     kernels::swiglu_backward(*context->executor, rows_of(d), k, data(saved[0]), data(saved[1]), k, data(d),
@@ -280,6 +301,7 @@ struct SwigluFunction : Function<SwigluFunction> {
 struct AttentionFunction : Function<AttentionFunction> {
   static Variable forward(AutogradContext* graph, const Variable& q, const Variable& k, const Variable& v, Attention* layer) {
     keep_pointer(graph, "layer", layer);
+    const Profile::Scope timed(layer->context_.profile, Work::attention);
     Executor& executor = *layer->context_.executor;
     const kernels::AttentionShape shape = layer->weights_.attention_shape();
     const std::size_t rows = rows_of(q), length = layer->length_, sequences = rows / length;
@@ -305,6 +327,7 @@ struct AttentionFunction : Function<AttentionFunction> {
     auto* layer = kept_pointer<Attention>(graph, "layer");
     const auto saved = graph->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &log_sum = saved[4];
+    const Profile::Scope timed(layer->context_.profile, Work::attention_backward);
     const at::Tensor d = grads[0].contiguous();
     Executor& executor = *layer->context_.executor;
     const kernels::AttentionShape shape = layer->weights_.attention_shape();
@@ -340,7 +363,10 @@ struct HeadLossFunction : Function<HeadLossFunction> {
       const std::size_t count = std::min(kRows, rows - at);
       float* z = mutable_data(logits);
       head->forward_into(data(x) + at * k, count, std::span(&z, 1), true);
-      kernels::cross_entropy(*context->executor, count, vocab, z, targets + at, losses + at, z, static_cast<float>(scale));
+      {
+        const Profile::Scope timed(context->profile, Work::loss);
+        kernels::cross_entropy(*context->executor, count, vocab, z, targets + at, losses + at, z, static_cast<float>(scale));
+      }
       const float* dz = z;
       head->backward_into(std::span(&dz, 1), mutable_data(dx) + at * k);
     }

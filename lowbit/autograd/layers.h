@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "lowbit/autograd/profile.h"
 #include "lowbit/base/executor.h"
 #include "lowbit/kernels/backward.h"
 #include "lowbit/nn/llama.h"
@@ -26,6 +27,7 @@ struct Parameter {
 struct Context {
   Executor* executor;
   kernels::Precision precision;  ///< of the backward products
+  Profile* profile = nullptr;    ///< where the time of each layer is noted, or null
 };
 
 /// Masked entries of one linear layer, filled while `MaskCounter` is attached.
@@ -46,6 +48,7 @@ class LinearGroup {
   void forward_into(const float* x, std::size_t rows, std::span<float* const> y, bool want_mask);
   /// The same from raw rows: dy [rows, n] of each layer, dx [rows, k] (not accumulated).
   void backward_into(std::span<const float* const> dy, float* dx);
+  void set_profile(Profile* profile) { context_.profile = profile; }
   const std::vector<Parameter*>& parameters() const { return parameters_; }
   const std::vector<const nn::LinearWeights*>& weights() const { return weights_; }
   /// Shares of masked entries of the last forward pass. Requires coded weights with masks.
@@ -74,6 +77,7 @@ class Attention {
   Attention(Context context, const nn::LlamaWeights& weights);
   /// q [rows, heads * d], k and v [rows, kv_heads * d]; q and k are rotated in place. rows = sequences * length.
   at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::size_t length);
+  void set_profile(Profile* profile) { context_.profile = profile; }
 
  private:
   friend struct AttentionFunction;

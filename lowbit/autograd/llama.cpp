@@ -78,7 +78,17 @@ void Llama::initialize(std::uint64_t seed) {
   }
 }
 
+void Llama::set_profile(Profile* profile) {
+  context_.profile = profile;
+  for (Block& b : blocks_) {
+    for (LinearGroup* group : {b.qkv.get(), b.o.get(), b.gate_up.get(), b.down.get()}) group->set_profile(profile);
+    b.attention->set_profile(profile);
+  }
+  head_->set_profile(profile);
+}
+
 void Llama::refresh() {
+  const Profile::Scope timed(context_.profile, Work::code_weights);
   for (const Parameter& p : parameters_)
     nn::set_tensor(executor(), weights_, p.spec, p.value.const_data_ptr<float>(), {true, true});
 }

@@ -18,6 +18,8 @@ class Llama {
   Llama(Executor& executor, const model::Config& config, const Scheme& scheme, kernels::Precision precision,
         std::size_t positions);
   Llama(const Llama&) = delete;
+  /// Notes the time of each kind of work there from now on; null: nowhere. It must live as long as it is set.
+  void set_profile(Profile* profile);
 
   /// Normal draws of standard deviation 0.02, the two projections onto the residual stream 0.02 / sqrt(2 layers), norms 1
   /// (quest.md section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).

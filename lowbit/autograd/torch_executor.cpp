@@ -6,6 +6,7 @@
 #include <exception>
 #include <mutex>
 
+#include "lowbit/autograd/tensor_memory.h"
 #include "lowbit/base/error.h"
 
 #if defined(__x86_64__)
@@ -20,6 +21,8 @@ namespace lowbit::autograd {
 
 TorchExecutor::TorchExecutor(int threads) : threads_(threads) {
   if (threads < 1) fail_usage("the number of threads must be at least 1, not {}", threads);
+  static std::once_flag memory;
+  std::call_once(memory, keep_tensor_memory);
   at::set_num_threads(threads);
   at::parallel_for(0, threads, 1, [](std::int64_t, std::int64_t) {
 #if defined(__x86_64__)

@@ -57,6 +57,7 @@ class Run {
         AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip});
     begin();
     llama_->refresh();
+    if (options_.profile) llama_->set_profile(&profile_);
     loop();
     finish();
   }
@@ -86,6 +87,7 @@ class Run {
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::unique_ptr<autograd::Llama> llama_;
   std::unique_ptr<AdamW> optimizer_;
+  autograd::Profile profile_;
   std::unique_ptr<report::RunLog> log_;
   std::unique_ptr<Progress> progress_;
   std::optional<files::Checkpoint> start_from_;
@@ -198,8 +200,11 @@ double Run::step() {
   const std::size_t seq = size(options_.seq), rows = size(options_.batch) * seq;
   std::vector<std::int32_t> ids(rows), targets(rows);
   std::vector<double> losses(rows);
-  for (std::size_t i = 0; i < size(options_.batch); ++i)
-    feed_->window(state_.cursor + i, std::span(ids).subspan(i * seq, seq), std::span(targets).subspan(i * seq, seq));
+  {
+    const autograd::Profile::Scope timed(&profile_, autograd::Work::data);
+    for (std::size_t i = 0; i < size(options_.batch); ++i)
+      feed_->window(state_.cursor + i, std::span(ids).subspan(i * seq, seq), std::span(targets).subspan(i * seq, seq));
+  }
   llama_->zero_gradients();
   const std::size_t micro = size(options_.micro_batch) * seq;
   const float scale = 1.0f / static_cast<float>(rows);
@@ -213,7 +218,10 @@ double Run::step() {
   // One stated rounding: the mean of the tokens' losses in double, in their order, rounded once to float32.
   const double loss = static_cast<double>(static_cast<float>(sum / static_cast<double>(rows)));
   if (!std::isfinite(loss)) step_failed(loss, std::span(ids).first(std::min(micro, rows)));
-  last_grad_norm_ = optimizer_->update(state_.step + 1, learning_rate(options_, state_.step));
+  {
+    const autograd::Profile::Scope timed(&profile_, autograd::Work::optimizer);
+    last_grad_norm_ = optimizer_->update(state_.step + 1, learning_rate(options_, state_.step));
+  }
   if (!std::isfinite(last_grad_norm_)) step_failed(last_grad_norm_, std::span(ids).first(std::min(micro, rows)));
   llama_->refresh();
   ++state_.step;
@@ -302,6 +310,7 @@ void Run::loop() {
     const double lr = learning_rate(options_, state_.step);
     const double loss = step();
     const double took = since(step_start);
+    profile_.end_step(took);
     report::StepRecord record;
     record.step = state_.step;
     record.loss = loss;
@@ -332,6 +341,7 @@ void Run::finish() {
   log_->add(report::EventRecord{state_.step, "finished", ""});
   log_->sync();
   report::write_run_report(folder_.path());
+  if (options_.profile) fmt::print("{}\n", profile_.table());
   fmt::print("{}", report::closing_summary(report::read_run(folder_.path()), folder_.path()));
 }
 
