@@ -1,10 +1,10 @@
 #include "lowbit/autograd/layers.h"
 
-#include <torch/csrc/autograd/custom_function.h>
-
 #include <algorithm>
 #include <bit>
 #include <cassert>
+
+#include "lowbit/autograd/tensors.h"
 
 namespace lowbit::autograd {
 namespace {
@@ -13,32 +13,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
-
-/// Layers outlive the graph that points to them, so the graph holds plain pointers.
-template <class T>
-void keep_pointer(AutogradContext* graph, const char* name, T* pointer) {
-  graph->saved_data[name] = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(pointer));
-}
-template <class T>
-T* kept_pointer(AutogradContext* graph, const char* name) {
-  return reinterpret_cast<T*>(static_cast<std::intptr_t>(graph->saved_data[name].toInt()));
-}
-
-at::Tensor new_rows(std::int64_t rows, std::size_t columns) {
-  return at::empty({rows, static_cast<std::int64_t>(columns)}, at::TensorOptions().dtype(at::kFloat));
-}
-
-const float* data(const at::Tensor& t) {
-  assert(t.is_contiguous() && t.scalar_type() == at::kFloat);
-  return t.const_data_ptr<float>();
-}
-float* mutable_data(const at::Tensor& t) {
-  assert(t.is_contiguous() && t.scalar_type() == at::kFloat);
-  return t.mutable_data_ptr<float>();
-}
-
-std::size_t rows_of(const at::Tensor& t) { return static_cast<std::size_t>(t.size(0)); }
-std::size_t columns_of(const at::Tensor& t) { return static_cast<std::size_t>(t.size(1)); }
 
 void round_to_bf16(Executor& executor, std::size_t n, const float* from, float* to) {
   constexpr std::size_t kChunk = std::size_t{1} << 16;
@@ -55,18 +29,28 @@ std::size_t masked_bits(const std::uint64_t* mask, std::size_t words) {
 
 }  // namespace
 
+at::Tensor new_rows(std::int64_t rows, std::size_t columns) {
+  return at::empty({rows, static_cast<std::int64_t>(columns)}, at::TensorOptions().dtype(at::kFloat));
+}
+
 LinearGroup::LinearGroup(Context context, std::vector<const nn::LinearWeights*> weights, std::vector<Parameter*> parameters)
     : context_(context), weights_(std::move(weights)), parameters_(std::move(parameters)) {}
 
-void LinearGroup::forward_into(const float* x, std::size_t rows, std::span<float* const> y, bool want_mask) {
+bool LinearGroup::reads_values() const {
+  const model::TensorCoding& coding = weights_.front()->coding();
+  return !coding.format.quantized() || (coding.format.weight_only() && coding.input_group == 1);
+}
+
+void LinearGroup::prepare(const float* x, std::size_t rows, bool want_mask) {
   const nn::LinearWeights& first = *weights_.front();
-  {
-    const Profile::Scope timed(context_.profile, Work::code_inputs);
-    input_.prepare(*context_.executor, first.coding(), rows, first.k(), x, first.k(), want_mask);
-  }
+  const Profile::Scope timed(context_.profile, Work::code_inputs);
+  input_.prepare(*context_.executor, first.coding(), rows, first.k(), x, first.k(), want_mask);
+}
+
+void LinearGroup::multiply_into(std::span<float* const> y) {
   double outputs = 0;
   for (const nn::LinearWeights* w : weights_) outputs += static_cast<double>(w->n());
-  const Profile::Scope timed(context_.profile, Work::product, 2 * outputs * static_cast<double>(rows * first.k()));
+  const Profile::Scope timed(context_.profile, Work::product, 2 * outputs * static_cast<double>(input_.rows() * input_.k()));
   for (std::size_t i = 0; i < weights_.size(); ++i)
     nn::linear(*context_.executor, input_, *weights_[i], y[i], weights_[i]->n());
 }
@@ -168,36 +152,6 @@ void LinearGroup::count_masks(std::vector<MaskShare>& shares) const {
 
 namespace {
 
-struct LinearGroupFunction : Function<LinearGroupFunction> {
-  static variable_list forward(AutogradContext* graph, const Variable& x, LinearGroup* group) {
-    keep_pointer(graph, "group", group);
-    // Formats that multiply x as it is look at it again in the backward pass; the others hold their codes or rotated rows.
-    const model::TensorCoding& coding = group->weights().front()->coding();
-    const bool reads_x = !coding.format.quantized() || (coding.format.weight_only() && coding.input_group == 1);
-    if (reads_x) graph->save_for_backward({x});
-    variable_list y;
-    std::vector<float*> pointers;
-    for (const nn::LinearWeights* w : group->weights()) {
-      y.push_back(new_rows(x.size(0), w->n()));
-      pointers.push_back(mutable_data(y.back()));
-    }
-    group->forward_into(data(x), rows_of(x), pointers, true);
-    return y;
-  }
-  static variable_list backward(AutogradContext* graph, const variable_list& dy) {
-    auto* group = kept_pointer<LinearGroup>(graph, "group");
-    variable_list held;
-    std::vector<const float*> pointers;
-    for (const Variable& d : dy) {
-      held.push_back(d.contiguous());
-      pointers.push_back(data(held.back()));
-    }
-    at::Tensor dx = new_rows(static_cast<std::int64_t>(group->input().rows()), group->input().k());
-    group->backward_into(pointers, mutable_data(dx));
-    return {dx, Variable()};
-  }
-};
-
 struct EmbeddingFunction : Function<EmbeddingFunction> {
   // `anchor` is the master table: it makes the result part of the graph; its gradient is added in place.
   static Variable forward(AutogradContext* graph, const Variable& anchor, const Context* context,
@@ -263,94 +217,6 @@ struct RmsNormFunction : Function<RmsNormFunction> {
   }
 };
 
-struct AddFunction : Function<AddFunction> {
-  static Variable forward(AutogradContext*, const Variable& x, const Variable& y, const Context* context) {
-    const Profile::Scope timed(context->profile, Work::residual);
-    at::Tensor sum = x.clone();
-    kernels::add_in_place(*context->executor, static_cast<std::size_t>(x.numel()), mutable_data(sum), data(y));
-    return sum;
-  }
-  static variable_list backward(AutogradContext*, const variable_list& d) { return {d[0], d[0], Variable()}; }
-};
-
-struct SwigluFunction : Function<SwigluFunction> {
-  static Variable forward(AutogradContext* graph, const Variable& gate, const Variable& up, const Context* context) {
-    keep_pointer(graph, "context", const_cast<Context*>(context));
-    graph->save_for_backward({gate, up});
-    const Profile::Scope timed(context->profile, Work::swiglu);
-    at::Tensor y = at::empty_like(gate);
-    kernels::swiglu(*context->executor, rows_of(gate), columns_of(gate), data(gate), data(up), columns_of(gate),
-                    mutable_data(y));
-    return y;
-  }
-  static variable_list backward(AutogradContext* graph, const variable_list& dy) {
-    auto* context = kept_pointer<Context>(graph, "context");
-    const auto saved = graph->get_saved_variables();
-    const at::Tensor d = dy[0].contiguous();
-    const Profile::Scope timed(context->profile, Work::swiglu_backward);
-    at::Tensor dgate = at::empty_like(saved[0]), dup = at::empty_like(saved[1]);
-    const std::size_t k = columns_of(d);
-    kernels::swiglu_backward(*context->executor, rows_of(d), k, data(saved[0]), data(saved[1]), k, data(d),
-                             mutable_data(dgate), mutable_data(dup), k);
-    return {dgate, dup, Variable()};
-  }
-};
-
-}  // namespace
-
-struct AttentionFunction : Function<AttentionFunction> {
-  static Variable forward(AutogradContext* graph, const Variable& q, const Variable& k, const Variable& v, Attention* layer) {
-    keep_pointer(graph, "layer", layer);
-    const Profile::Scope timed(layer->context_.profile, Work::attention);
-    Executor& executor = *layer->context_.executor;
-    const kernels::AttentionShape shape = layer->weights_.attention_shape();
-    const std::size_t rows = rows_of(q), length = layer->length_, sequences = rows / length;
-    const std::size_t q_width = columns_of(q), kv_width = columns_of(k);
-    kernels::rope(executor, layer->weights_.rope, rows, shape.heads, mutable_data(q), q_width, layer->positions_.data());
-    kernels::rope(executor, layer->weights_.rope, rows, shape.kv_heads, mutable_data(k), kv_width, layer->positions_.data());
-    if (shape.format == AttentionFormat::bf16)  // what the scores are made of, so that the backward pass finds them again
-      for (const Variable* t : {&q, &k, &v}) round_to_bf16(executor, static_cast<std::size_t>(t->numel()), data(*t), mutable_data(*t));
-    at::Tensor out = at::empty_like(q);
-    at::Tensor log_sum = at::empty({static_cast<std::int64_t>(sequences * shape.heads * length)}, q.options());
-    layer->jobs_.resize(sequences);
-    executor.parallel_for(sequences, [&](std::size_t i) {
-      const std::size_t at = i * length;
-      kernels::store_keys(shape, layer->caches_[i], 0, length, data(k) + at * kv_width, kv_width, data(v) + at * kv_width, kv_width);
-      layer->jobs_[i] = {layer->caches_[i], 0, length, data(q) + at * q_width, mutable_data(out) + at * q_width,
-                         mutable_data(log_sum) + i * shape.heads * length};
-    });
-    kernels::attention(executor, shape, sequences, layer->jobs_.data(), q_width, q_width);
-    graph->save_for_backward({q, k, v, out, log_sum});
-    return out;
-  }
-  static variable_list backward(AutogradContext* graph, const variable_list& grads) {
-    auto* layer = kept_pointer<Attention>(graph, "layer");
-    const auto saved = graph->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &out = saved[3], &log_sum = saved[4];
-    const Profile::Scope timed(layer->context_.profile, Work::attention_backward);
-    const at::Tensor d = grads[0].contiguous();
-    Executor& executor = *layer->context_.executor;
-    const kernels::AttentionShape shape = layer->weights_.attention_shape();
-    const std::size_t rows = rows_of(q), length = layer->length_, sequences = rows / length;
-    const std::size_t q_width = columns_of(q), kv_width = columns_of(k);
-    at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
-    layer->backward_jobs_.resize(sequences);
-    for (std::size_t i = 0; i < sequences; ++i) {
-      const std::size_t a = i * length * q_width, b = i * length * kv_width;
-      layer->backward_jobs_[i] = {data(q) + a, data(k) + b, data(v) + b, data(out) + a, data(d) + a,
-                                  data(log_sum) + i * shape.heads * length, mutable_data(dq) + a, mutable_data(dk) + b,
-                                  mutable_data(dv) + b};
-    }
-    kernels::attention_backward(executor, layer->context_.precision, shape, length, sequences, layer->backward_jobs_.data(),
-                                q_width, kv_width, q_width);
-    kernels::rope(executor, layer->weights_.rope, rows, shape.heads, mutable_data(dq), q_width, layer->positions_.data(), true);
-    kernels::rope(executor, layer->weights_.rope, rows, shape.kv_heads, mutable_data(dk), kv_width, layer->positions_.data(), true);
-    return {dq, dk, dv, Variable()};
-  }
-};
-
-namespace {
-
 struct HeadLossFunction : Function<HeadLossFunction> {
   static constexpr std::size_t kRows = 512;  ///< of logits in memory at once
 
@@ -362,7 +228,8 @@ struct HeadLossFunction : Function<HeadLossFunction> {
     for (std::size_t at = 0; at < rows; at += kRows) {
       const std::size_t count = std::min(kRows, rows - at);
       float* z = mutable_data(logits);
-      head->forward_into(data(x) + at * k, count, std::span(&z, 1), true);
+      head->prepare(data(x) + at * k, count, true);
+      head->multiply_into(std::span(&z, 1));
       {
         const Profile::Scope timed(context->profile, Work::loss);
         kernels::cross_entropy(*context->executor, count, vocab, z, targets + at, losses + at, z, static_cast<float>(scale));
@@ -381,38 +248,12 @@ struct HeadLossFunction : Function<HeadLossFunction> {
 
 }  // namespace
 
-std::vector<at::Tensor> LinearGroup::forward(const at::Tensor& x) { return LinearGroupFunction::apply(x, this); }
-
 at::Tensor embed(const Context& context, const nn::Embedding& embedding, Parameter& table, std::span<const std::int32_t> ids) {
   return EmbeddingFunction::apply(table.value, &context, &embedding, &table, ids.data(), static_cast<std::int64_t>(ids.size()));
 }
 
 at::Tensor rms_norm(const Context& context, const at::Tensor& x, Parameter& weight, float eps) {
   return RmsNormFunction::apply(x, &context, &weight, static_cast<double>(eps));
-}
-
-at::Tensor add(const Context& context, const at::Tensor& x, const at::Tensor& y) { return AddFunction::apply(x, y, &context); }
-
-at::Tensor swiglu(const Context& context, const at::Tensor& gate, const at::Tensor& up) {
-  return SwigluFunction::apply(gate, up, &context);
-}
-
-Attention::Attention(Context context, const nn::LlamaWeights& weights) : context_(context), weights_(weights) {}
-
-at::Tensor Attention::forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::size_t length) {
-  const std::size_t rows = rows_of(q), sequences = rows / length;
-  assert(sequences * length == rows);
-  if (length_ != length || caches_.size() < sequences) {
-    const std::size_t room = (length + 63) / 64 * 64;
-    const std::size_t bytes = kernels::key_value_bytes(weights_.attention_shape(), room);
-    cache_ = Buffer<std::byte>(bytes * sequences);
-    caches_.clear();
-    for (std::size_t i = 0; i < sequences; ++i) caches_.push_back({cache_.data() + i * bytes, room});
-    positions_.resize(rows);
-    for (std::size_t i = 0; i < rows; ++i) positions_[i] = static_cast<std::int32_t>(i % length);
-    length_ = length;
-  }
-  return AttentionFunction::apply(q, k, v, this);
 }
 
 at::Tensor head_loss(const Context& context, LinearGroup& head, const at::Tensor& x, std::span<const std::int32_t> targets,

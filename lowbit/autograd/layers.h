@@ -28,6 +28,7 @@ struct Context {
   Executor* executor;
   kernels::Precision precision;  ///< of the backward products
   Profile* profile = nullptr;    ///< where the time of each layer is noted, or null
+  bool recompute = false;        ///< products of the forward pass are done again on the way back instead of kept
 };
 
 /// Masked entries of one linear layer, filled while `MaskCounter` is attached.
@@ -40,13 +41,14 @@ struct MaskShare {
 class LinearGroup {
  public:
   LinearGroup(Context context, std::vector<const nn::LinearWeights*> weights, std::vector<Parameter*> parameters);
-  /// x [rows, k] -> one [rows, n] for each layer.
-  std::vector<at::Tensor> forward(const at::Tensor& x);
-  /// dx [rows, k]; adds to the parameters' gradients. Called by autograd.
-  at::Tensor backward(const std::vector<at::Tensor>& dy);
+  /// Takes x [rows, k] in the form that the products read, kept until the next call.
+  void prepare(const float* x, std::size_t rows, bool want_mask);
+  /// One [rows, n] for each layer, from what was prepared.
+  void multiply_into(std::span<float* const> y);
+  /// The products of this format read x itself, so it must live until the backward pass; others keep a form of their own.
+  bool reads_values() const;
   nn::LinearInput& input() { return input_; }
-  void forward_into(const float* x, std::size_t rows, std::span<float* const> y, bool want_mask);
-  /// The same from raw rows: dy [rows, n] of each layer, dx [rows, k] (not accumulated).
+  /// dy [rows, n] of each layer, dx [rows, k] (not accumulated); adds to the parameters' gradients.
   void backward_into(std::span<const float* const> dy, float* dx);
   void set_profile(Profile* profile) { context_.profile = profile; }
   const std::vector<Parameter*>& parameters() const { return parameters_; }
@@ -67,30 +69,6 @@ class LinearGroup {
 /// The residual stream's token rows: [rows, width].
 at::Tensor embed(const Context& context, const nn::Embedding& embedding, Parameter& table, std::span<const std::int32_t> ids);
 at::Tensor rms_norm(const Context& context, const at::Tensor& x, Parameter& weight, float eps);
-/// x + y.
-at::Tensor add(const Context& context, const at::Tensor& x, const at::Tensor& y);
-at::Tensor swiglu(const Context& context, const at::Tensor& gate, const at::Tensor& up);
-
-/// Rotary positions and causal attention over sequences of equal length that each begin at position 0.
-class Attention {
- public:
-  Attention(Context context, const nn::LlamaWeights& weights);
-  /// q [rows, heads * d], k and v [rows, kv_heads * d]; q and k are rotated in place. rows = sequences * length.
-  at::Tensor forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::size_t length);
-  void set_profile(Profile* profile) { context_.profile = profile; }
-
- private:
-  friend struct AttentionFunction;
-  Context context_;
-  const nn::LlamaWeights& weights_;
-  Buffer<std::byte> cache_;
-  std::vector<kernels::KeyValues> caches_;
-  std::vector<std::int32_t> positions_;
-  std::vector<kernels::AttentionJob> jobs_;
-  std::vector<kernels::AttentionBackwardJob> backward_jobs_;
-  std::size_t length_ = 0;
-};
-
 /// Head and cross-entropy in chunks of rows, so that the logits never stand in memory as a whole: the gradient is formed
 /// in the forward pass. losses: [rows], nats, in double (reference.h cross_entropy_row). scale: what each token's loss is
 /// multiplied by in the objective. returns a scalar tensor for backward().

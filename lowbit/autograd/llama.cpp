@@ -31,17 +31,14 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
     const auto group = [&](std::vector<const nn::LinearWeights*> linear, std::vector<std::string> names) {
       std::vector<Parameter*> list;
       for (const std::string& name : names) list.push_back(&parameter(at + name + ".weight"));
-      return std::make_unique<LinearGroup>(context_, std::move(linear), std::move(list));
+      return LinearGroup(context_, std::move(linear), std::move(list));
     };
-    Block b;
-    b.input_norm = &parameter(at + "input_layernorm.weight");
-    b.mlp_norm = &parameter(at + "post_attention_layernorm.weight");
-    b.qkv = group({&w.q, &w.k, &w.v}, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"});
-    b.o = group({&w.o}, {"self_attn.o_proj"});
-    b.gate_up = group({&w.gate, &w.up}, {"mlp.gate_proj", "mlp.up_proj"});
-    b.down = group({&w.down}, {"mlp.down_proj"});
-    b.attention = std::make_unique<Attention>(context_, weights_);
-    blocks_.push_back(std::move(b));
+    blocks_.push_back(
+        {AttentionBlock(weights_, attention_memory_, parameter(at + "input_layernorm.weight"),
+                        group({&w.q, &w.k, &w.v}, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}),
+                        group({&w.o}, {"self_attn.o_proj"})),
+         MlpBlock(weights_, parameter(at + "post_attention_layernorm.weight"),
+                  group({&w.gate, &w.up}, {"mlp.gate_proj", "mlp.up_proj"}), group({&w.down}, {"mlp.down_proj"}))});
   }
   Parameter& head = config.tied ? *embedding_ : parameter("lm_head.weight");
   // What was asked to be float32 is not rounded on the way back either: all of an f32 model, and an f32 head.
@@ -80,10 +77,8 @@ void Llama::initialize(std::uint64_t seed) {
 
 void Llama::set_profile(Profile* profile) {
   context_.profile = profile;
-  for (Block& b : blocks_) {
-    for (LinearGroup* group : {b.qkv.get(), b.o.get(), b.gate_up.get(), b.down.get()}) group->set_profile(profile);
-    b.attention->set_profile(profile);
-  }
+  for (Block& b : blocks_)
+    for (LinearGroup* group : {&b.attention.qkv(), &b.attention.o(), &b.mlp.gate_up(), &b.mlp.down()}) group->set_profile(profile);
   head_->set_profile(profile);
 }
 
@@ -102,12 +97,8 @@ at::Tensor Llama::residual_stream(std::span<const std::int32_t> ids, std::size_t
   const auto eps = static_cast<float>(weights_.config.norm_eps);
   at::Tensor x = embed(context_, weights_.embedding, *embedding_, ids);
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
-    Block& b = blocks_[layer];
-    const auto qkv = b.qkv->forward(rms_norm(context_, x, *b.input_norm, eps));
-    const at::Tensor attended = b.attention->forward(qkv[0], qkv[1], qkv[2], length);
-    x = add(context_, x, b.o->forward(attended)[0]);
-    const auto gate_up = b.gate_up->forward(rms_norm(context_, x, *b.mlp_norm, eps));
-    x = add(context_, x, b.down->forward(swiglu(context_, gate_up[0], gate_up[1]))[0]);
+    x = blocks_[layer].attention.forward(context_, x, length);
+    x = blocks_[layer].mlp.forward(context_, x);
     if (on_layer) on_layer(layer, x);
   }
   return rms_norm(context_, x, *final_norm_, eps);
@@ -123,7 +114,8 @@ void Llama::accumulate(std::span<const std::int32_t> ids, std::span<const std::i
 void Llama::logits(std::span<const std::int32_t> ids, std::size_t length, float* out) {
   const at::NoGradGuard no_gradients;
   const at::Tensor x = residual_stream(ids, length);
-  head_->forward_into(x.const_data_ptr<float>(), ids.size(), std::span(&out, 1), false);
+  head_->prepare(x.const_data_ptr<float>(), ids.size(), false);
+  head_->multiply_into(std::span(&out, 1));
 }
 
 std::int64_t Llama::first_bad_layer(std::span<const std::int32_t> ids, std::size_t length) {
@@ -144,7 +136,8 @@ std::int64_t Llama::first_bad_layer(std::span<const std::int32_t> ids, std::size
 std::vector<MaskShare> Llama::mask_shares() const {
   std::vector<MaskShare> shares;
   for (const Block& b : blocks_)
-    for (const LinearGroup* group : {b.qkv.get(), b.o.get(), b.gate_up.get(), b.down.get()}) group->count_masks(shares);
+    for (const LinearGroup* group : {&b.attention.qkv(), &b.attention.o(), &b.mlp.gate_up(), &b.mlp.down()})
+      group->count_masks(shares);
   return shares;
 }
 

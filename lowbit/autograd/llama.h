@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "lowbit/autograd/layers.h"
+#include "lowbit/autograd/blocks.h"
 
 namespace lowbit::autograd {
 
@@ -20,6 +20,9 @@ class Llama {
   Llama(const Llama&) = delete;
   /// Notes the time of each kind of work there from now on; null: nowhere. It must live as long as it is set.
   void set_profile(Profile* profile);
+  /// From now on the forward pass keeps codes and the residual stream alone; q, k, v, gate and up are computed again on
+  /// the way back, to the same bits.
+  void set_recompute(bool recompute) { context_.recompute = recompute; }
 
   /// Normal draws of standard deviation 0.02, the two projections onto the residual stream 0.02 / sqrt(2 layers), norms 1
   /// (quest.md section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).
@@ -49,9 +52,8 @@ class Llama {
 
  private:
   struct Block {
-    Parameter *input_norm, *mlp_norm;
-    std::unique_ptr<LinearGroup> qkv, o, gate_up, down;
-    std::unique_ptr<Attention> attention;
+    AttentionBlock attention;
+    MlpBlock mlp;
   };
   at::Tensor residual_stream(std::span<const std::int32_t> ids, std::size_t length,
                              const std::function<void(std::size_t, const at::Tensor&)>& on_layer = {});
@@ -59,6 +61,7 @@ class Llama {
   Context context_;
   nn::LlamaWeights weights_;
   std::deque<Parameter> parameters_;  // of stable addresses: layers point to them
+  AttentionMemory attention_memory_;
   std::deque<Block> blocks_;
   Parameter *embedding_, *final_norm_;
   std::unique_ptr<LinearGroup> head_;

@@ -122,7 +122,7 @@ void resume(const CLI::App& verb, TrainFlags& f) {
     if (option->count() == 0) continue;
     std::string name = option->get_name();
     name.erase(0, name.find_first_not_of('-'));
-    if (name == "out" || name == "resume" || name == "config" || name == "json" || name == "profile" || name == "help") continue;
+    if (name == "out" || name == "resume" || name == "config" || name == "json" || name == "profile" || name == "recompute" || name == "help") continue;
     if (train::is_free_flag(name) || same_as_recorded(name, option->results(), o)) continue;
     fail_usage("--{} cannot change when a run is resumed; start a new run with --init {}", name, f.out.string());
   }
@@ -142,6 +142,7 @@ void resume(const CLI::App& verb, TrainFlags& f) {
   take_from_data(f.options);
   f.options.resume = true;
   f.options.profile = given.profile;
+  f.options.recompute = given.recompute;
 }
 
 }  // namespace
@@ -197,6 +198,7 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--checkpoint-every", o.checkpoint_every, "steps between checkpoints (default a tenth of the run)");
   add_option(verb, "--keep", o.keep, "checkpoints to keep")->capture_default_str();
   add_option(verb, "--bytes-per-token", o.bytes_per_token, "of raw tokens, so that bits per byte can be told");
+  add_flag(verb, "--recompute", o.recompute, "less memory, same result: part of the forward pass is done again on the way back");
   add_flag(verb, "--profile", o.profile, "end with a table of where the time of the steps went");
   add_option(verb, "--sample-tokens", o.sample_tokens, "of text drawn at evaluations, 0 for none")->capture_default_str();
   add_common(verb, f->common);

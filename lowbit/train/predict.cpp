@@ -59,9 +59,12 @@ Prediction predict(const Options& o, const Peaks& peaks) {
   const double mlp = static_cast<double>(c.mlp), layers = static_cast<double>(c.layers);
   // Masters, gradients and two moments in float32; codes as bytes twice (rows and panels) and a bit of mask.
   const double weights = parameters * (16 + (o.scheme.format.quantized() ? 2.2 : 4.0));
-  // Kept of each block for the backward pass, float32: the stream twice, norms' outputs twice, q, k, v, attention's output,
-  // gate, up and their product; and codes with masks of the four inputs.
-  const double kept = layers * rows * (4 * (4 * width + 2 * q + 2 * kv + 3 * mlp) + 1.2 * (2 * width + q + mlp));
+  // Kept of each block for the backward pass, float32: the stream twice and attention's output; unless they are computed
+  // again q, k, v, gate and up; codes with masks of the four inputs, or in formats that read them the inputs themselves.
+  const bool codes = o.scheme.format.quantized() && o.scheme.format.activation;
+  const double again = o.recompute ? 0 : q + 2 * kv + 2 * mlp;
+  const double inputs = 2 * width + q + mlp;
+  const double kept = layers * rows * (4 * (2 * width + q + again) + (codes ? 1.2 : 4.0) * inputs);
   const double head = 512.0 * static_cast<double>(c.vocab) * 4 + rows * width * 12;
   const double scratch = rows * std::max({mlp, q, width}) * 4 * 6;
   const double base = 250e6;  // libtorch itself

@@ -57,6 +57,7 @@ class Run {
         AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip});
     begin();
     llama_->refresh();
+    llama_->set_recompute(options_.recompute);
     if (options_.profile) llama_->set_profile(&profile_);
     loop();
     finish();

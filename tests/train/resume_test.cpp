@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <signal.h>
 
 #include "lowbit/files/checkpoint.h"
@@ -26,6 +28,22 @@ TEST(Resume, AnotherNumberOfThreadsGivesTheSameBytes) {
   }
   EXPECT_EQ(differing_files(folder / "1", folder / "2", 12), "");
   EXPECT_EQ(differing_files(folder / "1", folder / "3", 12), "");
+}
+
+TEST(Recompute, GivesTheSameBytesForFormatsThatKeepCodesAndForThoseThatKeepTheirInputs) {
+  const TemporaryFolder folder;
+  write_batches(folder / "b", 48, 32, 1);
+  for (const std::string format : {"w4a4", "w3a16", "bf16"}) {
+    const fs::path kept = folder / (format + "-kept"), again = folder / (format + "-again");
+    for (const bool recompute : {false, true}) {
+      auto arguments = small_run(folder / "b", recompute ? again : kept, 12);
+      *(std::find(arguments.begin(), arguments.end(), "--format") + 1) = format;
+      if (recompute) arguments.push_back("--recompute");
+      const Outcome run = run_program(arguments);
+      ASSERT_EQ(run.exit_code, 0) << run.err;
+    }
+    EXPECT_EQ(differing_files(kept, again, 12), "") << format;
+  }
 }
 
 TEST(Resume, GoesOnFromTheOlderCheckpointWhenAByteOfTheNewestIsChanged) {

@@ -1,0 +1,239 @@
+#include "lowbit/autograd/blocks.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "lowbit/autograd/tensors.h"
+#include "lowbit/formats/bf16.h"
+
+namespace lowbit::autograd {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+at::Tensor residual_sum(const Context& context, const at::Tensor& x, const at::Tensor& y) {
+  const Profile::Scope timed(context.profile, Work::residual);
+  kernels::add_in_place(*context.executor, static_cast<std::size_t>(y.numel()), mutable_data(y), data(x));
+  return y;
+}
+
+/// dx = d + the way back through the norm of `dnormed`; adds to the norm's gradient.
+at::Tensor norm_and_residual_backward(const Context& context, const at::Tensor& d, const at::Tensor& x, const at::Tensor& inv,
+                                      const at::Tensor& dnormed, Parameter& norm) {
+  const Profile::Scope timed(context.profile, Work::norm_backward);
+  at::Tensor dx = d.clone();
+  kernels::rms_norm_backward(*context.executor, rows_of(x), columns_of(x), data(x), data(norm.value), data(inv), data(dnormed),
+                             mutable_data(dx), true, mutable_data(norm.grad));
+  return dx;
+}
+
+/// y and 1 / rms of each row.
+std::pair<at::Tensor, at::Tensor> normed_rows(const Context& context, const at::Tensor& x, const Parameter& norm, double eps) {
+  const Profile::Scope timed(context.profile, Work::norm);
+  std::pair<at::Tensor, at::Tensor> out{at::empty_like(x), at::empty({x.size(0)}, x.options())};
+  kernels::rms_norm(*context.executor, rows_of(x), columns_of(x), data(x), data(norm.value), static_cast<float>(eps),
+                    mutable_data(out.first), mutable_data(out.second));
+  return out;
+}
+
+std::vector<at::Tensor> outputs_of(const LinearGroup& group, std::size_t rows) {
+  std::vector<at::Tensor> y;
+  for (const nn::LinearWeights* w : group.weights()) y.push_back(new_rows(static_cast<std::int64_t>(rows), w->n()));
+  return y;
+}
+
+std::vector<at::Tensor> multiply(LinearGroup& group, std::size_t rows) {
+  std::vector<at::Tensor> y = outputs_of(group, rows);
+  std::array<float*, 3> pointers{};
+  for (std::size_t i = 0; i < y.size(); ++i) pointers[i] = mutable_data(y[i]);
+  group.multiply_into(std::span(pointers.data(), y.size()));
+  return y;
+}
+
+void round_to_bf16(Executor& executor, const at::Tensor& t) {
+  constexpr std::size_t kChunk = std::size_t{1} << 16;
+  const auto n = static_cast<std::size_t>(t.numel());
+  float* x = mutable_data(t);
+  executor.parallel_for((n + kChunk - 1) / kChunk, [&](std::size_t i) {
+    for (std::size_t j = i * kChunk; j < std::min(n, (i + 1) * kChunk); ++j) x[j] = to_float(to_bf16(x[j]));
+  });
+}
+
+/// What is saved when `keep`, else nothing in its place.
+at::Tensor if_kept(bool keep, const at::Tensor& t) { return keep ? t : at::Tensor(); }
+
+}  // namespace
+
+void AttentionMemory::reserve(const kernels::AttentionShape& shape, std::size_t sequences, std::size_t length) {
+  const std::size_t room = (length + 63) / 64 * 64, bytes = kernels::key_value_bytes(shape, room);
+  if (length_ == length && bytes_ == bytes && caches_.size() >= sequences) return;
+  memory_ = Buffer<std::byte>(bytes * sequences);
+  caches_.clear();
+  for (std::size_t i = 0; i < sequences; ++i) caches_.push_back({memory_.data() + i * bytes, room});
+  positions_.resize(sequences * length);
+  for (std::size_t i = 0; i < positions_.size(); ++i) positions_[i] = static_cast<std::int32_t>(i % length);
+  length_ = length;
+  bytes_ = bytes;
+}
+
+struct AttentionBlockFunction : Function<AttentionBlockFunction> {
+  static Variable forward(AutogradContext* graph, const Variable& x, AttentionBlock* block, const Context* context,
+                          std::int64_t length) {
+    keep_pointer(graph, "block", block);
+    keep_pointer(graph, "context", const_cast<Context*>(context));
+    graph->saved_data["length"] = length;
+    Executor& executor = *context->executor;
+    const kernels::AttentionShape shape = block->weights_.attention_shape();
+    const std::size_t rows = rows_of(x), sequence = static_cast<std::size_t>(length), sequences = rows / sequence;
+    const auto [normed, inv] = normed_rows(*context, x, block->norm_, block->weights_.config.norm_eps);
+    block->qkv_.prepare(data(normed), rows, true);
+    const std::vector<at::Tensor> qkv = block->project(*context, rows);
+    const at::Tensor &q = qkv[0], &k = qkv[1], &v = qkv[2];
+    const std::size_t q_width = columns_of(q), kv_width = columns_of(k);
+    at::Tensor out = at::empty_like(q), log_sum = at::empty({static_cast<std::int64_t>(rows * shape.heads)}, q.options());
+    {
+      const Profile::Scope timed(context->profile, Work::attention);
+      AttentionMemory& memory = block->memory_;
+      memory.reserve(shape, sequences, sequence);
+      memory.jobs.resize(sequences);
+      executor.parallel_for(sequences, [&](std::size_t i) {
+        const std::size_t at = i * sequence;
+        kernels::store_keys(shape, memory.caches()[i], 0, sequence, data(k) + at * kv_width, kv_width, data(v) + at * kv_width,
+                            kv_width);
+        memory.jobs[i] = {memory.caches()[i], 0, sequence, data(q) + at * q_width, mutable_data(out) + at * q_width,
+                          mutable_data(log_sum) + i * shape.heads * sequence};
+      });
+      kernels::attention(executor, shape, sequences, memory.jobs.data(), q_width, q_width);
+    }
+    block->o_.prepare(data(out), rows, true);
+    const at::Tensor y = multiply(block->o_, rows)[0];
+    const bool keep = !context->recompute;
+    graph->save_for_backward({x, inv, if_kept(block->qkv_.reads_values(), normed), out, log_sum, if_kept(keep, q),
+                              if_kept(keep, k), if_kept(keep, v)});
+    return residual_sum(*context, x, y);
+  }
+
+  static variable_list backward(AutogradContext* graph, const variable_list& grads) {
+    auto* block = kept_pointer<AttentionBlock>(graph, "block");
+    auto* context = kept_pointer<Context>(graph, "context");
+    const auto sequence = static_cast<std::size_t>(graph->saved_data["length"].toInt());
+    const auto saved = graph->get_saved_variables();
+    const at::Tensor &x = saved[0], &inv = saved[1], &out = saved[3], &log_sum = saved[4];
+    const at::Tensor d = grads[0].contiguous();
+    Executor& executor = *context->executor;
+    const kernels::AttentionShape shape = block->weights_.attention_shape();
+    const std::size_t rows = rows_of(x), sequences = rows / sequence;
+    const std::vector<at::Tensor> qkv =
+        saved[5].defined() ? std::vector<at::Tensor>{saved[5], saved[6], saved[7]} : block->project(*context, rows);
+    const at::Tensor &q = qkv[0], &k = qkv[1], &v = qkv[2];
+    const std::size_t q_width = columns_of(q), kv_width = columns_of(k);
+
+    const at::Tensor dout = at::empty_like(out);
+    const float* dy = data(d);
+    block->o_.backward_into(std::span(&dy, 1), mutable_data(dout));
+    const at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
+    {
+      const Profile::Scope timed(context->profile, Work::attention_backward);
+      AttentionMemory& memory = block->memory_;
+      memory.backward_jobs.resize(sequences);
+      for (std::size_t i = 0; i < sequences; ++i) {
+        const std::size_t a = i * sequence * q_width, b = i * sequence * kv_width;
+        memory.backward_jobs[i] = {data(q) + a, data(k) + b, data(v) + b, data(out) + a, data(dout) + a,
+                                   data(log_sum) + i * shape.heads * sequence, mutable_data(dq) + a, mutable_data(dk) + b,
+                                   mutable_data(dv) + b};
+      }
+      kernels::attention_backward(executor, context->precision, shape, sequence, sequences, memory.backward_jobs.data(), q_width,
+                                  kv_width, q_width);
+      const std::int32_t* positions = memory.positions();
+      kernels::rope(executor, block->weights_.rope, rows, shape.heads, mutable_data(dq), q_width, positions, true);
+      kernels::rope(executor, block->weights_.rope, rows, shape.kv_heads, mutable_data(dk), kv_width, positions, true);
+    }
+    const at::Tensor dnormed = at::empty_like(x);
+    const std::array<const float*, 3> dqkv{data(dq), data(dk), data(dv)};
+    block->qkv_.backward_into(dqkv, mutable_data(dnormed));
+    return {norm_and_residual_backward(*context, d, x, inv, dnormed, block->norm_), Variable(), Variable(), Variable()};
+  }
+};
+
+struct MlpBlockFunction : Function<MlpBlockFunction> {
+  static Variable forward(AutogradContext* graph, const Variable& x, MlpBlock* block, const Context* context) {
+    keep_pointer(graph, "block", block);
+    keep_pointer(graph, "context", const_cast<Context*>(context));
+    const std::size_t rows = rows_of(x);
+    const auto [normed, inv] = normed_rows(*context, x, block->norm_, block->weights_.config.norm_eps);
+    block->gate_up_.prepare(data(normed), rows, true);
+    const std::vector<at::Tensor> gate_up = multiply(block->gate_up_, rows);
+    const at::Tensor &gate = gate_up[0], &up = gate_up[1];
+    const at::Tensor hidden = at::empty_like(gate);
+    {
+      const Profile::Scope timed(context->profile, Work::swiglu);
+      kernels::swiglu(*context->executor, rows, columns_of(gate), data(gate), data(up), columns_of(gate), mutable_data(hidden));
+    }
+    block->down_.prepare(data(hidden), rows, true);
+    const at::Tensor y = multiply(block->down_, rows)[0];
+    const bool keep = !context->recompute;
+    graph->save_for_backward({x, inv, if_kept(block->gate_up_.reads_values(), normed), if_kept(block->down_.reads_values(), hidden),
+                              if_kept(keep, gate), if_kept(keep, up)});
+    return residual_sum(*context, x, y);
+  }
+
+  static variable_list backward(AutogradContext* graph, const variable_list& grads) {
+    auto* block = kept_pointer<MlpBlock>(graph, "block");
+    auto* context = kept_pointer<Context>(graph, "context");
+    const auto saved = graph->get_saved_variables();
+    const at::Tensor &x = saved[0], &inv = saved[1];
+    const at::Tensor d = grads[0].contiguous();
+    const std::size_t rows = rows_of(x);
+    const std::vector<at::Tensor> gate_up =
+        saved[4].defined() ? std::vector<at::Tensor>{saved[4], saved[5]} : multiply(block->gate_up_, rows);
+    const at::Tensor &gate = gate_up[0], &up = gate_up[1];
+    const at::Tensor dhidden = at::empty_like(gate);
+    const float* dy = data(d);
+    block->down_.backward_into(std::span(&dy, 1), mutable_data(dhidden));
+    const at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(gate);
+    {
+      const Profile::Scope timed(context->profile, Work::swiglu_backward);
+      const std::size_t k = columns_of(gate);
+      kernels::swiglu_backward(*context->executor, rows, k, data(gate), data(up), k, data(dhidden), mutable_data(dgate),
+                               mutable_data(dup), k);
+    }
+    const at::Tensor dnormed = at::empty_like(x);
+    const std::array<const float*, 2> dgate_up{data(dgate), data(dup)};
+    block->gate_up_.backward_into(dgate_up, mutable_data(dnormed));
+    return {norm_and_residual_backward(*context, d, x, inv, dnormed, block->norm_), Variable(), Variable()};
+  }
+};
+
+AttentionBlock::AttentionBlock(const nn::LlamaWeights& weights, AttentionMemory& memory, Parameter& norm, LinearGroup qkv,
+                               LinearGroup o)
+    : weights_(weights), memory_(memory), norm_(norm), qkv_(std::move(qkv)), o_(std::move(o)) {}
+
+std::vector<at::Tensor> AttentionBlock::project(const Context& context, std::size_t rows) {
+  std::vector<at::Tensor> qkv = multiply(qkv_, rows);
+  const Profile::Scope timed(context.profile, Work::attention);
+  Executor& executor = *context.executor;
+  const kernels::AttentionShape shape = weights_.attention_shape();
+  for (std::size_t i = 0; i < 2; ++i)
+    kernels::rope(executor, weights_.rope, rows, i == 0 ? shape.heads : shape.kv_heads, mutable_data(qkv[i]), columns_of(qkv[i]),
+                  memory_.positions());
+  if (shape.format == AttentionFormat::bf16)  // what the scores are made of, so that the backward pass finds them again
+    for (const at::Tensor& t : qkv) round_to_bf16(executor, t);
+  return qkv;
+}
+
+at::Tensor AttentionBlock::forward(const Context& context, const at::Tensor& x, std::size_t length) {
+  assert(rows_of(x) % length == 0);
+  memory_.reserve(weights_.attention_shape(), rows_of(x) / length, length);
+  return AttentionBlockFunction::apply(x, this, &context, static_cast<std::int64_t>(length));
+}
+
+MlpBlock::MlpBlock(const nn::LlamaWeights& weights, Parameter& norm, LinearGroup gate_up, LinearGroup down)
+    : weights_(weights), norm_(norm), gate_up_(std::move(gate_up)), down_(std::move(down)) {}
+
+at::Tensor MlpBlock::forward(const Context& context, const at::Tensor& x) { return MlpBlockFunction::apply(x, this, &context); }
+
+}  // namespace lowbit::autograd
