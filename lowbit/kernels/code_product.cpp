@@ -9,12 +9,6 @@
 #include "lowbit/machine/isa.h"
 
 namespace lowbit::kernels {
-namespace {
-
-// The split into tasks depends on the shape alone. A task is up to 96 rows (a multiple of both tile heights) by one or
-// more groups of panels, and at least about a quarter of a million products, so that handing it out costs little.
-constexpr std::size_t kRowsPerTask = 96;
-constexpr std::size_t kProductsPerTask = std::size_t{1} << 18;
 
 SumFactors sum_factors(const Grid& x, const Grid& w, std::size_t k) {
   const int c_x = x.value_of_code(0), c_w = w.addend();
@@ -22,6 +16,13 @@ SumFactors sum_factors(const Grid& x, const Grid& w, std::size_t k) {
   return {x.multiplier() * w.multiplier() / 2, x.multiplier() * c_w, c_x * w.multiplier(),
           static_cast<std::uint32_t>(k) * static_cast<std::uint32_t>(c_x * c_w), pair <= 32767 ? 32767 / pair : 0};
 }
+
+namespace {
+
+// The split into tasks depends on the shape alone. A task is up to 96 rows (a multiple of both tile heights) by one or
+// more groups of panels, and at least about a quarter of a million products, so that handing it out costs little.
+constexpr std::size_t kRowsPerTask = 96;
+constexpr std::size_t kProductsPerTask = std::size_t{1} << 18;
 
 // The definition itself, on the panels' codes put back into rows.
 void product_tile_scalar(const ProductTile& t, const Grid& x_grid, const Grid& w_grid, std::size_t k) {

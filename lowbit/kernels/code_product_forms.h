@@ -2,6 +2,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lowbit/formats/grid.h"
+
 // What each instruction set provides for code_product.h: the tile of outputs of one task. Internal to kernels/.
 namespace lowbit::kernels {
 
@@ -19,6 +21,7 @@ struct SumFactors {
   /// which is so for 8 by 8 bits alone (2 * 255 * 128).
   int steps_in_16_bits;
 };
+SumFactors sum_factors(const Grid& x, const Grid& w, std::size_t k);
 
 struct ProductTile {
   SumFactors factors;
