@@ -21,11 +21,23 @@ at::Tensor residual_sum(const Context& context, const at::Tensor& x, const at::T
   return y;
 }
 
+at::Tensor copy_of(Executor& executor, const at::Tensor& t) {
+  constexpr std::size_t kChunk = std::size_t{1} << 16;
+  at::Tensor copy = at::empty_like(t);
+  const auto n = static_cast<std::size_t>(t.numel());
+  const float* from = data(t);
+  float* to = mutable_data(copy);
+  executor.parallel_for((n + kChunk - 1) / kChunk, [&](std::size_t i) {
+    std::copy_n(from + i * kChunk, std::min(kChunk, n - i * kChunk), to + i * kChunk);
+  });
+  return copy;
+}
+
 /// dx = d + the way back through the norm of `dnormed`; adds to the norm's gradient.
 at::Tensor norm_and_residual_backward(const Context& context, const at::Tensor& d, const at::Tensor& x, const at::Tensor& inv,
                                       const at::Tensor& dnormed, Parameter& norm) {
   const Profile::Scope timed(context.profile, Work::norm_backward);
-  at::Tensor dx = d.clone();
+  at::Tensor dx = copy_of(*context.executor, d);
   kernels::rms_norm_backward(*context.executor, rows_of(x), columns_of(x), data(x), data(norm.value), data(inv), data(dnormed),
                              mutable_data(dx), true, mutable_data(norm.grad));
   return dx;

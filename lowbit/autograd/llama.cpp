@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cmath>
 
@@ -89,7 +90,13 @@ void Llama::refresh() {
 }
 
 void Llama::zero_gradients() {
-  for (Parameter& p : parameters_) p.grad.zero_();
+  constexpr std::size_t kChunk = std::size_t{1} << 18;
+  for (Parameter& p : parameters_) {
+    const auto n = static_cast<std::size_t>(p.grad.numel());
+    float* grad = p.grad.mutable_data_ptr<float>();
+    executor().parallel_for((n + kChunk - 1) / kChunk,
+                            [&](std::size_t i) { std::fill_n(grad + i * kChunk, std::min(kChunk, n - i * kChunk), 0.0f); });
+  }
 }
 
 at::Tensor Llama::residual_stream(std::span<const std::int32_t> ids, std::size_t length,

@@ -3,19 +3,18 @@
 
 namespace lowbit::autograd {
 
-/// libtorch's own threads behind our Executor, so that two pools never fight over the cores.
+/// Our threads for training. libtorch is set to one thread, the caller's, so that two pools never fight over the cores;
+/// what it does beside bookkeeping (the optimizer) is cut into tasks of this executor.
 class TorchExecutor final : public Executor {
  public:
-  /// Sets libtorch to this many threads and flushes denormals on each of them (its optimizer and its element-wise
-  /// operations must round as ours do, whichever thread they run on).
   explicit TorchExecutor(int threads);
-  int threads() const override { return threads_; }
+  int threads() const override { return pool_.threads(); }
 
  protected:
-  void run(std::size_t count, Task task) override;
+  void run(std::size_t count, Task task) override { pool_.parallel_for(count, task); }
 
  private:
-  int threads_;
+  ThreadPool pool_;
 };
 
 }  // namespace lowbit::autograd

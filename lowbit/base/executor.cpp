@@ -55,17 +55,22 @@ void SerialExecutor::run(std::size_t count, Task task) {
   for (std::size_t i = 0; i < count; ++i) task(i);
 }
 
+// A worker joins a job while it is open and leaves when no task is left. The caller closes the job when its own share is
+// done and waits for those who joined, not for those who sleep: on a busy machine a worker may be off its core for
+// milliseconds, and nobody should wait for it if it has taken nothing.
 struct ThreadPool::State {
   std::vector<std::thread> workers;
   std::mutex mutex;
   std::condition_variable wake;
   std::atomic<unsigned> generation{0};  // a new value is a new job, or the end
   std::atomic<bool> stop{false};
-  // The job: valid while `active` workers may look at it.
+  // The job. Written while it is closed and nobody is inside; `open` and `inside` are sequentially consistent, so either
+  // the caller sees that a worker is inside or the worker sees that the job is closed.
   Task task{};
   std::size_t count = 0;
   std::atomic<std::size_t> next{0};
-  std::atomic<int> active{0};
+  std::atomic<bool> open{false};
+  std::atomic<int> inside{0};
   std::mutex error_mutex;
   std::exception_ptr error;
 
@@ -96,8 +101,9 @@ struct ThreadPool::State {
       }
       seen = now;
       if (stop.load(std::memory_order_acquire)) return;
-      work();
-      active.fetch_sub(1, std::memory_order_acq_rel);
+      inside.fetch_add(1);
+      if (open.load()) work();
+      inside.fetch_sub(1);
     }
   }
 };
@@ -142,15 +148,15 @@ void ThreadPool::run(std::size_t count, Task task) {
   state.task = task;
   state.count = count;
   state.next.store(0, std::memory_order_relaxed);
-  state.active.store(static_cast<int>(state.workers.size()), std::memory_order_relaxed);
+  state.open.store(true);
   {
     const std::lock_guard lock(state.mutex);
     state.generation.fetch_add(1, std::memory_order_acq_rel);
   }
   state.wake.notify_all();
   state.work();
-  // Workers that woke late find no task left; the job's fields may change only when all have looked.
-  for (int spin = 0; state.active.load(std::memory_order_acquire) != 0; ++spin) {
+  state.open.store(false);
+  for (int spin = 0; state.inside.load() != 0; ++spin) {
     relax();
     if (spin > kSpins) std::this_thread::yield();
   }

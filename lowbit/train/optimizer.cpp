@@ -28,22 +28,28 @@ double AdamW::update(std::int64_t step, double lr) {
   if (!std::isfinite(norm)) return norm;
   // The fused step divides gradients by this, so clipping costs no pass of its own.
   const double divisor = std::max(1.0, (norm + 1e-6) / options_.clip);
-  const at::Tensor scale = divisor > 1 ? at::full({}, divisor, at::kFloat) : at::Tensor();
-  const at::Tensor inf = at::full({}, 0.0, at::kFloat);
-  for (const bool decayed : {true, false}) {
-    std::vector<at::Tensor> values, grads, first, second, no_max, steps;
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      if (parameters_[i].spec.linear() != decayed) continue;
-      values.push_back(parameters_[i].value);
-      grads.push_back(parameters_[i].grad);
-      first.push_back(first_[i]);
-      second.push_back(second_[i]);
-      steps.push_back(at::full({}, static_cast<double>(step), at::kFloat));
-    }
-    at::_fused_adamw_(values, grads, first, second, no_max, steps, lr, options_.beta1, options_.beta2,
-                      decayed ? options_.weight_decay : 0.0, options_.eps, /*amsgrad=*/false, /*maximize=*/false,
-                      divisor > 1 ? std::optional(scale) : std::nullopt, std::optional(inf));
-  }
+  const auto scale = divisor > 1 ? std::optional(at::full({}, divisor, at::kFloat)) : std::nullopt;
+  const auto inf = std::optional(at::full({}, 0.0, at::kFloat));
+  const at::Tensor count = at::full({}, static_cast<double>(step), at::kFloat);
+  // Each value is updated by itself, so tensors are cut into tasks; a multiple of every vector's width.
+  constexpr std::int64_t kChunk = std::int64_t{1} << 16;
+  struct Piece {
+    std::size_t tensor;
+    std::int64_t begin;
+  };
+  std::vector<Piece> pieces;
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    for (std::int64_t begin = 0; begin < parameters_[i].value.numel(); begin += kChunk) pieces.push_back({i, begin});
+  executor_.parallel_for(pieces.size(), [&](std::size_t task) {
+    const at::NoGradGuard no_gradients_here;
+    const Piece& piece = pieces[task];
+    autograd::Parameter& p = parameters_[piece.tensor];
+    const std::int64_t n = std::min(kChunk, p.value.numel() - piece.begin);
+    const auto part = [&](at::Tensor& t) { return t.view(-1).narrow(0, piece.begin, n); };
+    at::_fused_adamw_({part(p.value)}, {part(p.grad)}, {part(first_[piece.tensor])}, {part(second_[piece.tensor])}, {},
+                      {count}, lr, options_.beta1, options_.beta2, p.spec.linear() ? options_.weight_decay : 0.0,
+                      options_.eps, /*amsgrad=*/false, /*maximize=*/false, scale, inf);
+  });
   return norm;
 }
 
