@@ -9,8 +9,8 @@
 
 namespace lowbit::kernels {
 
-/// Bit planes that codes of a grid are taken apart into: a value is the sum of its planes' bits, each counting +1 or -1,
-/// times 2^plane (ternary: two planes of equal weight, [u >= 1] and [u >= 2], and half of their sum).
+/// Bit planes that codes of a grid are taken apart into: a value is the sum of its planes' bits, each +1 or -1, times
+/// 2^plane (ternary: half the sum of two planes of equal weight, [u >= 1] and [u >= 2]).
 constexpr int plane_count(const Grid& grid) { return std::bit_width(static_cast<unsigned>(grid.levels) - 1u); }
 /// Up to 4 bits: more planes than that are slower than bytes everywhere.
 constexpr bool has_planes(const Grid& grid) { return grid.levels <= 16; }

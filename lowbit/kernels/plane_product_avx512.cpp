@@ -50,10 +50,10 @@ LOWBIT_INLINE void add_one(__m512i& ones, const std::uint32_t* x, __m512i w) {
       : "m"(*x), "v"(w));
 }
 
-// Three words d = x ^ w at once by a full adder: popcount(d0) + popcount(d1) + popcount(d2) = popcount(s) + 2 popcount(c)
-// with s = d0 ^ d1 ^ d2 and c their majority. s needs no d2, being (x0 ^ x1 ^ x2) ^ (w0 ^ w1 ^ w2), the third dword of
-// x and w2 here; and c is one function of d0, d1 and s: d0 & d1, or not s where d0 and d1 differ. Eight instructions for
-// 1536 products instead of nine.
+// Three words d = x ^ w at once by a full adder: popcount(d0) + popcount(d1) + popcount(d2) = popcount(s) +
+// 2 popcount(c) with s = d0 ^ d1 ^ d2 and c their majority. s needs no d2, being (x0 ^ x1 ^ x2) ^ (w0 ^ w1 ^ w2): the
+// third dword of x, and w2 here. c is one function of d0, d1 and s: d0 & d1, or not s where d0 and d1 differ. Eight
+// instructions for 1536 products instead of nine, and two of the slow ones instead of three.
 LOWBIT_INLINE void add_three(__m512i& ones, __m512i& twos, const std::uint32_t* x, __m512i w0, __m512i w1, __m512i w2) {
   __m512i d0, d1, s;
   asm("vpxord %5%{1to16%}, %8, %2\n\t"
@@ -68,14 +68,21 @@ LOWBIT_INLINE void add_three(__m512i& ones, __m512i& twos, const std::uint32_t* 
       : "m"(x[0]), "m"(x[1]), "m"(x[2]), "v"(w0), "v"(w1), "v"(w2));
 }
 
-template <int Rows>
-void rows_by_panel(const PlaneTile& t, std::size_t row, std::size_t panel) {
+// Few rows wait for memory: several passes go over one stretch of the panel that stays in the first cache, and ask for
+// the next one meanwhile. A multiple of three blocks.
+constexpr std::size_t kBlocksAtOnce = 48;
+constexpr int kFewRows = 4;
+
+// Sums of one stretch of blocks, all passes: counted[r] = P.
+template <int Rows, bool Several>
+LOWBIT_INLINE void count(const PlaneTile& t, const std::uint32_t* x_rows, const std::uint32_t* w_panel,
+                         std::size_t blocks_of_all, __m512i (&counted)[Rows]) {
   __m512i ones[Rows], twos[Rows];
 #pragma GCC unroll 12
   for (int r = 0; r < Rows; ++r) ones[r] = twos[r] = _mm512_setzero_si512();
   const std::size_t step = 16 * t.w_planes;
 #pragma GCC unroll 1
-  for (std::size_t i = 0; i < t.pass_count; ++i) {
+  for (std::size_t i = 0; i < (Several ? t.pass_count : 1); ++i) {
     const PlanePass pass = t.passes[i];
     if (pass.doubled) {
 #pragma GCC unroll 12
@@ -84,13 +91,19 @@ void rows_by_panel(const PlaneTile& t, std::size_t row, std::size_t panel) {
         twos[r] = _mm512_add_epi32(twos[r], twos[r]);
       }
     }
-    const std::uint32_t* x = t.x + row * t.x_stride + pass.x * t.x_plane;
-    const std::uint32_t* w = t.w + panel * t.panel_dwords + std::size_t{16} * pass.w;
-    std::size_t blocks = t.blocks;
+    const std::uint32_t* x = x_rows + pass.x * t.x_plane;
+    const std::uint32_t* w = w_panel + std::size_t{16} * pass.w;
+    std::size_t blocks = blocks_of_all;
 #pragma GCC unroll 1
     for (; blocks >= 3; blocks -= 3, x += 3, w += 3 * step) {
       const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + step);
       const __m512i w2 = _mm512_ternarylogic_epi32(_mm512_loadu_si512(w + 2 * step), w0, w1, 0x96);
+      if constexpr (Several && Rows <= kFewRows) {
+        const std::uint32_t* next = w + kBlocksAtOnce * step;
+        _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(next + step), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(next + 2 * step), _MM_HINT_T0);
+      }
 #pragma GCC unroll 12
       for (int r = 0; r < Rows; ++r)
         add_three(ones[r], twos[r], x + static_cast<std::size_t>(r) * t.x_stride, w0, w1, w2);
@@ -102,6 +115,28 @@ void rows_by_panel(const PlaneTile& t, std::size_t row, std::size_t panel) {
       for (int r = 0; r < Rows; ++r) add_one(ones[r], x + static_cast<std::size_t>(r) * t.x_stride, w0);
     }
   }
+#pragma GCC unroll 12
+  for (int r = 0; r < Rows; ++r) counted[r] = _mm512_add_epi32(ones[r], _mm512_add_epi32(twos[r], twos[r]));
+}
+
+template <int Rows>
+void rows_by_panel(const PlaneTile& t, std::size_t row, std::size_t panel) {
+  __m512i counted[Rows];
+  const std::uint32_t* x = t.x + row * t.x_stride;
+  const std::uint32_t* w = t.w + panel * t.panel_dwords;
+  if (t.pass_count == 1) {
+    count<Rows, false>(t, x, w, t.blocks, counted);
+  } else {
+    const std::size_t at_once = Rows <= kFewRows ? kBlocksAtOnce : t.blocks;
+    count<Rows, true>(t, x, w, t.blocks < at_once ? t.blocks : at_once, counted);
+    for (std::size_t block = at_once; block < t.blocks; block += at_once) {
+      __m512i more[Rows];
+      const std::size_t blocks = t.blocks - block < at_once ? t.blocks - block : at_once;
+      count<Rows, true>(t, x + block, w + 16 * t.w_planes * block, blocks, more);
+#pragma GCC unroll 12
+      for (int r = 0; r < Rows; ++r) counted[r] = _mm512_add_epi32(counted[r], more[r]);
+    }
+  }
   const std::size_t first = 16 * panel, outputs = t.outputs - first;
   const auto valid = static_cast<__mmask16>(outputs >= 16 ? 0xFFFFu : (1u << outputs) - 1);
   const __m512i constant = _mm512_set1_epi32(static_cast<std::int32_t>(t.constant));
@@ -110,8 +145,7 @@ void rows_by_panel(const PlaneTile& t, std::size_t row, std::size_t panel) {
 #pragma GCC unroll 12
   for (int r = 0; r < Rows; ++r) {
     const std::size_t m = row + static_cast<std::size_t>(r);
-    const __m512i count = _mm512_add_epi32(ones[r], _mm512_add_epi32(twos[r], twos[r]));
-    const __m512i s = _mm512_sub_epi32(constant, _mm512_srl_epi32(_mm512_sll_epi32(count, left), right));
+    const __m512i s = _mm512_sub_epi32(constant, _mm512_srl_epi32(_mm512_sll_epi32(counted[r], left), right));
     const __m512 h = _mm512_mul_ps(_mm512_set1_ps(t.x_scale[m]), scale);
     _mm512_mask_storeu_ps(t.y + m * t.y_stride + first, valid, _mm512_mul_ps(_mm512_cvtepi32_ps(s), h));
   }
@@ -119,8 +153,9 @@ void rows_by_panel(const PlaneTile& t, std::size_t row, std::size_t panel) {
 
 using TileRows = void (*)(const PlaneTile&, std::size_t, std::size_t);
 constexpr TileRows kTileRows[kRows] = {
-    &rows_by_panel<1>, &rows_by_panel<2>, &rows_by_panel<3>, &rows_by_panel<4>,  &rows_by_panel<5>,  &rows_by_panel<6>,
-    &rows_by_panel<7>, &rows_by_panel<8>, &rows_by_panel<9>, &rows_by_panel<10>, &rows_by_panel<11>, &rows_by_panel<12>};
+    &rows_by_panel<1>, &rows_by_panel<2>,  &rows_by_panel<3>,  &rows_by_panel<4>,
+    &rows_by_panel<5>, &rows_by_panel<6>,  &rows_by_panel<7>,  &rows_by_panel<8>,
+    &rows_by_panel<9>, &rows_by_panel<10>, &rows_by_panel<11>, &rows_by_panel<12>};
 
 void plane_tile(const PlaneTile& t) {
   const std::size_t panels = (t.outputs + 15) / 16;

@@ -3,11 +3,17 @@
 #include <cassert>
 
 #include "lowbit/formats/layout.h"
+#include "lowbit/kernels/plane_product.h"
 
 namespace lowbit::nn {
 
 using kernels::code_stride;
 using kernels::mask_words;
+
+namespace {
+// What weights are laid out for where the kernels differ: training and prompts. Both give the same bits.
+constexpr std::size_t kManyRows = 512;
+}  // namespace
 
 kernels::RowCoding weight_coding(const model::TensorCoding& c) { return {c.format.weight, c.group, c.trust_factor}; }
 kernels::RowCoding input_coding(const model::TensorCoding& c) {
@@ -20,7 +26,11 @@ kernels::CodedRows LinearWeights::coded() const {
 }
 
 void LinearWeights::make_code_panels(Executor& executor, const kernels::CodedRows& rows) {
-  if (coding_.format.activation)
+  planes_ = coding_.format.activation &&
+            kernels::plane_time_over_bytes(kManyRows, *coding_.format.activation, *coding_.format.weight) < 1;
+  if (planes_)
+    kernels::make_plane_panels(executor, *coding_.format.weight, n_, k_, rows, plane_panels_);
+  else if (coding_.format.activation)
     kernels::make_panels(executor, *coding_.format.weight, n_, k_, rows, code_panels_);
   else
     kernels::make_panels(executor, *coding_.format.weight, n_, k_, rows, float_panels_);
@@ -80,7 +90,7 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
 }
 
 std::size_t LinearWeights::bytes() const {
-  return code_panels_.data.size() + 4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
+  return 4 * (plane_panels_.data.size() + plane_panels_.scale.size()) + code_panels_.data.size() + 4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
          4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size();
 }
 
@@ -133,7 +143,10 @@ void linear(Executor& executor, const LinearInput& input, const LinearWeights& w
       kernels::bf16_product(executor, input.rows(), input.rounded_.data(), weights.bf16_panels_, y, y_stride);
       return;
     case Format::Kind::quantized:
-      if (format.activation)
+      if (weights.planes_)
+        kernels::plane_product(executor, input.rows(), *format.activation, input.coded(), weights.plane_panels_.bits(),
+                               y, y_stride);
+      else if (format.activation)
         kernels::code_product(executor, input.rows(), *format.activation, input.coded(), weights.code_panels_, y, y_stride);
       else
         kernels::float_product(executor, input.rows(), input.values(), input.values_stride(), weights.float_panels_, y, y_stride);

@@ -7,6 +7,7 @@
 #include "lowbit/base/executor.h"
 #include "lowbit/kernels/code_product.h"
 #include "lowbit/kernels/float_product.h"
+#include "lowbit/kernels/plane_panels.h"
 #include "lowbit/model/tensors.h"
 
 // A linear layer y = x w^T in every format: one preparation of the input, shared by all layers that read it, one form of
@@ -50,6 +51,8 @@ class LinearWeights {
 
   model::TensorCoding coding_;
   std::size_t n_ = 0, k_ = 0;
+  bool planes_ = false;  ///< which of the next two holds codes
+  kernels::PlanePanels plane_panels_;
   kernels::CodePanels code_panels_;
   kernels::FloatPanels float_panels_;
   kernels::Bf16Panels bf16_panels_;

@@ -138,7 +138,9 @@ TEST_P(Parity, TrainingForwardAndInferenceGiveTheSameBitsInAnyChunksThreadsAndIn
 
 INSTANTIATE_TEST_SUITE_P(
     Formats, Parity,
-    testing::Values(Keys{"w1a1", "bf16", "f32", "hadamard"}, Keys{"w1.58a8", "bf16", "f32", "hadamard"},
+    testing::Values(Keys{"w1a1", "bf16", "f32", "hadamard"}, Keys{"w1a2", "bf16", "f32", "hadamard"},
+                    Keys{"w2a1", "w8a8", "f32", "none"}, Keys{"w1.58a2", "bf16", "f32", "hadamard"},
+                    Keys{"w1.58a8", "bf16", "f32", "hadamard"},
                     Keys{"w2a2", "bf16", "f32", "hadamard"}, Keys{"w3a3", "bf16", "f32", "hadamard"},
                     Keys{"w4a4", "bf16", "f32", "hadamard"}, Keys{"w4a8", "bf16", "f32", "hadamard"},
                     Keys{"w8a8", "bf16", "f32", "hadamard"}, Keys{"w4a16", "bf16", "f32", "hadamard"},
