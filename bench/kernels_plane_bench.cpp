@@ -195,6 +195,29 @@ void BM_PlaneProduct(benchmark::State& state, Isa isa, const char* w_name, const
   force_isa(before);
 }
 
+// Arguments: threads, N, K. Panels of planes from codes, as after every step of training: GB/s of codes read.
+void BM_MakePlanePanels(benchmark::State& state, const char* name) {
+  Executor& executor = pool(static_cast<int>(state.range(0)));
+  const auto n = static_cast<std::size_t>(state.range(1)), k = static_cast<std::size_t>(state.range(2));
+  const Grid& grid = *find_grid(name);
+  Rows w(grid, n, k);
+  PlanePanels planes;
+  CodePanels bytes;
+  double best = 1e9, best_bytes = 1e9;
+  for (auto _ : state) {
+    const double time = seconds(executor, [&] { make_plane_panels(executor, grid, n, k, w.view, planes); });
+    best_bytes = std::min(best_bytes, seconds(executor, [&] { make_panels(executor, grid, n, k, w.view, bytes); }));
+    state.SetIterationTime(time);
+    best = std::min(best, time);
+  }
+  state.counters["GBs_codes_best"] = static_cast<double>(n * k) / best * 1e-9;
+  state.counters["GBs_codes_to_bytes_best"] = static_cast<double>(n * k) / best_bytes * 1e-9;
+}
+BENCHMARK_CAPTURE(BM_MakePlanePanels, 1, "1")
+    ->ArgNames({"threads", "N", "K"})->UseManualTime()->Iterations(25)->Args({1, 2048, 2048});
+BENCHMARK_CAPTURE(BM_MakePlanePanels, 2, "2")
+    ->ArgNames({"threads", "N", "K"})->UseManualTime()->Iterations(25)->Args({1, 2048, 2048});
+
 constexpr std::pair<int, int> kLayers[] = {{576, 576},   {576, 1536},  {1536, 576},
                                            {2048, 2048}, {2048, 5632}, {5632, 2048}};
 
@@ -212,7 +235,7 @@ void few_rows(benchmark::internal::Benchmark* b) {
 }
 void one_shape(benchmark::internal::Benchmark* b) {
   b->ArgNames({"threads", "M", "K", "N"})->UseManualTime()->Iterations(25);
-  b->Args({1, 512, 2048, 2048})->Args({1, 1, 2048, 2048});
+  b->Args({1, 512, 2048, 2048})->Args({1, 512, 2048, 16})->Args({1, 1, 2048, 2048});
 }
 
 #define LOWBIT_PLANES(W, X, SHAPES) \
@@ -221,6 +244,8 @@ LOWBIT_PLANES(1, 1, many_rows);
 LOWBIT_PLANES(1, 2, many_rows);
 LOWBIT_PLANES(2, 1, many_rows);
 LOWBIT_PLANES(2, 2, many_rows);
+LOWBIT_PLANES(1, 1, one_shape);
+LOWBIT_PLANES(2, 2, one_shape);
 LOWBIT_PLANES(1, 3, one_shape);
 LOWBIT_PLANES(1, 4, one_shape);
 LOWBIT_PLANES(3, 1, one_shape);
