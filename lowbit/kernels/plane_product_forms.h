@@ -18,8 +18,8 @@ struct PlaneRowJob {
 //   S = sum_ij 2^(i+j) (K - 2 P_ij) = K (2^n - 1)(2^m - 1) - 2 P,   P = sum_ij 2^(i+j) P_ij,
 //   P_ij = popcount(x_i ^ w_j).
 // P is formed from the heaviest pairs down: whenever the weight halves, what has been counted is doubled. A ternary
-// side has weights 1 and 1 and o is half the sum. Pads are 0 on both sides and count nothing. Everything but the halving
-// is modulo 2^32, in which S fits.
+// side has weights 1 and 1 and o is half the sum. Pads are 0 on both sides and count nothing. Everything but the
+// halving is modulo 2^32, in which S fits.
 struct PlanePass {
   std::uint8_t x, w;  ///< planes
   bool doubled;       ///< double what was counted before this pass

@@ -90,7 +90,8 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
 }
 
 std::size_t LinearWeights::bytes() const {
-  return 4 * (plane_panels_.data.size() + plane_panels_.scale.size()) + code_panels_.data.size() + 4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
+  return 4 * (plane_panels_.data.size() + plane_panels_.scale.size()) + code_panels_.data.size() +
+         4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
          4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size();
 }
 
