@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <thread>
 
 #include "kernels/code_support.h"
 #include "lowbit/kernels/code_product.h"
+#include "lowbit/kernels/packed_panels.h"
 #include "lowbit/kernels/plane_product_forms.h"
 #include "lowbit/kernels/reference.h"
 
@@ -224,6 +226,29 @@ TEST(PlanePanels, HaveTheBytesThatTheirHeaderStates) {
     EXPECT_TRUE(std::equal(expected.begin(), expected.end(), panels.data.begin())) << isa_name(isa);
     for (std::size_t row = 0; row < 32; ++row)
       EXPECT_EQ(panels.scale[row], row < kN ? static_cast<float>(row + 1) : 0.0f);
+  }
+}
+
+TEST(PlanePanels, OfOneBitAreTheBytesOfPackedPanelsWhichAreMultipliedWithoutACopy) {
+  SerialExecutor serial;
+  const Grid &w_grid = *find_grid("1"), &x_grid = *find_grid("2");
+  for (const auto& [n, k] : {std::pair<std::size_t, std::size_t>{40, 130}, {16, 96}, {70, 576}}) {
+    constexpr std::size_t kM = 14;
+    OwnedRows x(kM, k), w(n, k);
+    fill_codes(x_grid, Rng(3), 0, kM, k, x);
+    fill_codes(w_grid, Rng(4), 0, n, k, w);
+    PackedPanels packed;
+    make_panels(serial, w_grid, n, k, w.view(), packed);
+    PlanePanels planes;
+    make_plane_panels(serial, w_grid, n, k, w.view(), planes);
+    ASSERT_EQ(packed.data.size(), 4 * planes.data.size());
+    EXPECT_EQ(std::memcmp(packed.data.data(), planes.data.data(), packed.data.size()), 0) << "n " << n << " k " << k;
+    std::vector<float> a(kM * n), b(kM * n);
+    plane_product(serial, kM, x_grid, x.view(), planes.bits(), a.data(), n);
+    plane_product(serial, kM, x_grid, x.view(),
+                  {&w_grid, n, k, reinterpret_cast<const std::uint32_t*>(packed.data.data()), packed.scale.data()},
+                  b.data(), n);
+    EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin(), same));
   }
 }
 
