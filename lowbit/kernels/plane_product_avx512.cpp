@@ -7,7 +7,7 @@
 #include "lowbit/kernels/plane_product_forms.h"
 
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma,bmi2")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vpopcntdq,fma,bmi2")
 #define LOWBIT_INLINE inline __attribute__((always_inline))
 
 namespace lowbit::kernels {
@@ -16,24 +16,27 @@ namespace {
 // 12 rows by one panel, two sums each: 24 sums of 32 registers.
 constexpr std::size_t kRows = 12;
 
-void plane_row(const PlaneRowJob& job) {
-  // Within each block byte 8 j + i from byte 4 i + j: first within 16 bytes, then dwords of the two halves.
-  const __m512i within = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-  const __m512i across = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
-  // Ternary codes 0, 1, 2 become 0, 1, 3, whose bits are their planes.
-  const __m512i bits =
-      job.ternary ? _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 3, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
-                  : _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+template <bool Ternary>
+LOWBIT_INLINE void plane_row_of(const PlaneRowJob& job) {
+  // Of each block byte 8 j + i from byte 4 i + j.
+  alignas(64) static constexpr std::uint8_t kOrder[64] = {
+      0,  4,  8,  12, 16, 20, 24, 28, 1,  5,  9,  13, 17, 21, 25, 29, 2,  6,  10, 14, 18, 22,
+      26, 30, 3,  7,  11, 15, 19, 23, 27, 31, 32, 36, 40, 44, 48, 52, 56, 60, 33, 37, 41, 45,
+      49, 53, 57, 61, 34, 38, 42, 46, 50, 54, 58, 62, 35, 39, 43, 47, 51, 55, 59, 63};
+  const __m512i order = _mm512_load_si512(kOrder);
   for (std::size_t block = 0; block < job.blocks; block += 2) {
-    const __m512i u = _mm512_shuffle_epi8(bits, _mm512_loadu_si512(job.codes + 32 * block));
-    const __m512i ordered = _mm512_permutexvar_epi32(across, _mm512_shuffle_epi8(u, within));
+    __m512i u = _mm512_permutexvar_epi8(order, _mm512_loadu_si512(job.codes + 32 * block));
+    // Ternary codes 0, 1, 2 become 0, 1, 3, whose bits are their planes.
+    if constexpr (Ternary) u = _mm512_or_si512(u, _mm512_srli_epi16(u, 1));
     std::uint32_t* out = job.out + block;
     for (int plane = 0; plane < job.planes; ++plane, out += job.blocks) {
-      const __mmask64 set = _mm512_test_epi8_mask(ordered, _mm512_set1_epi8(static_cast<char>(1 << plane)));
+      const __mmask64 set = _mm512_test_epi8_mask(u, _mm512_set1_epi8(static_cast<char>(1 << plane)));
       __builtin_memcpy(out, &set, 8);
     }
   }
 }
+
+void plane_row(const PlaneRowJob& job) { job.ternary ? plane_row_of<true>(job) : plane_row_of<false>(job); }
 
 // Of every three dwords the third becomes the sum (xor) of the three: see add_three.
 void combine(std::size_t blocks, std::uint32_t* plane) {

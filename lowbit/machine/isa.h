@@ -16,7 +16,7 @@ struct CpuFeatures {
   bool avx2 = false;         ///< with FMA
   bool avx512 = false;       ///< F BW DQ VL VNNI
   bool avx512_bf16 = false;
-  bool avx512_vpopcntdq = false;  ///< counts of bits in dwords
+  bool avx512_vpopcntdq = false;  ///< counts of bits in dwords; with VBMI
   std::string name;          ///< the processor's brand string
 };
 const CpuFeatures& cpu_features();
