@@ -25,6 +25,8 @@ void add_run(CLI::App& verb);
 void add_pack(CLI::App& verb);
 void add_inspect(CLI::App& verb);
 void add_logits(CLI::App& verb);
+void add_roofline(CLI::App& verb);
+void add_bench(CLI::App& verb);
 /// In the second program, lowbit-train, which links libtorch; `lowbit` hands these verbs over to it.
 void add_train(CLI::App& verb);
 void add_train_logits(CLI::App& verb);

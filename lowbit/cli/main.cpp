@@ -17,6 +17,8 @@ constexpr Command kCommands[] = {
     {"run", "complete a prompt", add_run},
     {"inspect", "what is in a folder or file: sizes, bits per weight, hashes checked", add_inspect},
     kLogits,
+    {"roofline", "what this machine can do at most, and how near each layer comes", add_roofline},
+    {"bench", "speed of a model or of random weights, as a share of what the machine can do", add_bench},
 };
 
 // What lowbit-train does, since it alone links libtorch: `train` always, `logits` when `--engine train` asks for it.

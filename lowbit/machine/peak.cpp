@@ -35,25 +35,8 @@ double rate(Executor& executor, PeakLoop loop, double seconds) {
 }  // namespace
 
 Peaks measure_peaks(Executor& executor, double seconds) {
-  const PeakLoops loops = active_isa() == Isa::avx512 ? peak_loops_avx512(cpu_features().avx512_bf16)
-                          : active_isa() == Isa::avx2 ? peak_loops_avx2()
-                                                      : peak_loops_scalar();
+  const PeakLoops loops = peak_loops();
   return {rate(executor, loops.f32, seconds / 3), rate(executor, loops.bf16, seconds / 3), rate(executor, loops.int8, seconds / 3)};
 }
-
-namespace {
-
-long scalar_loop(long iterations) {
-  float acc[8] = {};
-  for (long i = 0; i < iterations; ++i)
-    for (float& a : acc) a = __builtin_fmaf(a, 0.999f, 0.5f);
-  volatile float sink = acc[0] + acc[1] + acc[2] + acc[3] + acc[4] + acc[5] + acc[6] + acc[7];
-  (void)sink;
-  return iterations * 8 * 2;
-}
-
-}  // namespace
-
-PeakLoops peak_loops_scalar() { return {scalar_loop, scalar_loop, scalar_loop}; }
 
 }  // namespace lowbit

@@ -37,7 +37,8 @@ void Sequence::cut(std::size_t length) {
 
 Engine::Engine(Executor& executor, const nn::LlamaWeights& weights, std::size_t most_rows)
     : executor_(executor), weights_(weights), workspace_(weights, std::max<std::size_t>(1, most_rows)) {
-  jobs_.reserve(1);
+  jobs_.reserve(workspace_.rows);
+  together_.reserve(workspace_.rows);
 }
 
 void Engine::check(const Sequence& sequence, std::span<const std::int32_t> tokens) const {
@@ -72,6 +73,21 @@ void Engine::feed(Sequence& sequence, std::span<const std::int32_t> tokens, floa
     feed_chunk(sequence, chunk);
     if (at + chunk.size() == tokens.size()) nn::forward_head(executor_, weights_, workspace_, chunk.size() - 1, 1, logits);
   }
+}
+
+void Engine::feed_each(std::span<Sequence* const> sequences, std::span<const std::int32_t> tokens, float* logits) {
+  assert(sequences.size() == tokens.size());
+  if (sequences.size() > most_rows())
+    fail_input("{} sequences were given at once, but there is room for {}", sequences.size(), most_rows());
+  together_.clear();
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    check(*sequences[i], tokens.subspan(i, 1));
+    together_.push_back({sequences[i]->layers_, sequences[i]->length_, 1});
+  }
+  weights_.embedding.look_up(executor_, tokens.size(), tokens.data(), workspace_.x.data());
+  nn::forward_blocks(executor_, weights_, together_, workspace_, jobs_);
+  for (Sequence* sequence : sequences) ++sequence->length_;
+  nn::forward_head(executor_, weights_, workspace_, 0, sequences.size(), logits);
 }
 
 }  // namespace lowbit::run

@@ -42,6 +42,10 @@ class Engine {
   /// Appends tokens and writes the logits of the last one: [vocabulary].
   void feed(Sequence& sequence, std::span<const std::int32_t> tokens, float* logits);
 
+  /// Appends one token to each of several sequences, computed together: logits [sequences, vocabulary]. The bits are those
+  /// of feeding each alone. Requires no sequence twice. throws Error(input): as above, or more sequences than most_rows.
+  void feed_each(std::span<Sequence* const> sequences, std::span<const std::int32_t> tokens, float* logits);
+
   const nn::LlamaWeights& weights() const { return weights_; }
   std::size_t most_rows() const { return workspace_.rows; }
   Executor& executor() { return executor_; }
@@ -53,6 +57,7 @@ class Engine {
   Executor& executor_;
   const nn::LlamaWeights& weights_;
   nn::Workspace workspace_;
+  std::vector<nn::SequenceRows> together_;
   std::vector<kernels::AttentionJob> jobs_;
 };
 

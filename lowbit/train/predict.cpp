@@ -1,33 +1,8 @@
 #include "lowbit/train/predict.h"
 
 #include <algorithm>
-#include <fstream>
-#include <limits>
-#include <sstream>
-#include <string>
 
 namespace lowbit::train {
-namespace {
-
-double number_in(const char* path) {
-  std::ifstream file(path);
-  double value = 0;
-  return file >> value ? value : std::numeric_limits<double>::infinity();
-}
-
-double available_in_meminfo() {
-  std::ifstream file("/proc/meminfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("MemAvailable:")) {
-      std::istringstream words(line.substr(13));
-      double kilobytes = 0;
-      words >> kilobytes;
-      return kilobytes * 1024;
-    }
-  return std::numeric_limits<double>::infinity();
-}
-
-}  // namespace
 
 TokenWork token_work(const Options& o) {
   const model::Config& c = o.config;
@@ -75,13 +50,6 @@ Prediction predict(const Options& o, const Peaks& peaks) {
   constexpr double kUsualShare = 0.35;
   p.seconds_per_step = peak_seconds_per_step(o, peaks) / kUsualShare;
   return p;
-}
-
-std::int64_t available_memory() {
-  double bytes = available_in_meminfo();
-  const double limit = number_in("/sys/fs/cgroup/memory.max"), used = number_in("/sys/fs/cgroup/memory.current");
-  if (limit < std::numeric_limits<double>::infinity() && used < limit) bytes = std::min(bytes, limit - used);
-  return bytes < 9e18 ? static_cast<std::int64_t>(bytes) : std::numeric_limits<std::int64_t>::max();
 }
 
 }  // namespace lowbit::train

@@ -25,7 +25,4 @@ double peak_seconds_per_step(const Options& options, const Peaks& peaks);
 
 Prediction predict(const Options& options, const Peaks& peaks);
 
-/// Memory that this process may still take: the machine's available memory, or what its control group leaves.
-std::int64_t available_memory();
-
 }  // namespace lowbit::train

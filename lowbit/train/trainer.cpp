@@ -17,6 +17,7 @@
 #include "lowbit/eval/evaluate.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/machine/isa.h"
+#include "lowbit/machine/memory.h"
 #include "lowbit/model/schedule.h"
 #include "lowbit/report/run_log.h"
 #include "lowbit/report/run_report.h"

@@ -69,6 +69,7 @@ TEST(Program, EveryVerbRefusesAnUnknownFlag) {
 TEST(Program, EveryVerbAsksForWhatItNeeds) {
   for (const std::string& verb : verbs()) {
     SCOPED_TRACE(verb);
+    if (verb == "roofline") continue;  // alone it measures this machine
     expect_one_line(lowbit({verb}), 2);
   }
 }

@@ -1,0 +1,118 @@
+#include "lowbit/bench/random_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "lowbit/base/error.h"
+#include "lowbit/base/progress.h"
+#include "lowbit/base/rng.h"
+#include "lowbit/formats/layout.h"
+#include "lowbit/machine/memory.h"
+
+namespace lowbit::bench {
+namespace {
+
+/// Random canonical rows: any bits are codes of a mid-rise grid; of the three ternary levels the fourth pattern becomes
+/// the middle one, which is then as frequent as both others together, about as in a trained model.
+void random_codes(const Rng& rng, const Grid& grid, std::size_t row_bytes, std::size_t row, std::uint8_t* out) {
+  const std::uint64_t first = row * ((row_bytes + 15) / 16);
+  for (std::size_t at = 0; at < row_bytes; at += 16) {
+    auto words = rng.block(first + at / 16);
+    if (grid.levels == 3)
+      for (std::uint32_t& w : words) w &= ~(w & w << 1 & 0xAAAAAAAAu);  // 3 to 1
+    std::memcpy(out + at, words.data(), std::min<std::size_t>(16, row_bytes - at));
+  }
+}
+
+/// The h under which random levels have a variance of 1/k.
+float scale_of(const Grid& grid, std::size_t k) {
+  double squares = 0;
+  for (int u = 0; u < grid.levels; ++u) squares += std::pow(grid.value_of_code(u), 2);
+  const double mean = grid.levels == 3 ? 0.5 : squares / grid.levels;
+  return static_cast<float>(1 / std::sqrt(mean * static_cast<double>(k)));
+}
+
+struct RandomTensor {
+  Buffer<std::uint8_t> codes;
+  Buffer<float> scale, values;
+
+  void make_codes(Executor& executor, const Rng& rng, const Grid& grid, std::size_t n, std::size_t k) {
+    const std::size_t row_bytes = canonical_row_bytes(grid, k);
+    codes.resize(n * row_bytes);
+    scale.resize(n);
+    executor.parallel_for(n, [&](std::size_t row) {
+      random_codes(rng, grid, row_bytes, row, codes.data() + row * row_bytes);
+      scale[row] = scale_of(grid, k);
+    });
+  }
+  void make_values(Executor& executor, const Rng& rng, std::size_t n, std::size_t k) {
+    values.resize(n * k);
+    const double width = std::sqrt(12.0 / static_cast<double>(k)) / 65536;  // uniform, of variance 1/k
+    executor.parallel_for(n, [&](std::size_t row) {
+      for (std::size_t i = 0; i < k; i += 8) {
+        const auto words = rng.block(row * ((k + 7) / 8) + i / 8);
+        for (std::size_t j = 0; j < std::min<std::size_t>(8, k - i); ++j) {
+          const double word = (words[j / 2] >> (16 * (j % 2)) & 0xFFFF) - 32767.5;
+          values[row * k + i + j] = static_cast<float>(word * width);
+        }
+      }
+    });
+  }
+};
+
+Rng rng_of(std::uint64_t seed, std::uint64_t id) { return Rng(seed, RandomUse::test, id); }
+
+}  // namespace
+
+void random_linear(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k, std::uint64_t seed,
+                   std::uint64_t id, nn::LinearWeights& weights) {
+  RandomTensor tensor;
+  if (coding.format.quantized()) {
+    tensor.make_codes(executor, rng_of(seed, id), *coding.format.weight, n, k);
+    weights.set_coded(executor, coding, n, k, tensor.codes, tensor.scale);
+  } else {
+    tensor.make_values(executor, rng_of(seed, id), n, k);
+    weights.set(executor, coding, n, k, tensor.values.data(), {});
+  }
+}
+
+nn::LlamaWeights random_llama(Executor& executor, const model::Config& config, const Scheme& scheme, std::size_t positions,
+                              std::uint64_t seed) {
+  nn::LlamaWeights weights = nn::make_llama(config, scheme, positions);
+  RandomTensor tensor;
+  std::uint64_t id = 0;
+  for (const model::TensorSpec& spec : model::tensors(config)) {
+    const auto n = static_cast<std::size_t>(spec.rows), k = static_cast<std::size_t>(spec.columns);
+    const model::TensorCoding coding = model::coding_of(spec, scheme);
+    const Rng rng = rng_of(seed, id++);
+    if (spec.role == model::TensorRole::norm) {
+      const std::vector<float> ones(k, 1.0f);
+      nn::set_tensor(executor, weights, spec, ones.data(), {});
+    } else if (coding.format.quantized()) {
+      tensor.make_codes(executor, rng, *coding.format.weight, n, k);
+      nn::set_coded_tensor(executor, weights, spec, tensor.codes, tensor.scale);
+    } else {
+      tensor.make_values(executor, rng, n, k);
+      nn::set_tensor(executor, weights, spec, tensor.values.data(), {});
+    }
+  }
+  return weights;
+}
+
+double bytes_needed(const model::Config& c, const Scheme& scheme) {
+  const auto of = [](const Format& f) { return f.quantized() && f.activation ? 1.0 : f.kind == Format::Kind::bf16 ? 2.0 : 4.0; };
+  const double blocks = static_cast<double>(c.block_parameters()), outer = static_cast<double>(c.vocab * c.width);
+  const double largest = std::max(outer, static_cast<double>(c.width * std::max(c.mlp, c.q_width())));
+  // Head and embedding; while a tensor is made, its floats or its codes in two layouts.
+  return blocks * of(scheme.format) + 2 * outer * of(scheme.head) + 4 * largest;
+}
+
+void require_memory(double bytes, std::string_view what) {
+  const auto available = static_cast<double>(available_memory());
+  if (bytes > available)
+    fail_input("{} takes about {}, but {} are available; choose a smaller shape, format, context or batch", what,
+               human_bytes(bytes), human_bytes(available));
+}
+
+}  // namespace lowbit::bench

@@ -1,0 +1,279 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "lowbit/base/error.h"
+#include "lowbit/base/progress.h"
+#include "lowbit/bench/ceiling_cache.h"
+#include "lowbit/bench/generation.h"
+#include "lowbit/bench/products.h"
+#include "lowbit/bench/random_model.h"
+#include "lowbit/bench/shapes.h"
+#include "lowbit/bench/table.h"
+#include "lowbit/cli/bench_flags.h"
+#include "lowbit/nn/load.h"
+
+namespace lowbit::cli {
+namespace {
+
+using bench::short_number;
+using files::Json;
+
+constexpr char kFormats[] = "w4a4";
+constexpr std::int64_t kMostPositions = 1 << 20, kMostThreads = 1024;
+
+struct BenchFlags {
+  ShapeFlags shape;
+  std::string prefill, decode, context = "0", threads = "0", batch = "1", isa, rows = "1,4,16,512", output = "table";
+  std::int64_t chunk = 512;
+  std::uint64_t seed = 1;
+  int rounds = 9;
+  bool kernels = false;
+};
+
+/// The flags, taken apart and checked.
+struct Plan {
+  std::vector<std::int64_t> prefill, decode, context, threads, batch, rows;
+  std::vector<Isa> isas;
+  Target target;
+  std::int64_t positions = 1;  ///< the longest sequence
+  int most_threads = 1;
+};
+
+Plan make_plan(BenchFlags& f) {
+  Plan plan;
+  if (f.output != "table" && f.output != "md" && f.output != "csv" && f.output != "json")
+    fail_usage("unknown --output '{}'; choose table, md, csv or json", f.output);
+  if (f.kernels && !(f.prefill.empty() && f.decode.empty()))
+    fail_usage("--kernels measures products alone; leave out --prefill and --decode");
+  if (!f.kernels && f.prefill.empty() && f.decode.empty()) f.prefill = "512", f.decode = "128";
+  if (!f.prefill.empty()) plan.prefill = numbers_of("--prefill", f.prefill, 1, kMostPositions);
+  if (!f.decode.empty()) plan.decode = numbers_of("--decode", f.decode, 1, kMostPositions);
+  plan.context = numbers_of("--context", f.context, 0, kMostPositions);
+  plan.batch = numbers_of("--batch", f.batch, 1, 4096);
+  plan.rows = numbers_of("--rows", f.rows, 1, 1 << 20);
+  for (const std::int64_t threads : numbers_of("--threads", f.threads, 0, kMostThreads)) {
+    plan.threads.push_back(threads > 0 ? threads : available_threads());
+    plan.most_threads = std::max(plan.most_threads, static_cast<int>(plan.threads.back()));
+  }
+  if (f.isa.empty()) plan.isas = {active_isa()};
+  for (const std::string& word : f.isa.empty() ? std::vector<std::string>{} : words_of("--isa", f.isa)) {
+    plan.isas.push_back(isa_by_name(word));
+    force_isa(plan.isas.back());  // refuses one that this processor lacks before any work is done
+  }
+  for (const std::int64_t n : plan.prefill) plan.positions = std::max(plan.positions, n);
+  for (const std::int64_t n : plan.decode)
+    plan.positions = std::max(plan.positions, n + *std::max_element(plan.context.begin(), plan.context.end()));
+  if (f.shape.model.empty() && f.shape.formats.empty()) f.shape.formats = kFormats;
+  plan.target = resolve_target(f.shape, plan.positions);
+  if (plan.positions > plan.target.config.positions)
+    fail_input("{} positions are asked for, but {} has a context of {}", plan.positions, plan.target.name,
+               plan.target.config.positions);
+  const double batch = static_cast<double>(*std::max_element(plan.batch.begin(), plan.batch.end()));
+  for (const Scheme& scheme : plan.target.schemes) {
+    const double meter = 4.0 * static_cast<double>(cache_sizes().l3) + 256e6;
+    double bytes = meter + 8.0 * static_cast<double>(plan.target.config.vocab * plan.target.config.width);
+    if (!f.kernels)
+      bytes = meter + bench::bytes_needed(plan.target.config, scheme) +
+              bench::generation_bytes(plan.target.config, scheme.attention, static_cast<std::size_t>(plan.positions),
+                                      static_cast<std::size_t>(f.chunk), static_cast<std::size_t>(batch));
+    bench::require_memory(bytes, fmt::format("{} as {}", plan.target.name, scheme.format.name()));
+  }
+  return plan;
+}
+
+struct Result {
+  std::string what;
+  Format format, head;
+  std::string kernel;  ///< or ""
+  int threads = 1;
+  std::int64_t batch = 1;
+  std::string_view unit;  ///< tok/s, GOP/s
+  Figure value;
+  Ceiling bound = Ceiling::int8;
+  double bytes_per_token = 0;  ///< 0: not bound by reading
+  bench::Beside beside;
+};
+
+/// Gathers results, and shows them as they come where a person waits for a table.
+class Output {
+ public:
+  Output(const BenchFlags& f, std::string name) : form_(f.output), rounds_(f.rounds), name_(std::move(name)) {
+    table_.headings = {"what", "format", "head", "kernel", "isa", "threads", "batch", "median", "unit", "range", "share %",
+                       "range %", "of", "ceiling", "MB/token", "note"};
+    table_.left = 5;
+  }
+
+  void add(const Result& r) {
+    const bench::Beside& b = r.beside;
+    busy_ = busy_ || b.busy();
+    worst_ = {std::max(worst_.steal, b.load.steal), std::max(worst_.others, b.load.others), std::max(worst_.average, b.load.average)};
+    const auto percent = [](double share) { return fmt::format("{:.1f}", 100 * share); };
+    table_.rows.push_back({r.what, r.format.name(), r.head.name(), r.kernel, std::string(isa_name(active_isa())),
+                           std::to_string(r.threads), std::to_string(r.batch), short_number(r.value.median), std::string(r.unit),
+                           fmt::format("{}..{}", short_number(r.value.lowest), short_number(r.value.highest)),
+                           percent(b.share.median), percent(b.share.lowest) + ".." + percent(b.share.highest),
+                           std::string(ceiling_name(r.bound)),
+                           fmt::format("{} {}", short_number(b.ceiling.median / 1e9), ceiling_unit(r.bound)),
+                           r.bytes_per_token > 0 ? short_number(r.bytes_per_token / 1e6) : "", b.busy() ? "busy" : ""});
+    Json json = {{"what", r.what}, {"format", r.format.name()}, {"head", r.head.name()}};
+    if (!r.kernel.empty()) json["kernel"] = r.kernel;
+    json["isa"] = isa_name(active_isa());
+    json["threads"] = r.threads;
+    json["batch"] = r.batch;
+    json["unit"] = r.unit;
+    json["value"] = bench::json_of(r.value);
+    json["share"] = bench::json_of(b.share);
+    json["ceiling"] = {{"name", ceiling_name(r.bound)}, {"per_second", bench::json_of(b.ceiling)}};
+    if (r.bytes_per_token > 0) json["bytes_per_token"] = r.bytes_per_token;
+    json["load"] = {{"steal", b.load.steal}, {"others", b.load.others}, {"average", b.load.average}};
+    json["busy"] = b.busy();
+    list_.push_back(std::move(json));
+  }
+
+  void print() const {
+    if (form_ == "json") {
+      const Json json = {{"model", name_}, {"processor", cpu_features().name}, {"rounds", rounds_}, {"busy", busy_}, {"results", list_}};
+      fmt::print("{}", files::dump_pretty(json));
+      return;
+    }
+    if (form_ == "csv") {
+      fmt::print("{}", table_.csv());
+    } else {
+      fmt::print("{}, {}, {} rounds in turns with the ceiling\n\n", name_, cpu_features().name, rounds_);
+      fmt::print("{}", form_ == "md" ? table_.markdown() : table_.text());
+    }
+    if (busy_)
+      fmt::print(stderr,
+                 "lowbit: the machine was busy (others up to {:.0f} % of the processors, stolen up to {:.0f} %, load {:.1f}, or rounds "
+                 "far apart): figures marked busy are no results; measure again when it is quiet\n",
+                 100 * worst_.others, 100 * worst_.steal, worst_.average);
+  }
+
+ private:
+  std::string form_;
+  int rounds_;
+  std::string name_;
+  bench::Table table_;
+  Json list_ = Json::array();
+  Load worst_;
+  bool busy_ = false;
+};
+
+Result result_of(const bench::Speed& speed, const Scheme& scheme, int threads) {
+  Result r;
+  r.format = scheme.format;
+  r.head = scheme.head;
+  r.threads = threads;
+  r.unit = "tok/s";
+  r.value = speed.tokens_per_second;
+  r.bound = speed.bound;
+  r.beside = speed.beside;
+  return r;
+}
+
+void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& scheme, Output& output, const std::function<void()>& step) {
+  ThreadPool builders(plan.most_threads);
+  const auto positions = static_cast<std::size_t>(plan.positions);
+  const nn::LlamaWeights weights = plan.target.model.empty()
+                                       ? bench::random_llama(builders, plan.target.config, scheme, positions, f.seed)
+                                       : nn::load_llama(builders, model::ModelFolder(plan.target.model), positions);
+  for (const std::int64_t threads : plan.threads) {
+    ThreadPool pool(static_cast<int>(threads));
+    CeilingMeter meter(pool);
+    for (const std::int64_t tokens : plan.prefill) {
+      const auto speed = bench::measure_prefill(pool, meter, weights, static_cast<std::size_t>(tokens), static_cast<std::size_t>(f.chunk), f.rounds);
+      Result r = result_of(speed, scheme, pool.threads());
+      r.what = fmt::format("prefill {}", tokens);
+      output.add(r);
+      step();
+    }
+    for (const std::int64_t tokens : plan.decode)
+      for (const std::int64_t context : plan.context)
+        for (const std::int64_t batch : plan.batch) {
+          const auto speed = bench::measure_decode(pool, meter, weights, static_cast<std::size_t>(tokens),
+                                                   static_cast<std::size_t>(context), static_cast<std::size_t>(batch), f.rounds);
+          Result r = result_of(speed, scheme, pool.threads());
+          r.what = context > 0 ? fmt::format("decode {} behind {}", tokens, context) : fmt::format("decode {}", tokens);
+          r.batch = batch;
+          r.bytes_per_token = speed.amount_per_token;
+          output.add(r);
+          step();
+        }
+  }
+}
+
+void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme, Output& output, const std::function<void()>& step) {
+  const model::Config& config = plan.target.config;
+  for (const std::int64_t threads : plan.threads) {
+    ThreadPool pool(static_cast<int>(threads));
+    CeilingMeter meter(pool);
+    const Rates rates = typical_rates(active_isa(), pool.threads());
+    for (const std::int64_t rows : plan.rows)
+      for (const bench::LayerShape& layer : bench::layer_shapes(config)) {
+        const model::TensorSpec spec{"", layer.name == "head" ? model::TensorRole::head : model::TensorRole::q, 0,
+                                     static_cast<std::int64_t>(layer.n), static_cast<std::int64_t>(layer.k)};
+        const model::TensorCoding coding = model::coding_of(spec, scheme);
+        const nn::Product product{static_cast<std::size_t>(rows), layer.n, layer.k, coding.format,
+                                  static_cast<double>(config.block_parameters() + config.vocab * config.width)};
+        const auto measured = bench::measure_product(pool, meter, rates, product, coding, f.rounds, f.seed);
+        const double operations = 2e-9 * static_cast<double>(rows) * static_cast<double>(layer.n * layer.k);
+        Result r;
+        r.what = fmt::format("{} {}x{} rows {}", layer.name, layer.n, layer.k, rows);
+        r.format = coding.format;
+        r.head = scheme.head;
+        r.kernel = measured.choice.kernel->name;
+        r.threads = pool.threads();
+        r.batch = rows;
+        r.unit = "GOP/s";
+        const Figure& s = measured.beside.seconds;
+        r.value = {operations / s.median, operations / s.highest, operations / s.lowest};
+        r.bound = measured.bound;
+        r.beside = measured.beside;
+        output.add(r);
+        step();
+      }
+  }
+}
+
+void bench_all(BenchFlags& f) {
+  const Plan plan = make_plan(f);
+  Output output(f, plan.target.name);
+  const std::size_t each = f.kernels ? plan.rows.size() * bench::layer_shapes(plan.target.config).size()
+                                     : plan.prefill.size() + plan.decode.size() * plan.context.size() * plan.batch.size();
+  Progress progress("bench", "case", static_cast<double>(each * plan.threads.size() * plan.target.schemes.size() * plan.isas.size()));
+  double done = 0;
+  const auto step = [&] { progress.update(++done); };
+  progress.update(0);
+  for (const Isa isa : plan.isas) {
+    force_isa(isa);
+    for (const Scheme& scheme : plan.target.schemes)
+      f.kernels ? bench_products(f, plan, scheme, output, step) : bench_generation(f, plan, scheme, output, step);
+  }
+  progress.finish();
+  output.print();
+}
+
+}  // namespace
+
+void add_bench(CLI::App& verb) {
+  auto f = std::make_shared<BenchFlags>();
+  declare_shape(verb, f->shape, kFormats);
+  add_option(verb, "--prefill", f->prefill, "lengths of prompts, a list with ranges: 512,64..512 (default 512)");
+  add_option(verb, "--decode", f->decode, "tokens to write one after another, a list (default 128)");
+  add_option(verb, "--context", f->context, "tokens that stand before those of --decode, a list")->capture_default_str();
+  add_option(verb, "--batch", f->batch, "sequences decoded together, a list")->capture_default_str();
+  add_option(verb, "--threads", f->threads, "a list; 0: as many as this process may use")->capture_default_str();
+  add_option(verb, "--isa", f->isa, "instruction sets, a list of scalar, avx2, avx512 (default the best)");
+  add_flag(verb, "--kernels", f->kernels, "products of the shape's layers alone, for each of --rows");
+  add_option(verb, "--rows", f->rows, "rows of activations of --kernels, a list")->capture_default_str();
+  add_option(verb, "--rounds", f->rounds, "measurements of each figure, in turns with its ceiling")->capture_default_str()->check(CLI::Range(1, 1000));
+  add_option(verb, "--chunk", f->chunk, "tokens of a prompt computed at once")->capture_default_str()->check(CLI::Range(1, 1 << 20));
+  add_option(verb, "--seed", f->seed, "of the random weights")->capture_default_str();
+  add_option(verb, "--output", f->output, "table, md, csv or json")->capture_default_str();
+  verb.callback([f] { bench_all(*f); });
+}
+
+}  // namespace lowbit::cli
