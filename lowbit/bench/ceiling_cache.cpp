@@ -22,7 +22,8 @@ Figure parse_figure(const Json& json, std::string_view where) {
 
 Json table_json(const CeilingTable& table) {
   Json json;
-  for (std::size_t i = 0; i < kCeilings; ++i) json[std::string(ceiling_name(static_cast<Ceiling>(i)))] = json_of(table[i]);
+  for (std::size_t i = 0; i < kCeilings; ++i)
+    json[std::string(ceiling_name(static_cast<Ceiling>(i)))] = json_of(table[i]);
   return json;
 }
 
@@ -78,9 +79,11 @@ Ceilings parse_ceilings(const Json& json, std::string_view where) {
 fs::path ceiling_file(int threads) {
   const fs::path folder = cache_folder();
   if (folder.empty()) return {};
-  std::string name = fmt::format("ceilings-{}-{}-{}-{}", cpu_features().name, isa_name(active_isa()), threads, LOWBIT_VERSION);
+  std::string name =
+      fmt::format("ceilings-{}-{}-{}-{}", cpu_features().name, isa_name(active_isa()), threads, LOWBIT_VERSION);
   for (char& c : name) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-';
     if (!plain) c = '_';
   }
   return folder / (name + ".json");

@@ -62,7 +62,8 @@ Speed measure_decode(Executor& executor, CeilingMeter& meter, const nn::LlamaWei
   std::vector<run::Sequence*> all;
   sequences.reserve(batch);
   std::vector<float> logits(batch * static_cast<std::size_t>(c.vocab));
-  const std::vector<std::int32_t> before = random_tokens(weights, context), ids = random_tokens(weights, tokens * batch);
+  const std::vector<std::int32_t> before = random_tokens(weights, context),
+                                  ids = random_tokens(weights, tokens * batch);
   for (std::size_t i = 0; i < batch; ++i) {
     sequences.emplace_back(weights, context + tokens);
     if (context > 0) engine.feed(sequences.back(), before, logits.data());
@@ -71,7 +72,8 @@ Speed measure_decode(Executor& executor, CeilingMeter& meter, const nn::LlamaWei
 
   // Keys and values of half the tokens on average, beside those of the context.
   const double positions = static_cast<double>(context) + static_cast<double>(tokens + 1) / 2;
-  const double keys = 2.0 * static_cast<double>(c.layers * c.kv_width()) * positions * value_bytes(weights.scheme.attention);
+  const double keys =
+      2.0 * static_cast<double>(c.layers * c.kv_width()) * positions * value_bytes(weights.scheme.attention);
   const double step_bytes = weight_bytes(weights) + keys * static_cast<double>(batch);
   Speed speed;
   speed.bound = level_of(typical_rates(active_isa(), executor.threads()), step_bytes);

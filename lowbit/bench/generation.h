@@ -22,8 +22,8 @@ struct Speed {
 Speed measure_prefill(Executor& executor, CeilingMeter& meter, const nn::LlamaWeights& weights, std::size_t tokens,
                       std::size_t chunk, int rounds);
 
-/// So many tokens, one after another, behind `context` others, in `batch` sequences computed together. Share: bytes read
-/// (weights of blocks and head, keys and values) per second over the bandwidth of the level they lie in.
+/// So many tokens, one after another, behind `context` others, in `batch` sequences computed together. Share: bytes
+/// read (weights of blocks and head, keys and values) per second over the bandwidth of the level they lie in.
 /// tokens_per_second counts those of all sequences.
 Speed measure_decode(Executor& executor, CeilingMeter& meter, const nn::LlamaWeights& weights, std::size_t tokens,
                      std::size_t context, std::size_t batch, int rounds);

@@ -65,8 +65,8 @@ Rng rng_of(std::uint64_t seed, std::uint64_t id) { return Rng(seed, RandomUse::t
 
 }  // namespace
 
-void random_linear(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k, std::uint64_t seed,
-                   std::uint64_t id, nn::LinearWeights& weights) {
+void random_linear(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
+                   std::uint64_t seed, std::uint64_t id, nn::LinearWeights& weights) {
   RandomTensor tensor;
   if (coding.format.quantized()) {
     tensor.make_codes(executor, rng_of(seed, id), *coding.format.weight, n, k);
@@ -77,8 +77,8 @@ void random_linear(Executor& executor, const model::TensorCoding& coding, std::s
   }
 }
 
-nn::LlamaWeights random_llama(Executor& executor, const model::Config& config, const Scheme& scheme, std::size_t positions,
-                              std::uint64_t seed) {
+nn::LlamaWeights random_llama(Executor& executor, const model::Config& config, const Scheme& scheme,
+                              std::size_t positions, std::uint64_t seed) {
   nn::LlamaWeights weights = nn::make_llama(config, scheme, positions);
   RandomTensor tensor;
   std::uint64_t id = 0;
@@ -101,7 +101,9 @@ nn::LlamaWeights random_llama(Executor& executor, const model::Config& config, c
 }
 
 double bytes_needed(const model::Config& c, const Scheme& scheme) {
-  const auto of = [](const Format& f) { return f.quantized() && f.activation ? 1.0 : f.kind == Format::Kind::bf16 ? 2.0 : 4.0; };
+  const auto of = [](const Format& f) {
+    return f.quantized() && f.activation ? 1.0 : f.kind == Format::Kind::bf16 ? 2.0 : 4.0;
+  };
   const double blocks = static_cast<double>(c.block_parameters()), outer = static_cast<double>(c.vocab * c.width);
   const double largest = std::max(outer, static_cast<double>(c.width * std::max(c.mlp, c.q_width())));
   // Head and embedding; while a tensor is made, its floats or its codes in two layouts.

@@ -5,15 +5,15 @@
 
 namespace lowbit::bench {
 
-/// Random weights of a shape, made coded where the format is: nothing larger than one tensor stands in memory as floats.
-/// The same seed gives the same model, whatever the threads. Values have about unit variance over a row's sum, so
-/// activations stay in range. positions   how many the rotary table covers.
-nn::LlamaWeights random_llama(Executor& executor, const model::Config& config, const Scheme& scheme, std::size_t positions,
-                              std::uint64_t seed);
+/// Random weights of a shape, made coded where the format is: nothing larger than one tensor stands in memory as
+/// floats. The same seed gives the same model, whatever the threads. Values have about unit variance over a row's sum,
+/// so activations stay in range. positions   how many the rotary table covers.
+nn::LlamaWeights random_llama(Executor& executor, const model::Config& config, const Scheme& scheme,
+                              std::size_t positions, std::uint64_t seed);
 
 /// One linear layer [n, k]; id tells layers of one seed apart.
-void random_linear(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k, std::uint64_t seed,
-                   std::uint64_t id, nn::LinearWeights& weights);
+void random_linear(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
+                   std::uint64_t seed, std::uint64_t id, nn::LinearWeights& weights);
 
 /// Most bytes that random_llama takes while it works, at one byte a weight for coded layers.
 double bytes_needed(const model::Config& config, const Scheme& scheme);

@@ -69,8 +69,8 @@ std::vector<LayerShape> layer_shapes(const model::Config& c) {
   const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
   const std::size_t width = size(c.width), q = size(c.q_width()), kv = size(c.kv_width()), mlp = size(c.mlp);
   const std::size_t layers = size(c.layers);
-  return {{"q", q, width, layers},      {"k", kv, width, layers},    {"v", kv, width, layers},
-          {"o", width, q, layers},      {"gate", mlp, width, layers}, {"up", mlp, width, layers},
+  return {{"q", q, width, layers},      {"k", kv, width, layers},         {"v", kv, width, layers},
+          {"o", width, q, layers},      {"gate", mlp, width, layers},     {"up", mlp, width, layers},
           {"down", width, mlp, layers}, {"head", size(c.vocab), width, 1}};
 }
 

@@ -17,7 +17,7 @@ std::vector<std::string> shape_names();
 struct LayerShape {
   std::string_view name;  ///< q, k, v, o, gate, up, down, head
   std::size_t n, k;
-  std::size_t count;      ///< of this shape in the model
+  std::size_t count;  ///< of this shape in the model
 };
 std::vector<LayerShape> layer_shapes(const model::Config& config);
 

@@ -101,23 +101,24 @@ struct Result {
 class Output {
  public:
   Output(const BenchFlags& f, std::string name) : form_(f.output), rounds_(f.rounds), name_(std::move(name)) {
-    table_.headings = {"what", "format", "head", "kernel", "isa", "threads", "batch", "median", "unit", "range", "share %",
-                       "range %", "of", "ceiling", "MB/token", "note"};
+    table_.headings = {"what", "format", "head",    "kernel",  "isa", "threads", "batch",    "median",
+                       "unit", "range",  "share %", "range %", "of",  "ceiling", "MB/token", "note"};
     table_.left = 5;
   }
 
   void add(const Result& r) {
     const bench::Beside& b = r.beside;
     busy_ = busy_ || b.busy();
-    worst_ = {std::max(worst_.steal, b.load.steal), std::max(worst_.others, b.load.others), std::max(worst_.average, b.load.average)};
+    worst_ = {std::max(worst_.steal, b.load.steal), std::max(worst_.others, b.load.others),
+              std::max(worst_.average, b.load.average)};
     const auto percent = [](double share) { return fmt::format("{:.1f}", 100 * share); };
-    table_.rows.push_back({r.what, r.format.name(), r.head.name(), r.kernel, std::string(isa_name(active_isa())),
-                           std::to_string(r.threads), std::to_string(r.batch), short_number(r.value.median), std::string(r.unit),
-                           fmt::format("{}..{}", short_number(r.value.lowest), short_number(r.value.highest)),
-                           percent(b.share.median), percent(b.share.lowest) + ".." + percent(b.share.highest),
-                           std::string(ceiling_name(r.bound)),
-                           fmt::format("{} {}", short_number(b.ceiling.median / 1e9), ceiling_unit(r.bound)),
-                           r.bytes_per_token > 0 ? short_number(r.bytes_per_token / 1e6) : "", b.busy() ? "busy" : ""});
+    table_.rows.push_back(
+        {r.what, r.format.name(), r.head.name(), r.kernel, std::string(isa_name(active_isa())),
+         std::to_string(r.threads), std::to_string(r.batch), short_number(r.value.median), std::string(r.unit),
+         fmt::format("{}..{}", short_number(r.value.lowest), short_number(r.value.highest)), percent(b.share.median),
+         percent(b.share.lowest) + ".." + percent(b.share.highest), std::string(ceiling_name(r.bound)),
+         fmt::format("{} {}", short_number(b.ceiling.median / 1e9), ceiling_unit(r.bound)),
+         r.bytes_per_token > 0 ? short_number(r.bytes_per_token / 1e6) : "", b.busy() ? "busy" : ""});
     Json json = {{"what", r.what}, {"format", r.format.name()}, {"head", r.head.name()}};
     if (!r.kernel.empty()) json["kernel"] = r.kernel;
     json["isa"] = isa_name(active_isa());
@@ -135,7 +136,11 @@ class Output {
 
   void print() const {
     if (form_ == "json") {
-      const Json json = {{"model", name_}, {"processor", cpu_features().name}, {"rounds", rounds_}, {"busy", busy_}, {"results", list_}};
+      const Json json = {{"model", name_},
+                         {"processor", cpu_features().name},
+                         {"rounds", rounds_},
+                         {"busy", busy_},
+                         {"results", list_}};
       fmt::print("{}", files::dump_pretty(json));
       return;
     }
@@ -147,7 +152,8 @@ class Output {
     }
     if (busy_)
       fmt::print(stderr,
-                 "lowbit: the machine was busy (others up to {:.0f} % of the processors, stolen up to {:.0f} %, load {:.1f}, or rounds "
+                 "lowbit: the machine was busy (others up to {:.0f} % of the processors, stolen up to {:.0f} %, load "
+                 "{:.1f}, or rounds "
                  "far apart): figures marked busy are no results; measure again when it is quiet\n",
                  100 * worst_.others, 100 * worst_.steal, worst_.average);
   }
@@ -174,7 +180,8 @@ Result result_of(const bench::Speed& speed, const Scheme& scheme, int threads) {
   return r;
 }
 
-void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& scheme, Output& output, const std::function<void()>& step) {
+void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& scheme, Output& output,
+                      const std::function<void()>& step) {
   ThreadPool builders(plan.most_threads);
   const auto positions = static_cast<std::size_t>(plan.positions);
   const nn::LlamaWeights weights = plan.target.model.empty()
@@ -184,7 +191,8 @@ void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& schem
     ThreadPool pool(static_cast<int>(threads));
     CeilingMeter meter(pool);
     for (const std::int64_t tokens : plan.prefill) {
-      const auto speed = bench::measure_prefill(pool, meter, weights, static_cast<std::size_t>(tokens), static_cast<std::size_t>(f.chunk), f.rounds);
+      const auto speed = bench::measure_prefill(pool, meter, weights, static_cast<std::size_t>(tokens),
+                                                static_cast<std::size_t>(f.chunk), f.rounds);
       Result r = result_of(speed, scheme, pool.threads());
       r.what = fmt::format("prefill {}", tokens);
       output.add(r);
@@ -193,8 +201,9 @@ void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& schem
     for (const std::int64_t tokens : plan.decode)
       for (const std::int64_t context : plan.context)
         for (const std::int64_t batch : plan.batch) {
-          const auto speed = bench::measure_decode(pool, meter, weights, static_cast<std::size_t>(tokens),
-                                                   static_cast<std::size_t>(context), static_cast<std::size_t>(batch), f.rounds);
+          const auto speed =
+              bench::measure_decode(pool, meter, weights, static_cast<std::size_t>(tokens),
+                                    static_cast<std::size_t>(context), static_cast<std::size_t>(batch), f.rounds);
           Result r = result_of(speed, scheme, pool.threads());
           r.what = context > 0 ? fmt::format("decode {} behind {}", tokens, context) : fmt::format("decode {}", tokens);
           r.batch = batch;
@@ -205,7 +214,8 @@ void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& schem
   }
 }
 
-void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme, Output& output, const std::function<void()>& step) {
+void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme, Output& output,
+                    const std::function<void()>& step) {
   const model::Config& config = plan.target.config;
   for (const std::int64_t threads : plan.threads) {
     ThreadPool pool(static_cast<int>(threads));
@@ -241,9 +251,11 @@ void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme,
 void bench_all(BenchFlags& f) {
   const Plan plan = make_plan(f);
   Output output(f, plan.target.name);
-  const std::size_t each = f.kernels ? plan.rows.size() * bench::layer_shapes(plan.target.config).size()
-                                     : plan.prefill.size() + plan.decode.size() * plan.context.size() * plan.batch.size();
-  Progress progress("bench", "case", static_cast<double>(each * plan.threads.size() * plan.target.schemes.size() * plan.isas.size()));
+  const std::size_t each = f.kernels
+                               ? plan.rows.size() * bench::layer_shapes(plan.target.config).size()
+                               : plan.prefill.size() + plan.decode.size() * plan.context.size() * plan.batch.size();
+  Progress progress("bench", "case",
+                    static_cast<double>(each * plan.threads.size() * plan.target.schemes.size() * plan.isas.size()));
   double done = 0;
   const auto step = [&] { progress.update(++done); };
   progress.update(0);
@@ -263,14 +275,19 @@ void add_bench(CLI::App& verb) {
   declare_shape(verb, f->shape, kFormats);
   add_option(verb, "--prefill", f->prefill, "lengths of prompts, a list with ranges: 512,64..512 (default 512)");
   add_option(verb, "--decode", f->decode, "tokens to write one after another, a list (default 128)");
-  add_option(verb, "--context", f->context, "tokens that stand before those of --decode, a list")->capture_default_str();
+  add_option(verb, "--context", f->context, "tokens that stand before those of --decode, a list")
+      ->capture_default_str();
   add_option(verb, "--batch", f->batch, "sequences decoded together, a list")->capture_default_str();
   add_option(verb, "--threads", f->threads, "a list; 0: as many as this process may use")->capture_default_str();
   add_option(verb, "--isa", f->isa, "instruction sets, a list of scalar, avx2, avx512 (default the best)");
   add_flag(verb, "--kernels", f->kernels, "products of the shape's layers alone, for each of --rows");
   add_option(verb, "--rows", f->rows, "rows of activations of --kernels, a list")->capture_default_str();
-  add_option(verb, "--rounds", f->rounds, "measurements of each figure, in turns with its ceiling")->capture_default_str()->check(CLI::Range(1, 1000));
-  add_option(verb, "--chunk", f->chunk, "tokens of a prompt computed at once")->capture_default_str()->check(CLI::Range(1, 1 << 20));
+  add_option(verb, "--rounds", f->rounds, "measurements of each figure, in turns with its ceiling")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  add_option(verb, "--chunk", f->chunk, "tokens of a prompt computed at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
   add_option(verb, "--seed", f->seed, "of the random weights")->capture_default_str();
   add_option(verb, "--output", f->output, "table, md, csv or json")->capture_default_str();
   verb.callback([f] { bench_all(*f); });

@@ -36,7 +36,8 @@ std::vector<std::string> words_of(std::string_view flag, std::string_view list) 
   return words;
 }
 
-std::vector<std::int64_t> numbers_of(std::string_view flag, std::string_view list, std::int64_t lowest, std::int64_t highest) {
+std::vector<std::int64_t> numbers_of(std::string_view flag, std::string_view list, std::int64_t lowest,
+                                     std::int64_t highest) {
   std::vector<std::int64_t> numbers;
   const auto add = [&](std::int64_t value) {
     if (std::find(numbers.begin(), numbers.end(), value) == numbers.end()) numbers.push_back(value);
@@ -47,7 +48,8 @@ std::vector<std::int64_t> numbers_of(std::string_view flag, std::string_view lis
       add(number_of(flag, word, lowest, highest));
       continue;
     }
-    const std::int64_t first = number_of(flag, std::string_view(word).substr(0, dots), std::max<std::int64_t>(1, lowest), highest);
+    const std::int64_t first =
+        number_of(flag, std::string_view(word).substr(0, dots), std::max<std::int64_t>(1, lowest), highest);
     const std::int64_t last = number_of(flag, std::string_view(word).substr(dots + 2), lowest, highest);
     if (first > last) fail_usage("{}: the range {} goes down; write the smaller number first", flag, word);
     for (std::int64_t value = first; value < last; value *= 2) add(value);
@@ -59,16 +61,18 @@ std::vector<std::int64_t> numbers_of(std::string_view flag, std::string_view lis
 void declare_shape(CLI::App& verb, ShapeFlags& f, const char* default_formats) {
   f.formats = "";
   add_option(verb, "--model", f.model, "model folder, packed or not, or run folder");
-  add_option(verb, "--shape", f.shape,
-             "random weights instead: smollm2-135m, llama-1b, 107m, a --size of train, or WIDTHxLAYERSxHEADSxKVxMLPxVOCAB");
+  add_option(
+      verb, "--shape", f.shape,
+      "random weights instead: smollm2-135m, llama-1b, 107m, a --size of train, or WIDTHxLAYERSxHEADSxKVxMLPxVOCAB");
   add_option(verb, "--format", f.formats, fmt::format("formats of the shape, in a list (default {})", default_formats));
   add_option(verb, "--head", f.head, "of the shape: bf16, w8a8, w4a8 or f32 (default: as the format has it)");
 }
 
 Target resolve_target(const ShapeFlags& f, std::int64_t positions) {
   if (f.model.empty() == f.shape.empty()) {
-    if (f.model.empty()) fail_usage("say what to measure: --model DIR, or --shape NAME for random weights ({})",
-                                    fmt::join(bench::shape_names(), ", "));
+    if (f.model.empty())
+      fail_usage("say what to measure: --model DIR, or --shape NAME for random weights ({})",
+                 fmt::join(bench::shape_names(), ", "));
     fail_usage("give either --model or --shape, not both");
   }
   Target target;
@@ -85,8 +89,8 @@ Target resolve_target(const ShapeFlags& f, std::int64_t positions) {
   const auto config = bench::find_shape(f.shape);
   if (!config) {
     const std::vector<std::string> names = bench::shape_names();
-    fail_usage("unknown --shape '{}'{}; choose {}, or WIDTHxLAYERSxHEADSxKVxMLPxVOCAB", f.shape, did_you_mean(f.shape, names),
-               fmt::join(names, ", "));
+    fail_usage("unknown --shape '{}'{}; choose {}, or WIDTHxLAYERSxHEADSxKVxMLPxVOCAB", f.shape,
+               did_you_mean(f.shape, names), fmt::join(names, ", "));
   }
   target.name = f.shape;
   target.config = *config;

@@ -15,9 +15,10 @@ namespace lowbit::cli {
 /// "a,b,c" apart. throws Error(usage): an empty word between commas.
 std::vector<std::string> words_of(std::string_view flag, std::string_view list);
 
-/// "512,64..512": numbers and ranges, which double from the first to the last: 64, 128, 256, 512; each once, in the order
-/// given. throws Error(usage) that names the flag: no number, outside lowest..highest, a range that goes down.
-std::vector<std::int64_t> numbers_of(std::string_view flag, std::string_view list, std::int64_t lowest, std::int64_t highest);
+/// "512,64..512": numbers and ranges, which double from the first to the last: 64, 128, 256, 512; each once, in the
+/// order given. throws Error(usage) that names the flag: no number, outside lowest..highest, a range that goes down.
+std::vector<std::int64_t> numbers_of(std::string_view flag, std::string_view list, std::int64_t lowest,
+                                     std::int64_t highest);
 
 /// What is measured: a model folder, or a named shape with random weights in formats of the user's choice.
 struct ShapeFlags {
@@ -34,7 +35,8 @@ struct Target {
   std::filesystem::path model;  ///< the resolved folder, or empty
 };
 /// throws Error(usage or input): both or neither of --model and --shape, an unknown shape (which lists them), a format
-/// with --model, a format that the shape cannot have. positions   the config's context where a shape has none of its own.
+/// with --model, a format that the shape cannot have. positions   the config's context where a shape has none of its
+/// own.
 Target resolve_target(const ShapeFlags& flags, std::int64_t positions);
 
 /// One line on standard error, above the progress bar.

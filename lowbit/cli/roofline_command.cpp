@@ -39,19 +39,20 @@ std::string busy_note(const Load& load) {
 }
 
 void print_ceilings(const Ceilings& c) {
-  fmt::print("{}, {}; caches {} KiB, {} KiB, {} MiB\n", c.processor, isa_name(c.isa), c.caches.l1 >> 10, c.caches.l2 >> 10,
-             c.caches.l3 >> 20);
+  fmt::print("{}, {}; caches {} KiB, {} KiB, {} MiB\n", c.processor, isa_name(c.isa), c.caches.l1 >> 10,
+             c.caches.l2 >> 10, c.caches.l3 >> 20);
   bench::Table table;
   table.headings = {"ceiling", "unit", "one thread", "range", fmt::format("{} threads", c.threads), "range"};
   table.left = 2;
   for (std::size_t i = 0; i < kCeilings; ++i) {
     const auto ceiling = static_cast<Ceiling>(i);
     table.rows.push_back({std::string(ceiling_name(ceiling)), std::string(ceiling_unit(ceiling)),
-                          short_number(c.one[i].median / 1e9), range(c.one[i], 1e9), short_number(c.all[i].median / 1e9),
-                          range(c.all[i], 1e9)});
+                          short_number(c.one[i].median / 1e9), range(c.one[i], 1e9),
+                          short_number(c.all[i].median / 1e9), range(c.all[i], 1e9)});
   }
   fmt::print("{}", table.text());
-  if (c.load.busy()) fmt::print("The machine was busy when these were measured ({}); --fresh measures again.\n", busy_note(c.load));
+  if (c.load.busy())
+    fmt::print("The machine was busy when these were measured ({}); --fresh measures again.\n", busy_note(c.load));
 }
 
 model::TensorCoding coding_of(const bench::LayerShape& layer, const Scheme& scheme) {
@@ -70,14 +71,24 @@ void add_row(Report& report, const bench::LayerShape& layer, const nn::Product& 
              const nn::Choice& choice, const bench::MeasuredProduct* measured) {
   const Estimate& e = choice.estimate;
   const double operations = 2.0 * static_cast<double>(product.rows * product.n) * static_cast<double>(product.k);
-  Json json = {{"layer", layer.name},       {"n", product.n},
-               {"k", product.k},            {"count", layer.count},
-               {"format", product.format.name()}, {"rows", product.rows},
-               {"threads", threads},        {"kernel", choice.kernel->name},
-               {"bound", ceiling_name(e.bound())}, {"attainable_seconds", e.seconds()}};
-  std::vector<std::string> row = {std::string(layer.name), fmt::format("{}x{}", product.n, product.k), product.format.name(),
-                                  std::string(choice.kernel->name), std::string(ceiling_name(e.bound())),
-                                  std::to_string(product.rows), std::to_string(threads), short_number(1e6 * e.seconds()),
+  Json json = {{"layer", layer.name},
+               {"n", product.n},
+               {"k", product.k},
+               {"count", layer.count},
+               {"format", product.format.name()},
+               {"rows", product.rows},
+               {"threads", threads},
+               {"kernel", choice.kernel->name},
+               {"bound", ceiling_name(e.bound())},
+               {"attainable_seconds", e.seconds()}};
+  std::vector<std::string> row = {std::string(layer.name),
+                                  fmt::format("{}x{}", product.n, product.k),
+                                  product.format.name(),
+                                  std::string(choice.kernel->name),
+                                  std::string(ceiling_name(e.bound())),
+                                  std::to_string(product.rows),
+                                  std::to_string(threads),
+                                  short_number(1e6 * e.seconds()),
                                   short_number(operations / e.seconds() / 1e9)};
   if (measured) {
     const bench::Beside& b = measured->beside;
@@ -110,10 +121,13 @@ Report layer_report(const RooflineFlags& f, const Target& target, const std::vec
   const auto most_rows = static_cast<std::size_t>(*std::max_element(rows.begin(), rows.end()));
   double largest = 0;
   for (const auto& layer : layers)
-    largest = std::max(largest, static_cast<double>(layer.n * layer.k) * 9 + 4.0 * static_cast<double>(most_rows * (layer.n + layer.k)));
-  bench::require_memory(largest + 8 * static_cast<double>(ceilings.caches.l3) + 512e6, "measuring the layers of " + target.name);
+    largest = std::max(largest, static_cast<double>(layer.n * layer.k) * 9 +
+                                    4.0 * static_cast<double>(most_rows * (layer.n + layer.k)));
+  bench::require_memory(largest + 8 * static_cast<double>(ceilings.caches.l3) + 512e6,
+                        "measuring the layers of " + target.name);
 
-  Progress progress("roofline", "case", static_cast<double>(target.schemes.size() * rows.size() * executors.size() * layers.size()));
+  Progress progress("roofline", "case",
+                    static_cast<double>(target.schemes.size() * rows.size() * executors.size() * layers.size()));
   double done = 0;
   for (Executor* executor : executors) {
     CeilingMeter meter(*executor);
@@ -123,7 +137,8 @@ Report layer_report(const RooflineFlags& f, const Target& target, const std::vec
         for (const bench::LayerShape& layer : layers) {
           const model::TensorCoding coding = coding_of(layer, scheme);
           nn::Product product{static_cast<std::size_t>(row_count), layer.n, layer.k, coding.format, 0};
-          product.weights_in_turn = static_cast<double>(target.config.block_parameters() + target.config.vocab * target.config.width);
+          product.weights_in_turn =
+              static_cast<double>(target.config.block_parameters() + target.config.vocab * target.config.width);
           if (f.model_only) {
             add_row(report, layer, product, executor->threads(), nn::choose_kernel(rates, product), nullptr);
           } else {
@@ -156,7 +171,8 @@ void roofline(RooflineFlags& f) {
   Json json;
   json["ceilings"] = bench::json_of(ceilings);
   if (layers) {
-    if (!f.common.json) fmt::print("\n{}: each kind of layer, as the machine model has it and as measured\n", target.name);
+    if (!f.common.json)
+      fmt::print("\n{}: each kind of layer, as the machine model has it and as measured\n", target.name);
     Report report = layer_report(f, target, rows, ceilings, pool);
     json["shape"] = target.name;
     json["layers"] = std::move(report.json);
@@ -173,8 +189,11 @@ void roofline(RooflineFlags& f) {
 void add_roofline(CLI::App& verb) {
   auto f = std::make_shared<RooflineFlags>();
   declare_shape(verb, f->shape, kFormats);
-  add_option(verb, "--rows", f->rows, "rows of activations: 1 is decoding, many a prompt; a list with ranges")->capture_default_str();
-  add_option(verb, "--rounds", f->rounds, "measurements of a layer, in turns with its ceiling")->capture_default_str()->check(CLI::Range(1, 1000));
+  add_option(verb, "--rows", f->rows, "rows of activations: 1 is decoding, many a prompt; a list with ranges")
+      ->capture_default_str();
+  add_option(verb, "--rounds", f->rounds, "measurements of a layer, in turns with its ceiling")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
   add_flag(verb, "--fresh", f->fresh, "measure the ceilings again instead of taking those kept for this machine");
   add_flag(verb, "--predict", f->model_only, "the machine model's answer alone; measures no layer");
   add_common(verb, f->common);

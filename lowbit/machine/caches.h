@@ -9,8 +9,8 @@ struct CacheSizes {
   std::size_t l1 = 0, l2 = 0, l3 = 0;
   friend bool operator==(const CacheSizes&, const CacheSizes&) = default;
 };
-/// From /sys/devices/system/cpu; where that says nothing, from sysconf (which in virtual machines may tell of caches that
-/// are shared with others).
+/// From /sys/devices/system/cpu; where that says nothing, from sysconf (which in virtual machines may tell of caches
+/// that are shared with others).
 CacheSizes cache_sizes();
 
 }  // namespace lowbit

@@ -59,9 +59,9 @@ struct CeilingMeter::State {
   PeakLoops loops = peak_loops();
   CacheSizes caches = cache_sizes();
   std::size_t threads = static_cast<std::size_t>(executor.threads());
-  std::vector<LargePages> memory = std::vector<LargePages>(threads);  ///< each thread's own
-  std::vector<std::size_t> place = std::vector<std::size_t>(threads); ///< where it goes on reading
-  std::array<long, kCeilings> iterations{};                           ///< of a loop, or passes over the bytes
+  std::vector<LargePages> memory = std::vector<LargePages>(threads);   ///< each thread's own
+  std::vector<std::size_t> place = std::vector<std::size_t>(threads);  ///< where it goes on reading
+  std::array<long, kCeilings> iterations{};                            ///< of a loop, or passes over the bytes
 
   /// How many bytes each thread reads again and again, so that they lie in that level and not in one below it.
   std::size_t bytes_of(Ceiling level) const {
@@ -70,12 +70,15 @@ struct CeilingMeter::State {
     const auto blocks = [](std::size_t bytes) { return std::max<std::size_t>(1, bytes / 4096) * 4096; };
     const std::size_t all = std::max<std::size_t>(std::size_t{256} << 20, 4 * std::max(l2 * threads, l3));
     switch (level) {
-      case Ceiling::l1: return blocks(l1 / 2);
-      case Ceiling::l2: return blocks(l2 / 2);
+      case Ceiling::l1:
+        return blocks(l1 / 2);
+      case Ceiling::l2:
+        return blocks(l2 / 2);
       case Ceiling::l3:
         if (l3 > 4 * l2) return blocks(std::max(2 * l2, l3 / 2 / threads));
         [[fallthrough]];
-      default: return blocks(all / threads);
+      default:
+        return blocks(all / threads);
     }
   }
 
@@ -89,14 +92,21 @@ struct CeilingMeter::State {
   /// returns operations, bytes or cycles done by one thread.
   double work(std::size_t thread, Ceiling c, long count) {
     switch (c) {
-      case Ceiling::clock: return static_cast<double>(clock_loop(count));
-      case Ceiling::f32: return static_cast<double>(loops.f32(count));
-      case Ceiling::bf16: return static_cast<double>(loops.bf16(count));
-      case Ceiling::int8: return static_cast<double>(loops.int8(count));
-      case Ceiling::binary: return static_cast<double>(loops.binary(count));
-      default: break;
+      case Ceiling::clock:
+        return static_cast<double>(clock_loop(count));
+      case Ceiling::f32:
+        return static_cast<double>(loops.f32(count));
+      case Ceiling::bf16:
+        return static_cast<double>(loops.bf16(count));
+      case Ceiling::int8:
+        return static_cast<double>(loops.int8(count));
+      case Ceiling::binary:
+        return static_cast<double>(loops.binary(count));
+      default:
+        break;
     }
-    // In pieces, each going on where the last one ended: so a short measurement of the memory meets other bytes each time.
+    // In pieces, each going on where the last one ended: so a short measurement of the memory meets other bytes each
+    // time.
     const std::size_t bytes = bytes_of(c), piece = std::min<std::size_t>(bytes, 1 << 20);
     const std::byte* data = memory[thread].data();
     for (long i = 0; i < count; ++i) {
@@ -109,7 +119,7 @@ struct CeilingMeter::State {
 
   struct Run {
     double rate, seconds;  ///< per second; the longest processor time of a thread
-    double overlap;        ///< share of the time from the first start to the last end in which all threads had a processor
+    double overlap;  ///< share of the time from the first start to the last end in which all threads had a processor
   };
   Run run(Ceiling c, Timing timing, long count) {
     std::vector<double> done(threads), own(threads), begin(threads), end(threads);

@@ -22,7 +22,7 @@ enum class Ceiling {
   binary,  ///< xor, popcount and add; an operation on a bit counts one, so a product of two signs counts two
   l1,      ///< reading the first cache, bytes per second
   l2,
-  l3,      ///< where there is no third cache, the memory
+  l3,  ///< where there is no third cache, the memory
   memory,
 };
 inline constexpr std::size_t kCeilings = 9;

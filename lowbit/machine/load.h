@@ -4,9 +4,9 @@ namespace lowbit {
 
 /// What else this machine did over a stretch of time, as shares of all its processors' time.
 struct Load {
-  double steal = 0;   ///< taken by the hypervisor for others (/proc/stat)
-  double others = 0;  ///< spent on other processes
-  double average = 0; ///< the system's load average over the last minute, processes
+  double steal = 0;    ///< taken by the hypervisor for others (/proc/stat)
+  double others = 0;   ///< spent on other processes
+  double average = 0;  ///< the system's load average over the last minute, processes
   /// Above this, timings say more about the others than about this program.
   static constexpr double kBusy = 0.05;
   bool busy() const { return steal > kBusy || others > kBusy; }

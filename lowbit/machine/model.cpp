@@ -8,16 +8,19 @@ namespace {
 // A level holds what is read next to other things: stacks, rows of activations, the outputs.
 constexpr double kUsable = 0.875;
 
-// Operations a cycle: f32, bf16, int8, binary; bytes a cycle: L1, L2, L3, memory. Zen 4's, which do 512 bits in two halves;
-// others differ, but the ratios less.
+// Operations a cycle: f32, bf16, int8, binary; bytes a cycle: L1, L2, L3, memory. Zen 4's, which do 512 bits in two
+// halves; others differ, but the ratios less.
 struct PerCycle {
   double f32, bf16, int8, binary, l1, l2, l3, memory, lanes;
 };
 PerCycle per_cycle(Isa isa) {
   switch (isa) {
-    case Isa::avx512: return {32, 64, 128, 650, 57, 31, 21, 5, 16};
-    case Isa::avx2: return {32, 32, 64, 170, 57, 31, 21, 5, 8};
-    default: return {1, 1, 2, 10, 8, 8, 8, 5, 1};
+    case Isa::avx512:
+      return {32, 64, 128, 650, 57, 31, 21, 5, 16};
+    case Isa::avx2:
+      return {32, 32, 64, 170, 57, 31, 21, 5, 8};
+    default:
+      return {1, 1, 2, 10, 8, 8, 8, 5, 1};
   }
 }
 constexpr double kTypicalClock = 3e9;
@@ -42,8 +45,9 @@ Rates typical_rates(Isa isa, int threads) {
   const double cycles = kTypicalClock * threads;
   Rates rates;
   // Two threads nearly fill the memory's bandwidth.
-  rates.of = {cycles,        p.f32 * cycles, p.bf16 * cycles, p.int8 * cycles, p.binary * cycles,
-              p.l1 * cycles, p.l2 * cycles,  p.l3 * cycles,   p.memory * kTypicalClock * std::min(threads, 2)};
+  rates.of = {cycles,          p.f32 * cycles,    p.bf16 * cycles,
+              p.int8 * cycles, p.binary * cycles, p.l1 * cycles,
+              p.l2 * cycles,   p.l3 * cycles,     p.memory * kTypicalClock * std::min(threads, 2)};
   rates.caches = cache_sizes();
   rates.threads = threads;
   return rates;

@@ -36,7 +36,8 @@ double rate(Executor& executor, PeakLoop loop, double seconds) {
 
 Peaks measure_peaks(Executor& executor, double seconds) {
   const PeakLoops loops = peak_loops();
-  return {rate(executor, loops.f32, seconds / 3), rate(executor, loops.bf16, seconds / 3), rate(executor, loops.int8, seconds / 3)};
+  return {rate(executor, loops.f32, seconds / 3), rate(executor, loops.bf16, seconds / 3),
+          rate(executor, loops.int8, seconds / 3)};
 }
 
 }  // namespace lowbit

@@ -91,7 +91,8 @@ void read_loop(const std::byte* data, std::size_t bytes) {
 }  // namespace
 
 PeakLoops peak_loops_avx512(bool bf16, bool vpopcntdq) {
-  return {f32_loop, bf16 ? bf16_loop : f32_loop, int8_loop, vpopcntdq ? binary_loop : peak_loops_avx2().binary, read_loop};
+  return {f32_loop, bf16 ? bf16_loop : f32_loop, int8_loop, vpopcntdq ? binary_loop : peak_loops_avx2().binary,
+          read_loop};
 }
 
 }  // namespace lowbit

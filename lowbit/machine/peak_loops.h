@@ -3,8 +3,8 @@
 
 namespace lowbit {
 
-/// Runs so many iterations of a register-only loop; returns the operations done (a multiply and an add are two; for binary
-/// an xor of two bits and the addition of what it gave).
+/// Runs so many iterations of a register-only loop; returns the operations done (a multiply and an add are two; for
+/// binary an xor of two bits and the addition of what it gave).
 using PeakLoop = long (*)(long iterations);
 /// Reads `bytes` (a multiple of kReadBlock) from a 64-byte boundary on, as kReadStreams streams side by side.
 using ReadLoop = void (*)(const std::byte* data, std::size_t bytes);

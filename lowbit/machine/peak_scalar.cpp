@@ -63,7 +63,8 @@ PeakLoops peak_loops() {
 
 long clock_loop(long iterations) {
   std::uint64_t sum = 0, one = 1;
-  // By a register: processors rename additions of small constants away. The statements keep their order and are not merged.
+  // By a register: processors rename additions of small constants away. The statements keep their order and are not
+  // merged.
   for (long i = 0; i < iterations; ++i) {
 #pragma GCC unroll 32
     for (int j = 0; j < 32; ++j) {

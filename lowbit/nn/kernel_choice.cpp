@@ -2,8 +2,10 @@
 
 #include <array>
 #include <cassert>
+#include <optional>
 
 #include "lowbit/base/error.h"
+#include "lowbit/kernels/plane_panels.h"
 
 namespace lowbit::nn {
 namespace {
@@ -12,16 +14,30 @@ constexpr bool everywhere(Isa) { return true; }
 constexpr double two(const Format&) { return 2; }
 constexpr double none(const Format&) { return 0; }
 
+bool both_coded(const Format& f) { return f.quantized() && f.activation; }
+double planes_of(const Grid& grid) { return kernels::plane_count(grid); }
+
 constexpr std::array kTable{
-    Kernel{"codes", "one byte a weight, multiplied as bytes",
-           [](const Format& f) { return f.quantized() && f.activation; }, everywhere,
-           [](const Format&) { return Ceiling::int8; }, two, [](const Format&) { return 8.0; }, none, 1},
-    Kernel{"float", "one float32 a weight, multiplied one after another",
+    Kernel{KernelId::codes, "codes", "one byte a weight, multiplied as bytes",  //
+           both_coded, everywhere, [](const Format&) { return Ceiling::int8; }, two, [](const Format&) { return 8.0; },
+           none, 1},
+    Kernel{KernelId::planes, "planes", "a bit of each weight side by side, multiplied by xor and counting",
+           [](const Format& f) {
+             return both_coded(f) && kernels::has_planes(*f.weight) && kernels::has_planes(*f.activation);
+           },
+           everywhere, [](const Format&) { return Ceiling::binary; },
+           [](const Format& f) { return 2 * planes_of(*f.weight) * planes_of(*f.activation); },
+           [](const Format& f) { return planes_of(*f.weight); }, none, 1},
+    Kernel{KernelId::floats, "float", "one float32 a weight, multiplied one after another",
            [](const Format& f) { return f.kind == Format::Kind::f32 || f.weight_only(); }, everywhere,
            [](const Format&) { return Ceiling::f32; }, two, [](const Format&) { return 32.0; }, none, 1},
-    Kernel{"bf16", "one bfloat16 a weight, multiplied in pairs", [](const Format& f) { return f.kind == Format::Kind::bf16; },
-           everywhere, [](const Format&) { return Ceiling::bf16; }, two, [](const Format&) { return 16.0; }, none, 1},
+    Kernel{KernelId::bf16, "bf16", "one bfloat16 a weight, multiplied in pairs",
+           [](const Format& f) { return f.kind == Format::Kind::bf16; }, everywhere,
+           [](const Format&) { return Ceiling::bf16; }, two, [](const Format&) { return 16.0; }, none, 1},
 };
+
+std::optional<Rates> given_rates;
+const Kernel* forced = nullptr;
 
 double activation_bytes(const Format& f) {
   return f.kind == Format::Kind::bf16 ? 2 : f.quantized() && f.activation ? 1 : 4;
@@ -30,7 +46,8 @@ double activation_bytes(const Format& f) {
 std::string usable(const Format& format) {
   std::string names;
   for (const Kernel& kernel : kTable)
-    if (kernel.serves(format) && kernel.runs(active_isa())) names += (names.empty() ? "" : ", ") + std::string(kernel.name);
+    if (kernel.serves(format) && kernel.runs(active_isa()))
+      names += (names.empty() ? "" : ", ") + std::string(kernel.name);
   return names;
 }
 
@@ -57,30 +74,54 @@ Work work_of(const Kernel& kernel, const Product& p) {
   return work;
 }
 
-Choice choose_kernel(const Rates& rates, const Product& product, std::string_view forced) {
-  const Isa isa = active_isa();
-  if (!forced.empty()) {
-    const Kernel* kernel = find_kernel(forced);
-    if (!kernel) {
-      std::string names;
-      for (const Kernel& known : kTable) names += (names.empty() ? "" : ", ") + std::string(known.name);
-      fail_usage("there is no kernel '{}'; choose one of {}", forced, names);
-    }
-    if (!kernel->serves(product.format))
-      fail_usage("the kernel '{}' cannot multiply {}; these can: {}", forced, product.format.name(), usable(product.format));
-    if (!kernel->runs(isa))
-      fail_usage("the kernel '{}' does not run under {} on this processor ({}); for {} these do: {}", forced, isa_name(isa),
-                 cpu_features().name, product.format.name(), usable(product.format));
-    return {kernel, estimate(rates, work_of(*kernel, product))};
-  }
+Choice choose_kernel(const Rates& rates, const Product& product) {
   Choice best;
   for (const Kernel& kernel : kTable) {
-    if (!kernel.serves(product.format) || !kernel.runs(isa)) continue;
+    if (!kernel.serves(product.format) || !kernel.runs(active_isa())) continue;
     const Estimate e = estimate(rates, work_of(kernel, product));
     if (!best.kernel || e.seconds() < best.estimate.seconds()) best = {&kernel, e};
   }
   assert(best.kernel);
   return best;
+}
+
+const Kernel& kernel_for_weights(const Format& format, std::size_t n, std::size_t k, Purpose purpose, int threads) {
+  if (forced && forced->serves(format) && forced->runs(active_isa())) return *forced;
+  constexpr std::size_t kPrompt = 512;
+  constexpr double kOutOfMemory = 1e15;
+  const Rates rates = given_rates ? *given_rates : typical_rates(active_isa(), threads);
+  const Kernel* best = nullptr;
+  double least = 0;
+  for (const Kernel& kernel : kTable) {
+    if (!kernel.serves(format) || !kernel.runs(active_isa())) continue;
+    double seconds = estimate(rates, work_of(kernel, {kPrompt, n, k, format, kOutOfMemory})).seconds() / kPrompt;
+    if (purpose == Purpose::run) seconds += estimate(rates, work_of(kernel, {1, n, k, format, kOutOfMemory})).seconds();
+    if (!best || seconds < least) {
+      best = &kernel;
+      least = seconds;
+    }
+  }
+  assert(best);
+  return *best;
+}
+
+void set_kernel_rates(const Rates& rates) { given_rates = rates; }
+
+void force_kernel(std::string_view name, const Format& format) {
+  forced = nullptr;
+  if (name.empty()) return;
+  const Kernel* kernel = find_kernel(name);
+  if (!kernel) {
+    std::string names;
+    for (const Kernel& known : kTable) names += (names.empty() ? "" : ", ") + std::string(known.name);
+    fail_usage("there is no kernel '{}'; choose one of {}", name, names);
+  }
+  if (!kernel->serves(format))
+    fail_usage("the kernel '{}' cannot multiply {}; these can: {}", name, format.name(), usable(format));
+  if (!kernel->runs(active_isa()))
+    fail_usage("the kernel '{}' does not run under {} on this processor ({}); for {} these do: {}", name,
+               isa_name(active_isa()), cpu_features().name, format.name(), usable(format));
+  forced = kernel;
 }
 
 }  // namespace lowbit::nn

@@ -80,7 +80,9 @@ TEST_F(CeilingCache, FilesOfOtherThreadsAndInstructionSetsAreApart) {
   const auto here = ceiling_file(1);
   const Isa before = active_isa();
   force_isa(Isa::scalar);
-  if (before != Isa::scalar) EXPECT_NE(ceiling_file(1), here);
+  if (before != Isa::scalar) {
+    EXPECT_NE(ceiling_file(1), here);
+  }
   force_isa(before);
 }
 

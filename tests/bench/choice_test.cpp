@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -47,7 +48,7 @@ TEST(KernelChoice, EveryFormatHasAKernelThatServesItAndRunsEverywhere) {
     force_isa(isa);
     for (const char* w : {"1", "1.58", "2", "3", "4", "5", "6", "7", "8"})
       for (const char* a : {"1", "2", "3", "4", "5", "6", "7", "8", "16"}) {
-        const std::string format = "w" + std::string(w) + "a" + a;
+        const std::string format = fmt::format("w{}a{}", w, a);
         for (const std::size_t rows : {1u, 4u, 512u}) {
           const Choice c = choose_kernel(round_machine(), product(format.c_str(), rows));
           ASSERT_NE(c.kernel, nullptr) << format;
@@ -67,8 +68,9 @@ TEST(KernelChoice, ChoosesTheLeastTime) {
       const Product p = product(format, rows);
       const Choice best = choose_kernel(round_machine(), p);
       for (const Kernel& kernel : kernel_table())
-        if (kernel.serves(p.format) && kernel.runs(active_isa()))
+        if (kernel.serves(p.format) && kernel.runs(active_isa())) {
           EXPECT_LE(best.estimate.seconds(), estimate(round_machine(), work_of(kernel, p)).seconds()) << kernel.name;
+        }
     }
 }
 

@@ -25,7 +25,8 @@ TEST(Shapes, TheNamedOnesHaveThePublishedParameters) {
   for (const std::string& name : shape_names()) EXPECT_TRUE(find_shape(name)) << name;
   for (const model::Config& c : {*find_shape("llama-1b"), *find_shape("4m")}) {
     std::int64_t weights = 0;
-    for (const LayerShape& layer : layer_shapes(c)) weights += static_cast<std::int64_t>(layer.n * layer.k * layer.count);
+    for (const LayerShape& layer : layer_shapes(c))
+      weights += static_cast<std::int64_t>(layer.n * layer.k * layer.count);
     EXPECT_EQ(weights, c.block_parameters() + c.vocab * c.width);
   }
 }
@@ -41,8 +42,8 @@ TEST(Shapes, SixNumbersOrNothing) {
   EXPECT_EQ(c->mlp, 96);
   EXPECT_EQ(c->vocab, 40);
   EXPECT_FALSE(c->tied);
-  for (const char* wrong : {"", "64", "64x2x4x2x96", "64x2x4x2x96x40x1", "64x2x4x2x96x", "0x2x4x2x96x40", "ax2x4x2x96x40",
-                            "64x2x4x2x96x40 ", "64x2x4x2x96x99999999999999999999"})
+  for (const char* wrong : {"", "64", "64x2x4x2x96", "64x2x4x2x96x40x1", "64x2x4x2x96x", "0x2x4x2x96x40",
+                            "ax2x4x2x96x40", "64x2x4x2x96x40 ", "64x2x4x2x96x99999999999999999999"})
     EXPECT_FALSE(find_shape(wrong)) << wrong;
 }
 
@@ -125,7 +126,8 @@ TEST(Measuring, PrefillAndDecodeCountWhatTheySay) {
   EXPECT_DOUBLE_EQ(prefill.amount_per_token, 2.0 * static_cast<double>(config.block_parameters()));
   EXPECT_GT(prefill.tokens_per_second.median, 0);
   EXPECT_GT(prefill.beside.share.median, 0);
-  const Speed one = measure_decode(alone, meter, weights, 4, 8, 1, 2), three = measure_decode(alone, meter, weights, 4, 8, 3, 2);
+  const Speed one = measure_decode(alone, meter, weights, 4, 8, 1, 2),
+              three = measure_decode(alone, meter, weights, 4, 8, 3, 2);
   EXPECT_GE(one.bound, Ceiling::l1);
   EXPECT_GT(one.amount_per_token, 40.0 * 64 * 2) << "at least the head in bfloat16";
   EXPECT_LT(three.amount_per_token, one.amount_per_token) << "the weights are read once for all sequences";

@@ -62,11 +62,12 @@ TEST_F(Bench, RooflineTellsEveryCeilingForOneThreadAndAll) {
 }
 
 TEST_F(Bench, RooflineMeasuresEachKindOfLayerInEachFormat) {
-  const Json found = json({"roofline", "--json", "--threads", "1", "--shape", kTiny, "--format", "w4a4,bf16", "--rows", "1,64",
-                           "--rounds", "2"});
+  const Json found = json({"roofline", "--json", "--threads", "1", "--shape", kTiny, "--format", "w4a4,bf16", "--rows",
+                           "1,64", "--rounds", "2"});
   ASSERT_EQ(found["layers"].size(), 8u * 2 * 2);
   for (const Json& layer : found["layers"]) {
-    for (const char* key : {"layer", "n", "k", "format", "rows", "threads", "kernel", "bound", "attainable_seconds", "busy"})
+    for (const char* key :
+         {"layer", "n", "k", "format", "rows", "threads", "kernel", "bound", "attainable_seconds", "busy"})
       EXPECT_TRUE(layer.contains(key)) << key;
     expect_figure(layer.at("attained_seconds"));
     expect_figure(layer.at("share"));
@@ -88,8 +89,9 @@ TEST_F(Bench, ADamagedFileOfCeilingsIsMeasuredAnewWithOneLine) {
 }
 
 TEST_F(Bench, MeasuresPrefillAndDecodeOverLists) {
-  const Json found = json({"bench", "--shape", kTiny, "--format", "w4a4,w1a1", "--head", "w8a8", "--prefill", "8..16,8", "--decode",
-                           "4", "--context", "0,8", "--batch", "1,3", "--threads", "1,2", "--rounds", "2", "--output", "json"});
+  const Json found = json({"bench",     "--shape",   kTiny,      "--format", "w4a4,w1a1", "--head",   "w8a8",
+                           "--prefill", "8..16,8",   "--decode", "4",        "--context", "0,8",      "--batch",
+                           "1,3",       "--threads", "1,2",      "--rounds", "2",         "--output", "json"});
   EXPECT_EQ(found["rounds"], 2);
   ASSERT_EQ(found["results"].size(), 2u * 2 * (2 + 1 * 2 * 2));
   for (const Json& result : found["results"]) {
@@ -106,16 +108,18 @@ TEST_F(Bench, MeasuresPrefillAndDecodeOverLists) {
 }
 
 TEST_F(Bench, MeasuresProductsAloneAndUnderOtherInstructionSets) {
-  const Json found = json({"bench", "--shape", kTiny, "--kernels", "--rows", "1,16", "--isa", "scalar", "--threads", "1", "--rounds", "2",
-                           "--output", "json"});
+  const Json found = json({"bench", "--shape", kTiny, "--kernels", "--rows", "1,16", "--isa", "scalar", "--threads",
+                           "1", "--rounds", "2", "--output", "json"});
   ASSERT_EQ(found["results"].size(), 8u * 2);
   EXPECT_EQ(found["results"][0]["kernel"], "codes");
   EXPECT_EQ(found["results"][0]["isa"], "scalar");
 }
 
 TEST_F(Bench, WritesTablesForPeopleAndPrograms) {
-  const std::vector<std::string> common{"bench", "--shape", kTiny, "--decode", "2", "--rounds", "1", "--threads", "1", "--output"};
-  for (const auto& [form, begins] : {std::pair<std::string, std::string>{"csv", "what,format,head,"}, {"md", kTiny}, {"table", kTiny}}) {
+  const std::vector<std::string> common{"bench",    "--shape", kTiny,       "--decode", "2",
+                                        "--rounds", "1",       "--threads", "1",        "--output"};
+  for (const auto& [form, begins] :
+       {std::pair<std::string, std::string>{"csv", "what,format,head,"}, {"md", kTiny}, {"table", kTiny}}) {
     std::vector<std::string> arguments = common;
     arguments.push_back(form);
     const Outcome outcome = run(arguments);
@@ -147,7 +151,9 @@ TEST_F(Bench, RefusesWhatItCannotMeasure) {
 
 TEST_F(Bench, CtrlCEndsItWith130) {
   // The first line of the output comes before the layers are measured, which takes minutes.
-  const Outcome outcome = run_program({LOWBIT_PROGRAM, "roofline", "--threads", "1", "--shape", "llama-1b", "--rows", "512", "--rounds", "1000"}, "", 2);
+  const Outcome outcome = run_program(
+      {LOWBIT_PROGRAM, "roofline", "--threads", "1", "--shape", "llama-1b", "--rows", "512", "--rounds", "1000"}, "",
+      2);
   EXPECT_EQ(outcome.exit_code, 130) << outcome.err;
   EXPECT_EQ(line_count(outcome.err), 1) << outcome.err;
 }

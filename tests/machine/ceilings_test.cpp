@@ -44,7 +44,9 @@ TEST(Ceilings, LowBitsHaveHigherCeilingsWhereThereAreInstructionsForThem) {
     return rate;
   };
   EXPECT_GT(best(Ceiling::int8), 1.5 * best(Ceiling::f32));
-  if (cpu_features().avx512_vpopcntdq) EXPECT_GT(best(Ceiling::binary), 1.5 * best(Ceiling::int8));
+  if (cpu_features().avx512_vpopcntdq) {
+    EXPECT_GT(best(Ceiling::binary), 1.5 * best(Ceiling::int8));
+  }
 }
 
 TEST(Ceilings, ALoopThatCountsFourAdditionsAsOneWouldBeSeen) {
@@ -54,7 +56,8 @@ TEST(Ceilings, ALoopThatCountsFourAdditionsAsOneWouldBeSeen) {
   const long additions = clock_loop(1 << 18);
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
   EXPECT_EQ(additions, 32L << 18);
-  const double seconds = static_cast<double>(end.tv_sec - begin.tv_sec) + 1e-9 * static_cast<double>(end.tv_nsec - begin.tv_nsec);
+  const double seconds =
+      static_cast<double>(end.tv_sec - begin.tv_sec) + 1e-9 * static_cast<double>(end.tv_nsec - begin.tv_nsec);
   EXPECT_GT(seconds, static_cast<double>(additions) / 8e9);
 }
 
