@@ -5,6 +5,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/file_write.h"
+#include "lowbit/nn/kernel_choice.h"
 
 namespace lowbit::bench {
 namespace {
@@ -89,6 +90,29 @@ fs::path ceiling_file(int threads) {
   return folder / (name + ".json");
 }
 
+namespace {
+
+/// The same name may stand for another machine: what is told of the caches must agree as well.
+bool is_of_this_machine(const Ceilings& c, int threads) {
+  return c.processor == cpu_features().name && c.isa == active_isa() && c.threads == threads &&
+         c.caches == cache_sizes();
+}
+
+}  // namespace
+
+void use_kept_rates(int threads) {
+  nn::set_kernel_rates(typical_rates(active_isa(), threads));
+  const fs::path file = ceiling_file(threads);
+  std::error_code code;
+  if (file.empty() || !fs::exists(file, code)) return;
+  try {
+    const Ceilings kept = parse_ceilings(files::read_json(file), file.string());
+    if (is_of_this_machine(kept, threads)) nn::set_kernel_rates(rates_of(kept, threads));
+  } catch (const Error&) {
+    // `roofline` says what is wrong with the file and measures again.
+  }
+}
+
 Ceilings kept_or_measured_ceilings(Executor& executor, int rounds, bool fresh,
                                    const std::function<void(std::string_view)>& say) {
   const fs::path file = ceiling_file(executor.threads());
@@ -96,10 +120,7 @@ Ceilings kept_or_measured_ceilings(Executor& executor, int rounds, bool fresh,
   if (!fresh && !file.empty() && fs::exists(file, code)) {
     try {
       Ceilings kept = parse_ceilings(files::read_json(file), file.string());
-      // The same name may stand for another machine: what is told of the caches must agree as well.
-      if (kept.processor == cpu_features().name && kept.isa == active_isa() && kept.threads == executor.threads() &&
-          kept.caches == cache_sizes())
-        return kept;
+      if (is_of_this_machine(kept, executor.threads())) return kept;
       say(fmt::format("{} was measured on another machine; measuring anew", file.string()));
     } catch (const Error& error) {
       say(fmt::format("the kept ceilings cannot be used ({}); measuring anew", error.what()));

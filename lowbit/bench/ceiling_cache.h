@@ -22,4 +22,8 @@ std::filesystem::path ceiling_file(int threads);
 Ceilings kept_or_measured_ceilings(Executor& executor, int rounds, bool fresh,
                                    const std::function<void(std::string_view)>& say);
 
+/// Makes nn choose kernels by the kept ceilings of this machine where there are any for so many threads. Silent:
+/// without them it goes by typical ones, and the results are the same.
+void use_kept_rates(int threads);
+
 }  // namespace lowbit::bench

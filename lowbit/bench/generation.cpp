@@ -16,10 +16,6 @@ std::vector<std::int32_t> random_tokens(const nn::LlamaWeights& weights, std::si
   return tokens;
 }
 
-Ceiling unit_of(const Format& f) {
-  return f.kind == Format::Kind::bf16 ? Ceiling::bf16 : f.quantized() && f.activation ? Ceiling::int8 : Ceiling::f32;
-}
-
 Figure rate_of(const Figure& seconds, double tokens) {
   if (seconds.median <= 0) return {};
   return {tokens / seconds.median, tokens / seconds.highest, tokens / seconds.lowest};
@@ -43,8 +39,11 @@ Speed measure_prefill(Executor& executor, CeilingMeter& meter, const nn::LlamaWe
   const std::vector<std::int32_t> ids = random_tokens(weights, tokens);
   std::vector<float> logits(static_cast<std::size_t>(weights.config.vocab));
   Speed speed;
-  speed.bound = unit_of(weights.scheme.format);
-  speed.amount_per_token = 2.0 * static_cast<double>(weights.config.block_parameters());
+  // Layers of one format may differ in their kernels; most of the work is in the MLP.
+  const nn::Kernel& kernel = weights.blocks.front().gate.kernel();
+  const Format& format = weights.scheme.format;
+  speed.bound = kernel.unit(format);
+  speed.amount_per_token = kernel.operations(format) * static_cast<double>(weights.config.block_parameters());
   const auto count = static_cast<double>(tokens);
   speed.beside = measure_beside(executor, meter, speed.bound, rounds, speed.amount_per_token * count, [&] {
     sequence.cut(0);

@@ -16,8 +16,8 @@ struct Speed {
   Beside beside;
 };
 
-/// A prompt of so many tokens from an empty sequence, head for the last one only. Share: 2 x (weights of the blocks) x
-/// tokens/s over the peak of the units that multiply them.
+/// A prompt of so many tokens from an empty sequence, head for the last one only. Share: operations (2 for a product of
+/// bytes or floats) x (weights of the blocks) x tokens/s over the peak of the units that multiply them.
 /// chunk   tokens computed at once.  throws Interrupted; Error(input): longer than the model's context.
 Speed measure_prefill(Executor& executor, CeilingMeter& meter, const nn::LlamaWeights& weights, std::size_t tokens,
                       std::size_t chunk, int rounds);

@@ -21,7 +21,7 @@ Buffer<float> random_rows(std::size_t n, std::uint64_t seed) {
 MeasuredProduct measure_product(Executor& executor, CeilingMeter& meter, const Rates& rates, const nn::Product& product,
                                 const model::TensorCoding& coding, int rounds, std::uint64_t seed) {
   MeasuredProduct result;
-  result.choice = nn::choose_kernel(rates, product);
+  result.choice = nn::choice_for_weights(rates, product);
   const nn::Kernel& kernel = *result.choice.kernel;
   const Work work = nn::work_of(kernel, product);
   result.bound = result.choice.estimate.bound();

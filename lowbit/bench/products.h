@@ -10,7 +10,7 @@ namespace lowbit::bench {
 
 /// A product with random weights, beside what the machine model says of it.
 struct MeasuredProduct {
-  nn::Choice choice;  ///< the kernel, and what it could attain
+  nn::Choice choice;  ///< the kernel that running models take, and what it could attain
   Ceiling bound;      ///< the ceiling that the share is of: what the model says bounds it
   double amount = 0;  ///< operations or bytes of one product, in what `bound` counts
   Beside beside;

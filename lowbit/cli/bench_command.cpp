@@ -26,7 +26,8 @@ constexpr std::int64_t kMostPositions = 1 << 20, kMostThreads = 1024;
 
 struct BenchFlags {
   ShapeFlags shape;
-  std::string prefill, decode, context = "0", threads = "0", batch = "1", isa, rows = "1,4,16,512", output = "table";
+  std::string prefill, decode, context = "0", threads = "0", batch = "1", isa, kernel, rows = "1,4,16,512",
+                               output = "table";
   std::int64_t chunk = 512;
   std::uint64_t seed = 1;
   int rounds = 9;
@@ -61,7 +62,7 @@ Plan make_plan(BenchFlags& f) {
   if (f.isa.empty()) plan.isas = {active_isa()};
   for (const std::string& word : f.isa.empty() ? std::vector<std::string>{} : words_of("--isa", f.isa)) {
     plan.isas.push_back(isa_by_name(word));
-    force_isa(plan.isas.back());  // refuses one that this processor lacks before any work is done
+    force_isa(plan.isas.back());  // refuses one that this processor lacks
   }
   for (const std::int64_t n : plan.prefill) plan.positions = std::max(plan.positions, n);
   for (const std::int64_t n : plan.decode)
@@ -71,6 +72,11 @@ Plan make_plan(BenchFlags& f) {
   if (plan.positions > plan.target.config.positions)
     fail_input("{} positions are asked for, but {} has a context of {}", plan.positions, plan.target.name,
                plan.target.config.positions);
+  for (const Isa isa : plan.isas) {
+    force_isa(isa);
+    for (const Scheme& scheme : plan.target.schemes)
+      nn::force_kernel(f.kernel, scheme.format);  // refused before any work
+  }
   const double batch = static_cast<double>(*std::max_element(plan.batch.begin(), plan.batch.end()));
   for (const Scheme& scheme : plan.target.schemes) {
     const double meter = 4.0 * static_cast<double>(cache_sizes().l3) + 256e6;
@@ -168,10 +174,11 @@ class Output {
   bool busy_ = false;
 };
 
-Result result_of(const bench::Speed& speed, const Scheme& scheme, int threads) {
+Result result_of(const bench::Speed& speed, const nn::LlamaWeights& weights, int threads) {
   Result r;
-  r.format = scheme.format;
-  r.head = scheme.head;
+  r.format = weights.scheme.format;
+  r.head = weights.scheme.head;
+  r.kernel = weights.blocks.front().gate.kernel().name;
   r.threads = threads;
   r.unit = "tok/s";
   r.value = speed.tokens_per_second;
@@ -193,7 +200,7 @@ void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& schem
     for (const std::int64_t tokens : plan.prefill) {
       const auto speed = bench::measure_prefill(pool, meter, weights, static_cast<std::size_t>(tokens),
                                                 static_cast<std::size_t>(f.chunk), f.rounds);
-      Result r = result_of(speed, scheme, pool.threads());
+      Result r = result_of(speed, weights, pool.threads());
       r.what = fmt::format("prefill {}", tokens);
       output.add(r);
       step();
@@ -204,7 +211,7 @@ void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& schem
           const auto speed =
               bench::measure_decode(pool, meter, weights, static_cast<std::size_t>(tokens),
                                     static_cast<std::size_t>(context), static_cast<std::size_t>(batch), f.rounds);
-          Result r = result_of(speed, scheme, pool.threads());
+          Result r = result_of(speed, weights, pool.threads());
           r.what = context > 0 ? fmt::format("decode {} behind {}", tokens, context) : fmt::format("decode {}", tokens);
           r.batch = batch;
           r.bytes_per_token = speed.amount_per_token;
@@ -261,8 +268,11 @@ void bench_all(BenchFlags& f) {
   progress.update(0);
   for (const Isa isa : plan.isas) {
     force_isa(isa);
-    for (const Scheme& scheme : plan.target.schemes)
+    bench::use_kept_rates(plan.most_threads);
+    for (const Scheme& scheme : plan.target.schemes) {
+      nn::force_kernel(f.kernel, scheme.format);
       f.kernels ? bench_products(f, plan, scheme, output, step) : bench_generation(f, plan, scheme, output, step);
+    }
   }
   progress.finish();
   output.print();
@@ -281,6 +291,7 @@ void add_bench(CLI::App& verb) {
   add_option(verb, "--threads", f->threads, "a list; 0: as many as this process may use")->capture_default_str();
   add_option(verb, "--isa", f->isa, "instruction sets, a list of scalar, avx2, avx512 (default the best)");
   add_flag(verb, "--kernels", f->kernels, "products of the shape's layers alone, for each of --rows");
+  add_option(verb, "--kernel", f->kernel, "take this kernel for the blocks (codes, packed, planes, ...)");
   add_option(verb, "--rows", f->rows, "rows of activations of --kernels, a list")->capture_default_str();
   add_option(verb, "--rounds", f->rounds, "measurements of each figure, in turns with its ceiling")
       ->capture_default_str()

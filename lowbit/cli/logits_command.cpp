@@ -3,6 +3,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/bench/ceiling_cache.h"
 #include "lowbit/cli/logits_flags.h"
 #include "lowbit/files/npy.h"
 #include "lowbit/files/run_folder.h"
@@ -19,6 +20,8 @@ void add_logits(CLI::App& verb) {
     if (f->engine != "run") fail_usage("unknown --engine '{}'; choose run or train", f->engine);
     ThreadPool pool(apply_common(f->common));
     const model::ModelFolder folder(files::resolve_model(f->model));
+    bench::use_kept_rates(pool.threads());
+    nn::force_kernel(f->kernel, folder.scheme().format);
     const std::vector<std::int32_t> ids = read_ids(*f, folder.config().vocab);
     const std::size_t window = window_length(*f, ids.size(), folder.config().positions);
     const nn::LlamaWeights weights = nn::load_llama(pool, folder, window);

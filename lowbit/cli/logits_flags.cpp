@@ -13,6 +13,7 @@ void declare_logits(CLI::App& verb, LogitsFlags& f) {
   add_option(verb, "--engine", f.engine, "run (inference) or train (the training forward)")->capture_default_str();
   add_option(verb, "--chunk", f.chunk, "tokens computed at once by the run engine")->capture_default_str();
   add_option(verb, "--window", f.window, "cut the ids into sequences of so many tokens, each from position 0 (default: one sequence)");
+  add_option(verb, "--kernel", f.kernel, "form the products of the blocks by this kernel (codes, packed, planes, ...); the logits stay the same");
   add_common(verb, f.common);
 }
 

@@ -12,7 +12,7 @@ namespace lowbit::cli {
 struct LogitsFlags {
   CommonFlags common;
   std::filesystem::path model, ids, out;
-  std::string engine = "run";
+  std::string engine = "run", kernel;
   int ids_bytes = 2;
   std::int64_t chunk = 64;
   std::int64_t window = 0;

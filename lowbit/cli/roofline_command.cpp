@@ -26,6 +26,7 @@ struct RooflineFlags {
   ShapeFlags shape;
   std::string rows = "1,512";
   int rounds = 5;
+  std::string kernel;
   bool fresh = false, model_only = false;
 };
 
@@ -67,9 +68,10 @@ struct Report {
   bool busy = false;
 };
 
-void add_row(Report& report, const bench::LayerShape& layer, const nn::Product& product, int threads,
+void add_row(Report& report, const Rates& rates, const bench::LayerShape& layer, const nn::Product& product,
              const nn::Choice& choice, const bench::MeasuredProduct* measured) {
   const Estimate& e = choice.estimate;
+  const nn::Kernel& quickest = *nn::choose_kernel(rates, product).kernel;
   const double operations = 2.0 * static_cast<double>(product.rows * product.n) * static_cast<double>(product.k);
   Json json = {{"layer", layer.name},
                {"n", product.n},
@@ -77,17 +79,18 @@ void add_row(Report& report, const bench::LayerShape& layer, const nn::Product& 
                {"count", layer.count},
                {"format", product.format.name()},
                {"rows", product.rows},
-               {"threads", threads},
+               {"threads", rates.threads},
                {"kernel", choice.kernel->name},
                {"bound", ceiling_name(e.bound())},
-               {"attainable_seconds", e.seconds()}};
+               {"attainable_seconds", e.seconds()},
+               {"quickest_for_these_rows", quickest.name}};
   std::vector<std::string> row = {std::string(layer.name),
                                   fmt::format("{}x{}", product.n, product.k),
                                   product.format.name(),
                                   std::string(choice.kernel->name),
                                   std::string(ceiling_name(e.bound())),
                                   std::to_string(product.rows),
-                                  std::to_string(threads),
+                                  std::to_string(rates.threads),
                                   short_number(1e6 * e.seconds()),
                                   short_number(operations / e.seconds() / 1e9)};
   if (measured) {
@@ -132,7 +135,9 @@ Report layer_report(const RooflineFlags& f, const Target& target, const std::vec
   for (Executor* executor : executors) {
     CeilingMeter meter(*executor);
     const Rates rates = rates_of(ceilings, executor->threads());
-    for (const Scheme& scheme : target.schemes)
+    nn::set_kernel_rates(rates);
+    for (const Scheme& scheme : target.schemes) {
+      nn::force_kernel(f.kernel, scheme.format);
       for (const std::int64_t row_count : rows)
         for (const bench::LayerShape& layer : layers) {
           const model::TensorCoding coding = coding_of(layer, scheme);
@@ -140,13 +145,14 @@ Report layer_report(const RooflineFlags& f, const Target& target, const std::vec
           product.weights_in_turn =
               static_cast<double>(target.config.block_parameters() + target.config.vocab * target.config.width);
           if (f.model_only) {
-            add_row(report, layer, product, executor->threads(), nn::choose_kernel(rates, product), nullptr);
+            add_row(report, rates, layer, product, nn::choice_for_weights(rates, product), nullptr);
           } else {
             const auto measured = bench::measure_product(*executor, meter, rates, product, coding, f.rounds, 1);
-            add_row(report, layer, product, executor->threads(), measured.choice, &measured);
+            add_row(report, rates, layer, product, measured.choice, &measured);
           }
           progress.update(++done);
         }
+    }
   }
   progress.finish();
   return report;
@@ -163,6 +169,7 @@ void roofline(RooflineFlags& f) {
     fail_usage("--format and --head need a --shape to apply to");
   }
   ThreadPool pool(apply_common(f.common));
+  for (const Scheme& scheme : target.schemes) nn::force_kernel(f.kernel, scheme.format);  // refused before any work
   const Ceilings ceilings = bench::kept_or_measured_ceilings(pool, 9, f.fresh, say_line);
   if (!f.common.json) {
     print_ceilings(ceilings);
@@ -194,6 +201,7 @@ void add_roofline(CLI::App& verb) {
   add_option(verb, "--rounds", f->rounds, "measurements of a layer, in turns with its ceiling")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
+  add_option(verb, "--kernel", f->kernel, "take this kernel for the blocks (codes, packed, planes, ...)");
   add_flag(verb, "--fresh", f->fresh, "measure the ceilings again instead of taking those kept for this machine");
   add_flag(verb, "--predict", f->model_only, "the machine model's answer alone; measures no layer");
   add_common(verb, f->common);

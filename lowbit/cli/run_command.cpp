@@ -7,6 +7,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/file_map.h"
+#include "lowbit/bench/ceiling_cache.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/files/json.h"
 #include "lowbit/files/run_folder.h"
@@ -25,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 struct RunFlags {
   CommonFlags common;
   fs::path model, prompt_file;
-  std::string prompt;
+  std::string prompt, kernel;
   std::int64_t max_tokens = 128, context = 0;
   run::SamplerOptions sampler;
   bool quiet = false, ignore_eos = false;
@@ -59,6 +60,8 @@ void complete(const RunFlags& f) {
   ThreadPool pool(apply_common(f.common));
   const fs::path path = files::resolve_model(f.model);
   const model::ModelFolder folder(path);
+  bench::use_kept_rates(pool.threads());
+  nn::force_kernel(f.kernel, folder.scheme().format);
   const model::Config& config = folder.config();
   const text::Tokenizer tokenizer = text::Tokenizer::load(path);
   const std::vector<std::int32_t> prompt = prompt_ids(tokenizer, f, config.vocab);
@@ -146,6 +149,7 @@ void add_run(CLI::App& verb) {
   add_option(verb, "--repetition-penalty", f->sampler.repetition_penalty, "above 1: tokens that stand in the text become less likely")->capture_default_str();
   add_option(verb, "--seed", f->sampler.seed, "of the draws")->capture_default_str();
   add_flag(verb, "--ignore-eos", f->ignore_eos, "go on past the end token");
+  add_option(verb, "--kernel", f->kernel, "form the products of the blocks by this kernel (codes, packed, planes, ...); the text stays the same");
   add_flag(verb, "--quiet", f->quiet, "the completion alone");
   add_common(verb, f->common);
   verb.callback([f] { complete(*f); });

@@ -9,6 +9,7 @@
 #include "lowbit/files/run_folder.h"
 #include "lowbit/machine/isa.h"
 #include "lowbit/model/model_folder.h"
+#include "lowbit/nn/kernel_choice.h"
 #include "lowbit/train/checkpoint.h"
 
 namespace lowbit::cli {
@@ -21,6 +22,7 @@ void add_train_logits(CLI::App& verb) {
     const std::filesystem::path path = files::resolve_model(f->model);
     const int threads = apply_common(f->common);
     const model::ModelFolder folder(path);
+    nn::force_kernel(f->kernel, folder.scheme().format);
     const std::vector<std::int32_t> ids = read_ids(*f, folder.config().vocab);
     const std::size_t window = window_length(*f, ids.size(), folder.config().positions);
     autograd::TorchExecutor executor(threads);

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "lowbit/base/error.h"
+#include "lowbit/kernels/packed_panels.h"
 #include "lowbit/kernels/plane_panels.h"
 
 namespace lowbit::nn {
@@ -17,10 +18,18 @@ constexpr double none(const Format&) { return 0; }
 bool both_coded(const Format& f) { return f.quantized() && f.activation; }
 double planes_of(const Grid& grid) { return kernels::plane_count(grid); }
 
+// A load, a shift and a mask for 64 weights of one field; widths of several fields (3 is 2 and 1) take as many more,
+// and their sum. Unpacked once for the rows of a task.
+double unpacking(const Format& f) { return 4.0 * kernels::code_fields(f.weight->storage_bits).count - 1; }
+constexpr std::size_t kRowsPerUnpacking = 96;
+
 constexpr std::array kTable{
     Kernel{KernelId::codes, "codes", "one byte a weight, multiplied as bytes",  //
            both_coded, everywhere, [](const Format&) { return Ceiling::int8; }, two, [](const Format&) { return 8.0; },
            none, 1},
+    Kernel{KernelId::packed, "packed", "weights at their own width, unpacked in registers or once for many rows",
+           both_coded, everywhere, [](const Format&) { return Ceiling::int8; }, two,
+           [](const Format& f) { return static_cast<double>(f.weight->storage_bits); }, unpacking, kRowsPerUnpacking},
     Kernel{KernelId::planes, "planes", "a bit of each weight side by side, multiplied by xor and counting",
            [](const Format& f) {
              return both_coded(f) && kernels::has_planes(*f.weight) && kernels::has_planes(*f.activation);
@@ -103,6 +112,11 @@ const Kernel& kernel_for_weights(const Format& format, std::size_t n, std::size_
   }
   assert(best);
   return *best;
+}
+
+Choice choice_for_weights(const Rates& rates, const Product& p) {
+  const Kernel& kernel = kernel_for_weights(p.format, p.n, p.k, Purpose::run, rates.threads);
+  return {&kernel, estimate(rates, work_of(kernel, p))};
 }
 
 void set_kernel_rates(const Rates& rates) { given_rates = rates; }

@@ -20,7 +20,7 @@ struct Product {
 };
 
 /// The form of the weights that a kernel reads, and with it the product's function.
-enum class KernelId { codes, planes, floats, bf16 };
+enum class KernelId { codes, packed, planes, floats, bf16 };
 
 /// What a kernel needs for a product, as the machine model counts it.
 struct Kernel {
@@ -48,7 +48,8 @@ struct Choice {
   const Kernel* kernel = nullptr;
   Estimate estimate;
 };
-/// The kernel with the least estimated time among those that serve the format and run under the instruction set in use.
+/// The kernel with the least estimated time for this product alone, among those that serve the format and run under the
+/// instruction set in use.
 Choice choose_kernel(const Rates& rates, const Product& product);
 
 /// What weights are laid out for: they lie in one form, whatever the rows they will meet.
@@ -59,6 +60,9 @@ enum class Purpose {
 /// The kernel with the least time for that purpose, or the forced one where it serves the format. Rates are those of
 /// set_kernel_rates, else typical_rates(active_isa(), threads).
 const Kernel& kernel_for_weights(const Format& format, std::size_t n, std::size_t k, Purpose purpose, int threads);
+
+/// That kernel of a running model's weights, and what it could attain for this product.
+Choice choice_for_weights(const Rates& rates, const Product& product);
 
 /// From here on choices go by these rates. Call it before weights are made and other threads compute.
 void set_kernel_rates(const Rates& rates);

@@ -1,5 +1,6 @@
 #include "lowbit/nn/linear.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "lowbit/formats/layout.h"
@@ -9,11 +10,6 @@ namespace lowbit::nn {
 
 using kernels::code_stride;
 using kernels::mask_words;
-
-namespace {
-// What weights are laid out for where the kernels differ: training and prompts. Both give the same bits.
-constexpr std::size_t kManyRows = 512;
-}  // namespace
 
 kernels::RowCoding weight_coding(const model::TensorCoding& c) { return {c.format.weight, c.group, c.trust_factor}; }
 kernels::RowCoding input_coding(const model::TensorCoding& c) {
@@ -25,15 +21,27 @@ kernels::CodedRows LinearWeights::coded() const {
           mask_.empty() ? nullptr : const_cast<std::uint64_t*>(mask_.data())};
 }
 
+void LinearWeights::choose(Executor& executor, Purpose purpose) {
+  const Kernel& kernel = kernel_for_weights(coding_.format, n_, k_, purpose, executor.threads());
+  if (kernel_ != &kernel) {  // what lies there in another form is of no use
+    code_panels_ = {};
+    packed_panels_ = {};
+    plane_panels_ = {};
+    float_panels_ = {};
+    bf16_panels_ = {};
+  }
+  kernel_ = &kernel;
+}
+
 void LinearWeights::make_code_panels(Executor& executor, const kernels::CodedRows& rows) {
-  planes_ = coding_.format.activation &&
-            kernels::plane_time_over_bytes(kManyRows, *coding_.format.activation, *coding_.format.weight) < 1;
-  if (planes_)
-    kernels::make_plane_panels(executor, *coding_.format.weight, n_, k_, rows, plane_panels_);
-  else if (coding_.format.activation)
-    kernels::make_panels(executor, *coding_.format.weight, n_, k_, rows, code_panels_);
-  else
-    kernels::make_panels(executor, *coding_.format.weight, n_, k_, rows, float_panels_);
+  const Grid& grid = *coding_.format.weight;
+  switch (kernel_->id) {
+    case KernelId::codes: kernels::make_panels(executor, grid, n_, k_, rows, code_panels_); return;
+    case KernelId::packed: kernels::make_panels(executor, grid, n_, k_, rows, packed_panels_); return;
+    case KernelId::planes: kernels::make_plane_panels(executor, grid, n_, k_, rows, plane_panels_); return;
+    case KernelId::floats: kernels::make_panels(executor, grid, n_, k_, rows, float_panels_); return;
+    case KernelId::bf16: assert(false); return;
+  }
 }
 
 void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
@@ -41,6 +49,7 @@ void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, s
   coding_ = coding;
   n_ = n;
   k_ = k;
+  choose(executor, keep.codes ? Purpose::train : Purpose::run);
   switch (coding.format.kind) {
     case Format::Kind::f32:
       kernels::make_panels(executor, n, k, weights, float_panels_);
@@ -69,9 +78,19 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
   coding_ = coding;
   n_ = n;
   k_ = k;
+  choose(executor, Purpose::run);
   const Grid& grid = *coding.format.weight;
   const std::size_t row_bytes = canonical_row_bytes(grid, k);
   assert(canonical.size() == n * row_bytes && scale.size() == n);
+  if (kernel_->id == KernelId::packed) {
+    kernels::make_panels(executor, grid, n, k, canonical, scale, packed_panels_);
+    codes_ = {};
+    sum_ = {};
+    mask_ = {};
+    scale_.resize(n);
+    std::copy(scale.begin(), scale.end(), scale_.begin());
+    return;
+  }
   codes_.resize(n * code_stride(k));
   scale_.resize(n);
   sum_.resize(n);
@@ -90,8 +109,8 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
 }
 
 std::size_t LinearWeights::bytes() const {
-  return 4 * (plane_panels_.data.size() + plane_panels_.scale.size()) + code_panels_.data.size() +
-         4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
+  return code_panels_.data.size() + 4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
+         packed_panels_.bytes() + 4 * (plane_panels_.data.size() + plane_panels_.scale.size()) +
          4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size();
 }
 
@@ -135,22 +154,23 @@ kernels::CodedRows LinearInput::coded() const {
 
 void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y, std::size_t y_stride) {
   assert(input.k() == weights.k());
-  const Format& format = weights.coding_.format;
-  switch (format.kind) {
-    case Format::Kind::f32:
-      kernels::float_product(executor, input.rows(), input.values(), input.values_stride(), weights.float_panels_, y, y_stride);
+  const std::size_t m = input.rows();
+  const Grid* grid = weights.coding_.format.activation;
+  switch (weights.kernel_->id) {
+    case KernelId::codes:
+      kernels::code_product(executor, m, *grid, input.coded(), weights.code_panels_, y, y_stride);
       return;
-    case Format::Kind::bf16:
-      kernels::bf16_product(executor, input.rows(), input.rounded_.data(), weights.bf16_panels_, y, y_stride);
+    case KernelId::packed:
+      kernels::code_product(executor, m, *grid, input.coded(), weights.packed_panels_, y, y_stride);
       return;
-    case Format::Kind::quantized:
-      if (weights.planes_)
-        kernels::plane_product(executor, input.rows(), *format.activation, input.coded(), weights.plane_panels_.bits(),
-                               y, y_stride);
-      else if (format.activation)
-        kernels::code_product(executor, input.rows(), *format.activation, input.coded(), weights.code_panels_, y, y_stride);
-      else
-        kernels::float_product(executor, input.rows(), input.values(), input.values_stride(), weights.float_panels_, y, y_stride);
+    case KernelId::planes:
+      kernels::plane_product(executor, m, *grid, input.coded(), weights.plane_panels_.bits(), y, y_stride);
+      return;
+    case KernelId::floats:
+      kernels::float_product(executor, m, input.values(), input.values_stride(), weights.float_panels_, y, y_stride);
+      return;
+    case KernelId::bf16:
+      kernels::bf16_product(executor, m, input.rounded_.data(), weights.bf16_panels_, y, y_stride);
       return;
   }
 }

@@ -7,8 +7,10 @@
 #include "lowbit/base/executor.h"
 #include "lowbit/kernels/code_product.h"
 #include "lowbit/kernels/float_product.h"
+#include "lowbit/kernels/packed_panels.h"
 #include "lowbit/kernels/plane_panels.h"
 #include "lowbit/model/tensors.h"
+#include "lowbit/nn/kernel_choice.h"
 
 // A linear layer y = x w^T in every format: one preparation of the input, shared by all layers that read it, one form of
 // the weights, one product. Training and inference both call these, so they cannot drift apart.
@@ -24,7 +26,7 @@ kernels::RowCoding input_coding(const model::TensorCoding& coding);
 class LinearWeights {
  public:
   struct Keep {
-    bool codes = false;  ///< row-major codes, for the backward products and for packing
+    bool codes = false;  ///< row-major codes, for the backward products and for packing: weights that are trained
     bool mask = false;   ///< the trust mask
   };
 
@@ -41,19 +43,23 @@ class LinearWeights {
   /// Kept codes: [n, code_stride(k)], h [n]; mask [n, mask_words(k)] or null. Valid when kept.
   kernels::CodedRows coded() const;
   const float* scale() const { return scale_.data(); }
+  /// The kernel that the weights are laid out for: kernel_choice.h. Valid when they were set.
+  const Kernel& kernel() const { return *kernel_; }
   /// Bytes held for the forward product.
   std::size_t bytes() const;
 
  private:
   friend class LinearInput;
   friend void linear(Executor&, const class LinearInput&, const LinearWeights&, float*, std::size_t);
+  void choose(Executor& executor, Purpose purpose);
   void make_code_panels(Executor& executor, const kernels::CodedRows& rows);
 
   model::TensorCoding coding_;
   std::size_t n_ = 0, k_ = 0;
-  bool planes_ = false;  ///< which of the next two holds codes
-  kernels::PlanePanels plane_panels_;
+  const Kernel* kernel_ = nullptr;  ///< says which of these holds the weights
   kernels::CodePanels code_panels_;
+  kernels::PackedPanels packed_panels_;
+  kernels::PlanePanels plane_panels_;
   kernels::FloatPanels float_panels_;
   kernels::Bf16Panels bf16_panels_;
   Buffer<std::uint8_t> codes_;

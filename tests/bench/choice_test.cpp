@@ -76,22 +76,52 @@ TEST(KernelChoice, ChoosesTheLeastTime) {
 
 std::string refusal(const char* format, const char* kernel) {
   try {
-    choose_kernel(round_machine(), product(format, 1), kernel);
+    force_kernel(kernel, parse_format(format));
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::usage);
     return error.what();
   }
+  force_kernel("", {});
   return "not refused";
 }
 
-TEST(KernelChoice, AForcedKernelIsTakenOrRefusedWithThoseThatCan) {
-  EXPECT_EQ(choose_kernel(round_machine(), product("w4a4", 1), "codes").kernel->name, "codes");
+TEST(KernelChoice, AForcedKernelThatCannotIsRefusedWithThoseThatCan) {
   const std::string wrong_format = refusal("w4a4", "float");
   EXPECT_NE(wrong_format.find("cannot multiply w4a4"), std::string::npos) << wrong_format;
-  EXPECT_NE(wrong_format.find("codes"), std::string::npos) << wrong_format;
+  EXPECT_NE(wrong_format.find("codes, packed, planes"), std::string::npos) << wrong_format;
+  EXPECT_NE(refusal("w4a8", "planes").find("cannot multiply w4a8; these can: codes, packed"), std::string::npos);
+  EXPECT_NE(refusal("bf16", "planes").find("these can: bf16"), std::string::npos);
   const std::string unknown = refusal("w4a4", "quick");
   EXPECT_NE(unknown.find("no kernel 'quick'"), std::string::npos) << unknown;
   EXPECT_NE(unknown.find("bf16"), std::string::npos) << unknown;
+}
+
+TEST(KernelChoice, PlanesTakeAProductOfBitsForEachPairOfPlanes) {
+  const Work work = work_of(*find_kernel("planes"), product("w2a4", 512));
+  EXPECT_EQ(work.unit, Ceiling::binary);
+  EXPECT_DOUBLE_EQ(work.operations, 2.0 * 2 * 4 * 512 * 2048 * 2048);
+  EXPECT_DOUBLE_EQ(work.bytes, 2048.0 * 2048 * 2 / 8 + 512.0 * (2048 + 4 * 2048));
+  EXPECT_EQ(choose_kernel(round_machine(), product("w1a1", 512)).kernel->id, KernelId::planes);
+  EXPECT_EQ(choose_kernel(round_machine(), product("w4a4", 512)).kernel->id, KernelId::codes);
+}
+
+TEST(KernelChoice, WeightsAreLaidOutForTheirPurpose) {
+  set_kernel_rates(round_machine());
+  const auto chosen = [](const char* format, Purpose purpose) {
+    return kernel_for_weights(parse_format(format), 2048, 2048, purpose, 1).id;
+  };
+  EXPECT_EQ(chosen("w1a1", Purpose::train), KernelId::planes);
+  EXPECT_EQ(chosen("w3a3", Purpose::train), KernelId::codes) << "nine products of bits cost more than one of bytes";
+  EXPECT_EQ(chosen("w2a2", Purpose::run), KernelId::planes);
+  EXPECT_EQ(chosen("w4a8", Purpose::train), KernelId::codes) << "nothing to unpack";
+  for (const char* format : {"w2a3", "w3a3", "w4a4", "w4a8", "w1a8"})
+    EXPECT_EQ(chosen(format, Purpose::run), KernelId::packed) << format << ": what is read for a written token";
+  EXPECT_EQ(chosen("w8a8", Purpose::run), KernelId::codes);
+  force_kernel("codes", parse_format("w1a1"));
+  EXPECT_EQ(chosen("w1a1", Purpose::run), KernelId::codes);
+  EXPECT_EQ(chosen("bf16", Purpose::run), KernelId::bf16) << "what the forced kernel does not serve goes by choice";
+  force_kernel("", {});
+  EXPECT_EQ(chosen("w1a1", Purpose::run), KernelId::planes);
 }
 
 }  // namespace

@@ -74,6 +74,27 @@ TEST(RandomModel, ASeedGivesTheSameModelWhateverTheThreads) {
   }
 }
 
+TEST(RandomModel, TheKernelDoesNotChangeTheLogits) {
+  ThreadPool two(2);
+  for (const char* format : {"w1a1", "w1a2", "w2a1", "w2a2", "w1.58a2", "w4a4"}) {
+    SCOPED_TRACE(format);
+    Scheme scheme = default_scheme(parse_format(format));
+    scheme.head = parse_head("w8a8");
+    std::vector<std::vector<float>> logits;
+    for (const nn::Kernel& kernel : nn::kernel_table()) {
+      if (!kernel.serves(scheme.format) || !kernel.runs(active_isa())) continue;
+      nn::force_kernel(kernel.name, scheme.format);
+      const auto weights = random_llama(two, tiny(), scheme, 64, 5);
+      EXPECT_EQ(weights.blocks[0].down.kernel().id, kernel.id);
+      EXPECT_TRUE(weights.head.kernel().serves(scheme.head));
+      logits.push_back(logits_of(weights, two));
+    }
+    nn::force_kernel("", {});
+    EXPECT_GE(logits.size(), 2u);
+    for (const auto& other : logits) EXPECT_EQ(other, logits[0]);
+  }
+}
+
 TEST(RandomModel, MoreThanThereIsIsRefusedBeforeItIsTaken) {
   require_memory(1, "a byte");
   try {
@@ -120,7 +141,7 @@ TEST(Measuring, PrefillAndDecodeCountWhatTheySay) {
   SerialExecutor alone;
   CeilingMeter meter(alone, 0.001);
   const model::Config config = tiny();
-  const auto weights = random_llama(alone, config, default_scheme(parse_format("w4a4")), 64, 5);
+  const auto weights = random_llama(alone, config, default_scheme(parse_format("w8a8")), 64, 5);
   const Speed prefill = measure_prefill(alone, meter, weights, 32, 16, 2);
   EXPECT_EQ(prefill.bound, Ceiling::int8);
   EXPECT_DOUBLE_EQ(prefill.amount_per_token, 2.0 * static_cast<double>(config.block_parameters()));

@@ -108,8 +108,8 @@ TEST_F(Bench, MeasuresPrefillAndDecodeOverLists) {
 }
 
 TEST_F(Bench, MeasuresProductsAloneAndUnderOtherInstructionSets) {
-  const Json found = json({"bench", "--shape", kTiny, "--kernels", "--rows", "1,16", "--isa", "scalar", "--threads",
-                           "1", "--rounds", "2", "--output", "json"});
+  const Json found = json({"bench", "--shape", kTiny, "--kernels", "--format", "w8a8", "--rows", "1,16", "--isa",
+                           "scalar", "--threads", "1", "--rounds", "2", "--output", "json"});
   ASSERT_EQ(found["results"].size(), 8u * 2);
   EXPECT_EQ(found["results"][0]["kernel"], "codes");
   EXPECT_EQ(found["results"][0]["isa"], "scalar");
@@ -145,6 +145,9 @@ TEST_F(Bench, RefusesWhatItCannotMeasure) {
   expect_refused({"bench", "--shape", kTiny, "--kernels", "--decode", "3"}, "leave out");
   expect_refused({"bench", "--shape", "100x2x2x1x96x40"}, "no Hadamard group");
   expect_refused({"bench", "--shape", "65536x1000x512x512x65536x65536"}, "choose a smaller shape");
+  expect_refused({"bench", "--shape", kTiny, "--kernel", "quick"}, "choose one of codes, packed, planes");
+  expect_refused({"bench", "--shape", kTiny, "--format", "w4a4,w8a8", "--kernel", "planes"}, "cannot multiply w8a8");
+  expect_refused({"roofline", "--shape", kTiny, "--format", "bf16", "--kernel", "codes"}, "these can: bf16");
   expect_refused({"bench", "--model", "/no/such/folder"}, "/no/such/folder");
   expect_refused({"roofline", "--format", "w4a4"}, "--shape");
 }
