@@ -143,14 +143,16 @@ struct CeilingMeter::State {
     return {timing == Timing::clock ? sum / wall : rates, *std::max_element(own.begin(), own.end()), shortest / wall};
   }
 
-  /// What threads share they must have used at the same time: where other programs kept one of them waiting, again.
+  /// What threads share they must have used at the same time: where other programs kept one of them waiting, again, and
+  /// in shorter measurements, which are interrupted less.
   Run run_together(Ceiling c, Timing timing, long count) {
-    constexpr double kTogether = 0.8;
-    constexpr int kTries = 8;
-    Run best = run(c, timing, count);
-    if (timing == Timing::clock || threads == 1 || (c != Ceiling::l3 && c != Ceiling::memory)) return best;
-    for (int i = 1; i < kTries && best.overlap < kTogether; ++i) {
-      const Run again = run(c, timing, count);
+    constexpr double kTogether = 0.9;
+    constexpr int kTries = 24;
+    if (timing == Timing::clock || threads == 1 || (c != Ceiling::l3 && c != Ceiling::memory))
+      return run(c, timing, count);
+    Run best{};
+    for (int i = 0; i < kTries && best.overlap < kTogether; ++i) {
+      const Run again = run(c, timing, std::max(1L, count / 4));
       if (again.overlap > best.overlap) best = again;
     }
     return best;
