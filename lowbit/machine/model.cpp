@@ -25,8 +25,9 @@ PerCycle per_cycle(Isa isa) {
 }
 constexpr double kTypicalClock = 3e9;
 
-/// Vector instructions a second, reckoned from the multiply-adds: an fma is two operations in each lane.
-double instruction_rate(const Rates& rates) { return rates.rate(Ceiling::f32) / (2 * per_cycle(active_isa()).lanes); }
+/// Shifts, masks and additions of vectors a second, reckoned from the multiply-adds: an fma is two operations in each
+/// lane, and where one fma starts two of them do.
+double instruction_rate(const Rates& rates) { return rates.rate(Ceiling::f32) / per_cycle(active_isa()).lanes; }
 
 }  // namespace
 
