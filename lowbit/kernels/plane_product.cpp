@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cassert>
-#include <limits>
 
 #include "lowbit/kernels/plane_product_forms.h"
 #include "lowbit/machine/isa.h"
@@ -93,29 +92,6 @@ const PlaneForms& plane_forms() {
   }
 #endif
   return kPlaneFormsPlain;
-}
-
-double plane_time_over_bytes(std::size_t m, const Grid& x_grid, const Grid& w_grid) {
-  if (!has_planes(x_grid) || !has_planes(w_grid)) return std::numeric_limits<double>::infinity();
-  // Cycles of one core for one product of bytes and for one of bits, and for one byte of weights out of the caches
-  // behind the second.
-  struct Rates {
-    double byte, bit;
-  };
-  const PlaneForms& forms = plane_forms();
-#if defined(__x86_64__)
-  const bool wide = active_isa() == Isa::avx512;
-  const Rates rates = &forms == &kPlaneFormsPopcnt512 ? Rates{1.0 / 62, 1.0 / 300}
-                      : &forms == &kPlaneFormsAvx2    ? Rates{wide ? 1.0 / 62 : 1.0 / 42, 1.0 / 106}
-                                                      : Rates{1.0, 1.0 / 10};
-#else
-  const Rates rates = &forms == nullptr ? Rates{} : Rates{1.0, 1.0 / 10};
-#endif
-  constexpr double kReadByte = 1.0 / 10;
-  const auto rows = static_cast<double>(m);
-  const double pairs = plane_count(x_grid) * plane_count(w_grid);
-  const double planes = std::max(rows * pairs * rates.bit, kReadByte * plane_count(w_grid) / 8);
-  return planes / std::max(rows * rates.byte, kReadByte);
 }
 
 void make_plane_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_t k, const CodedRows& weights,

@@ -18,9 +18,4 @@ inline constexpr std::int64_t kLongestPlaneRow = std::int64_t{1} << 28;
 void plane_product(Executor& executor, std::size_t m, const Grid& x_grid, const CodedRows& x, const PlaneBits& w,
                    float* y, std::size_t y_stride);
 
-/// Predicted time of plane_product over that of code_product on panels of bytes, under the instruction set in use:
-/// which of the two to keep weights for. 0 to infinity; infinity where there are no planes. Out of rates that were
-/// measured on Zen 4 (bench/kernels_plane_bench.cpp) and of the bytes that a few rows wait for.
-double plane_time_over_bytes(std::size_t m, const Grid& x_grid, const Grid& w_grid);
-
 }  // namespace lowbit::kernels

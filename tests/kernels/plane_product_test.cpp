@@ -178,22 +178,6 @@ TEST(PlaneProduct, EqualsTheProductOfBytesOnLargerShapesAndWithSeveralCallersAtO
   EXPECT_TRUE(equal[0] && equal[1]);
 }
 
-TEST(PlaneProduct, IsPreferredToBytesForAFewBitsOnBothSides) {
-  const auto time = [](const char* w, const char* x) {
-    return plane_time_over_bytes(512, *find_grid(x), *find_grid(w));
-  };
-  EXPECT_TRUE(std::isinf(time("1", "8")) && std::isinf(time("5", "1")));
-  for (const Isa isa : supported_isas()) {
-    const ForcedIsa forced(isa);
-    EXPECT_LT(time("1", "1"), 1) << isa_name(isa);
-    EXPECT_LT(time("1", "1"), time("2", "1"));
-    EXPECT_LT(time("2", "1"), time("2", "2"));
-    if (isa != Isa::scalar) {
-      EXPECT_GT(time("4", "4"), 1) << isa_name(isa);
-    }
-  }
-}
-
 // The layout is shared with stored one-bit weights: its bytes are fixed.
 TEST(PlanePanels, HaveTheBytesThatTheirHeaderStates) {
   SerialExecutor serial;
