@@ -54,13 +54,13 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"), noinline)) void vpdpbusd_l
 __attribute__((target("avx512f"), noinline)) void read_bytes(const std::uint8_t* p, std::size_t bytes) {
   __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
   for (std::size_t i = 0; i + 256 <= bytes; i += 256) {
-    _mm_prefetch(reinterpret_cast<const char*>(p + i + 2048), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(p + i + 4096), _MM_HINT_T1);
     a = _mm512_or_si512(a, _mm512_loadu_si512(p + i));
-    _mm_prefetch(reinterpret_cast<const char*>(p + i + 2048 + 64), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(p + i + 4096 + 64), _MM_HINT_T1);
     b = _mm512_or_si512(b, _mm512_loadu_si512(p + i + 64));
-    _mm_prefetch(reinterpret_cast<const char*>(p + i + 2048 + 128), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(p + i + 4096 + 128), _MM_HINT_T1);
     c = _mm512_or_si512(c, _mm512_loadu_si512(p + i + 128));
-    _mm_prefetch(reinterpret_cast<const char*>(p + i + 2048 + 192), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(p + i + 4096 + 192), _MM_HINT_T1);
     d = _mm512_or_si512(d, _mm512_loadu_si512(p + i + 192));
   }
   asm volatile("" ::"v"(_mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d))));

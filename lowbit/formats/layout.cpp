@@ -31,9 +31,19 @@ void unpack_canonical(const Grid& grid, std::span<const std::uint8_t> packed, st
   const std::uint32_t mask = (1u << b) - 1;
   std::uint32_t pending = 0;
   int filled = 0;
-  std::size_t at = 0;
+  std::size_t at = 0, done = 0;
   std::uint8_t highest = 0;
-  for (std::uint8_t& code : codes) {
+  // Eight codes are b whole bytes, read as one word.
+  for (; at + 8 <= packed.size() && done + 8 <= codes.size(); at += static_cast<std::size_t>(b), done += 8) {
+    std::uint64_t word = 0;
+    for (int i = 7; i >= 0; --i) word = word << 8 | packed[at + static_cast<std::size_t>(i)];
+    for (int i = 0; i < 8; ++i) {
+      const auto code = static_cast<std::uint8_t>(word >> (b * i) & mask);
+      codes[done + static_cast<std::size_t>(i)] = code;
+      highest = std::max(highest, code);
+    }
+  }
+  for (std::uint8_t& code : codes.subspan(done)) {
     if (filled < b) {
       pending |= std::uint32_t{packed[at++]} << filled;
       filled += 8;

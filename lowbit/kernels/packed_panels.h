@@ -56,6 +56,7 @@ void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_
 void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_t k,
                  std::span<const std::uint8_t> canonical, std::span<const float> scale, PackedPanels& panels);
 
+inline constexpr std::size_t kMostProducts = 8;
 /// One of several products that read the same rows.
 struct PackedProduct {
   const PackedPanels* weights;
@@ -65,7 +66,7 @@ struct PackedProduct {
 
 /// y[m][n] = float(sum over k of o_x o_w) * (h_x[m] * h_w[n]) for each product, exact sums: the bits of the
 /// code_product over CodePanels. Few rows are multiplied out of the packed bytes; for many each group of panels is
-/// unpacked once. At most 8 products, all of the same k. Requires k <= longest_row(x_grid, grid) (asserted).
+/// unpacked once. At most kMostProducts, all of the same k. Requires k <= longest_row(x_grid, grid) (asserted).
 void code_products(Executor& executor, std::size_t m, const Grid& x_grid, const CodedRows& x,
                    std::span<const PackedProduct> products);
 void code_product(Executor& executor, std::size_t m, const Grid& x_grid, const CodedRows& x, const PackedPanels& w,

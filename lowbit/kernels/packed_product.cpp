@@ -42,10 +42,11 @@ bool better_packed(std::size_t m, std::size_t tile_rows, int bits) {
   return (m + tile_rows - 1) / tile_rows * take_out <= take_out + kStore;
 }
 
-// The split depends on the shape alone. A task of few rows is one or more groups of panels: at least so many vectors
-// multiplied or read, so that handing it out costs little. A task of many rows unpacks its group, so it takes all rows,
-// or at least enough of them to hide that, where there would be too few tasks.
-constexpr std::size_t kVectorsPerTask = 4096;
+// What a task computes is exact, so its size may depend on the threads. A task of few rows is one or more groups of
+// panels: about so many vectors multiplied or read, so that handing it out costs little; fewer, down to the least,
+// where that gives every thread as many tasks as the others. A task of many rows unpacks its group, so it takes all
+// rows, or at least enough of them to hide that, where there would be too few tasks.
+constexpr std::size_t kVectorsPerTask = 4096, kLeastVectors = 1024;
 constexpr std::size_t kUnpackedRows = 128, kTasks = 32;
 constexpr std::size_t kGroup = 16 * kPanelsPerGroup;
 
@@ -54,23 +55,25 @@ struct Plan {
   float* y;
   std::size_t y_stride;
   bool packed;
-  std::size_t groups_per_task, row_blocks, tasks;
+  std::size_t groups, group_tasks, row_blocks;
+  std::size_t tasks() const { return group_tasks * row_blocks; }
   PackedFactors few;
   SumFactors many;
 };
 
-Plan plan_of(const PackedProduct& product, std::size_t m, const Grid& x, std::size_t tile_rows) {
+Plan plan_of(const PackedProduct& product, std::size_t m, const Grid& x, std::size_t tile_rows, std::size_t threads) {
   const PackedPanels& w = *product.weights;
   const Grid& grid = *w.grid;
-  Plan plan{&w, product.y, product.y_stride, better_packed(m, tile_rows, grid.storage_bits), 1, 1, 0, {}, {}};
   const std::size_t groups = (w.n + kGroup - 1) / kGroup;
+  Plan plan{&w, product.y, product.y_stride, better_packed(m, tile_rows, grid.storage_bits), groups, groups, 1, {}, {}};
   if (plan.packed) {
-    const std::size_t vectors = w.k * std::max(m, static_cast<std::size_t>(grid.storage_bits));
-    plan.groups_per_task = std::max<std::size_t>(1, kVectorsPerTask / std::max<std::size_t>(1, vectors));
+    const std::size_t vectors = groups * w.k * std::max(m, static_cast<std::size_t>(grid.storage_bits));
+    const std::size_t asked = (vectors + kVectorsPerTask - 1) / kVectorsPerTask;
+    const std::size_t even = (asked + threads - 1) / threads * threads;
+    plan.group_tasks = std::clamp<std::size_t>(std::min(even, vectors / kLeastVectors), 1, groups);
   } else {
     plan.row_blocks = std::clamp<std::size_t>(kTasks / groups, 1, std::max<std::size_t>(1, m / kUnpackedRows));
   }
-  plan.tasks = (groups + plan.groups_per_task - 1) / plan.groups_per_task * plan.row_blocks;
 
   const int a_x = x.multiplier(), c_x = x.value_of_code(0), a_w = grid.multiplier(), c_w = grid.value_of_code(0);
   const int c_v = x.levels > 128 ? x.value_of_code(128) : c_x;
@@ -149,7 +152,7 @@ void many_rows(const Plan& plan, const Forms& forms, std::size_t row, std::size_
 
 void code_products(Executor& executor, std::size_t m, const Grid& x_grid, const CodedRows& x,
                    std::span<const PackedProduct> products) {
-  std::array<Plan, 8> plans;
+  std::array<Plan, kMostProducts> plans;
   assert(products.size() <= plans.size());
   if (m == 0 || products.empty()) return;
   const Forms form = forms();
@@ -159,17 +162,18 @@ void code_products(Executor& executor, std::size_t m, const Grid& x_grid, const 
   for (const PackedProduct& product : products) {
     assert(product.weights->k == k && static_cast<std::int64_t>(k) <= longest_row(x_grid, *product.weights->grid));
     if (product.weights->n == 0) continue;
-    plans[count] = plan_of(product, m, x_grid, form.rows);
-    tasks += plans[count].tasks;
+    plans[count] = plan_of(product, m, x_grid, form.rows, static_cast<std::size_t>(executor.threads()));
+    tasks += plans[count].tasks();
     any_packed |= plans[count].packed;
     ++count;
   }
   const std::int8_t* values = any_packed && form.packed ? signed_rows(m, code_stride(k), x_grid, x.codes) : nullptr;
   executor.parallel_for(tasks, [&](std::size_t task) {
     const Plan* plan = plans.data();
-    for (; task >= plan->tasks; ++plan) task -= plan->tasks;
-    const std::size_t begin = task / plan->row_blocks * plan->groups_per_task * kGroup;
-    const std::size_t end = std::min(plan->w->n, begin + plan->groups_per_task * kGroup);
+    for (; task >= plan->tasks(); ++plan) task -= plan->tasks();
+    const std::size_t part = task / plan->row_blocks;
+    const std::size_t begin = plan->groups * part / plan->group_tasks * kGroup;
+    const std::size_t end = std::min(plan->w->n, plan->groups * (part + 1) / plan->group_tasks * kGroup);
     const std::size_t block = task % plan->row_blocks;
     const std::size_t row = m * block / plan->row_blocks, rows = m * (block + 1) / plan->row_blocks - row;
     if (!form.packed) {

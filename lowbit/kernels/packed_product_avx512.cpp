@@ -80,8 +80,14 @@ LOWBIT_INLINE void each(Body&& body) {
 // 4 * 128 * (4 * 240 + 2 * 192 + 128) = .72 * 2^20.
 constexpr std::size_t kStretch = 2048;  // blocks
 constexpr int kMostUp = 8, kMostDown = 6;
-// Panels follow one another in memory, and so does what is read. Fetched so far ahead; less and more were slower.
-constexpr std::size_t kAhead = 2048;
+// Panels follow one another in memory, and so does what is read. The products of 1 and 2 bits fill the processor's
+// window with few bytes: those are fetched far ahead and into the second cache, since the first has too few misses
+// under way to hide memory's latency. Wider codes come as fast as memory gives them, and faster from the second cache
+// so.
+template <int Bits>
+constexpr bool kFar = Bits <= 2;
+template <int Bits>
+constexpr std::size_t kAhead = kFar<Bits> ? 4096 : 2048;
 
 // Whether a field of a code of so many bits lies `up` bits above its place somewhere.
 constexpr bool lies_up(int bits, int up) {
@@ -129,7 +135,8 @@ void one_row(const PackedTile& t, std::size_t panel) {
 #pragma GCC unroll 1
     for (std::size_t b = 0; b < count; ++b, x += 32, block += 64 * Bits) {
       each<Bits>([&](auto v) __attribute__((always_inline)) {
-        _mm_prefetch(reinterpret_cast<const char*>(block + kAhead + 64 * v), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(block + kAhead<Bits> + 64 * v),
+                     kFar<Bits> ? _MM_HINT_T1 : _MM_HINT_T0);
       });
       each<kFields.count>([&](auto f) __attribute__((always_inline)) {
         each<kFields.bits[f]>([&](auto v) __attribute__((always_inline)) { add_vector<Bits, f, v>(block, x, sum); });

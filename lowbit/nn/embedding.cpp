@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <vector>
 
 #include "lowbit/formats/layout.h"
 #include "lowbit/nn/linear.h"
@@ -61,16 +62,50 @@ void Embedding::set_coded(Executor& executor, const model::TensorCoding& coding,
   const Grid& grid = *coding.format.weight;
   const std::size_t row_bytes = canonical_row_bytes(grid, k);
   assert(canonical.size() == n * row_bytes && scale.size() == n);
-  codes_.resize(n * code_stride(k));
+  canonical_.resize(n * row_bytes);
   scale_.resize(n);
-  sum_.resize(n);
-  executor.parallel_for(n, [&](std::size_t row) {
-    unpack_canonical(grid, canonical.subspan(row * row_bytes, row_bytes), {codes_.data() + row * code_stride(k), k});
-    scale_[row] = scale[row];
+  std::copy(scale.begin(), scale.end(), scale_.begin());
+  const bool all_known = grid.levels == 1 << grid.storage_bits;
+  executor.parallel_for((n + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
+    const std::size_t begin = task * kRowsPerTask, end = std::min(n, begin + kRowsPerTask);
+    std::copy(canonical.data() + begin * row_bytes, canonical.data() + end * row_bytes,
+              canonical_.data() + begin * row_bytes);
+    if (all_known) return;
+    std::vector<std::uint8_t> codes(k);  // damage shows here, not when a row is looked up
+    for (std::size_t row = begin; row < end; ++row)
+      unpack_canonical(grid, canonical.subspan(row * row_bytes, row_bytes), codes);
   });
 }
 
+void Embedding::look_up_packed(Executor& executor, std::size_t rows, const std::int32_t* ids, float* y) const {
+  // Memory of the calling thread, used again: looking up allocates nothing once the most rows have been seen.
+  thread_local Buffer<std::uint8_t> codes;
+  thread_local Buffer<float> scale;
+  thread_local Buffer<std::int32_t> order;
+  codes.resize(rows * code_stride(k_));
+  scale.resize(rows);
+  order.resize(rows);
+  std::uint8_t* const to = codes.data();
+  const std::size_t row_bytes = canonical_row_bytes(*coding_.format.weight, k_);
+  for (std::size_t row = 0; row < rows; ++row) {
+    assert(ids[row] >= 0 && static_cast<std::size_t>(ids[row]) < n_);
+    scale[row] = scale_[static_cast<std::size_t>(ids[row])];
+    order[row] = static_cast<std::int32_t>(row);
+  }
+  executor.parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
+    for (std::size_t row = task * kRowsPerTask; row < std::min(rows, (task + 1) * kRowsPerTask); ++row) {
+      const std::uint8_t* from = canonical_.data() + static_cast<std::size_t>(ids[row]) * row_bytes;
+      unpack_canonical(*coding_.format.weight, {from, row_bytes}, {to + row * code_stride(k_), k_});
+    }
+  });
+  kernels::decode_rows(executor, weight_coding(coding_), rows, order.data(), k_, to, scale.data(), y, k_);
+}
+
 void Embedding::look_up(Executor& executor, std::size_t rows, const std::int32_t* ids, float* y) const {
+  if (!canonical_.empty()) {
+    look_up_packed(executor, rows, ids, y);
+    return;
+  }
   if (coding_.format.quantized()) {
     kernels::decode_rows(executor, weight_coding(coding_), rows, ids, k_, codes_.data(), scale_.data(), y, k_);
     return;
@@ -90,7 +125,7 @@ void Embedding::look_up(Executor& executor, std::size_t rows, const std::int32_t
 }
 
 std::size_t Embedding::bytes() const {
-  return 4 * values_.size() + 2 * rounded_.size() + codes_.size() + 4 * scale_.size();
+  return 4 * values_.size() + 2 * rounded_.size() + codes_.size() + canonical_.size() + 4 * scale_.size();
 }
 
 }  // namespace lowbit::nn

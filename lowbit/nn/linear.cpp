@@ -1,6 +1,7 @@
 #include "lowbit/nn/linear.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 
 #include "lowbit/formats/layout.h"
@@ -173,6 +174,24 @@ void linear(Executor& executor, const LinearInput& input, const LinearWeights& w
       kernels::bf16_product(executor, m, input.rounded_.data(), weights.bf16_panels_, y, y_stride);
       return;
   }
+}
+
+void linear(Executor& executor, const LinearInput& input, std::span<const LinearOutput> outputs) {
+  std::array<kernels::PackedProduct, kernels::kMostProducts> products;
+  std::size_t count = 0;
+  for (const LinearOutput& output : outputs) {
+    const LinearWeights& weights = *output.weights;
+    if (weights.kernel_->id == KernelId::packed && count < products.size()) {
+      // Layers that read the same coded rows have the activation grid of the input.
+      assert(input.k() == weights.k() && weights.coding_.format.activation == input.coding().format.activation);
+      products[count++] = {&weights.packed_panels_, output.y, output.y_stride};
+    } else {
+      linear(executor, input, weights, output.y, output.y_stride);
+    }
+  }
+  if (count > 0)
+    kernels::code_products(executor, input.rows(), *input.coding().format.activation, input.coded(),
+                           {products.data(), count});
 }
 
 }  // namespace lowbit::nn

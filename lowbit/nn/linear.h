@@ -21,6 +21,9 @@ kernels::RowCoding weight_coding(const model::TensorCoding& coding);
 /// Requires a quantized activation side.
 kernels::RowCoding input_coding(const model::TensorCoding& coding);
 
+/// One of several layers that read the same input, and where its output goes.
+struct LinearOutput;
+
 /// Weights [n, k] in the form that the product of their format reads. What the backward pass and `pack` need beside it
 /// (row-major codes, masks) is kept on request.
 class LinearWeights {
@@ -51,6 +54,7 @@ class LinearWeights {
  private:
   friend class LinearInput;
   friend void linear(Executor&, const class LinearInput&, const LinearWeights&, float*, std::size_t);
+  friend void linear(Executor&, const class LinearInput&, std::span<const LinearOutput>);
   void choose(Executor& executor, Purpose purpose);
   void make_code_panels(Executor& executor, const kernels::CodedRows& rows);
 
@@ -103,7 +107,15 @@ class LinearInput {
   bool has_mask_ = false;
 };
 
+struct LinearOutput {
+  const LinearWeights* weights;
+  float* y;  ///< [rows, n]
+  std::size_t y_stride;
+};
+
 /// y [rows, n], row stride y_stride.
 void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y, std::size_t y_stride);
+/// Several at once: the same bits, and where weights lie packed the threads meet once instead of once a layer.
+void linear(Executor& executor, const LinearInput& input, std::span<const LinearOutput> outputs);
 
 }  // namespace lowbit::nn

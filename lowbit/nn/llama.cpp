@@ -136,9 +136,9 @@ void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const S
     const BlockWeights& b = w.blocks[layer];
     kernels::rms_norm(executor, rows, width, s.x.data(), b.input_norm.data(), eps, s.normed.data(), nullptr);
     s.block_input.prepare(executor, b.q.coding(), rows, width, s.normed.data(), width, false);
-    linear(executor, s.block_input, b.q, s.q.data(), q_width);
-    linear(executor, s.block_input, b.k, s.k.data(), kv_width);
-    linear(executor, s.block_input, b.v, s.v.data(), kv_width);
+    const LinearOutput qkv[] = {
+        {&b.q, s.q.data(), q_width}, {&b.k, s.k.data(), kv_width}, {&b.v, s.v.data(), kv_width}};
+    linear(executor, s.block_input, qkv);
     kernels::rope(executor, w.rope, rows, size(c.heads), s.q.data(), q_width, s.positions.data());
     kernels::rope(executor, w.rope, rows, size(c.kv_heads), s.k.data(), kv_width, s.positions.data());
     std::size_t at = 0;
@@ -157,8 +157,8 @@ void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const S
 
     kernels::rms_norm(executor, rows, width, s.x.data(), b.mlp_norm.data(), eps, s.normed.data(), nullptr);
     s.mlp_input.prepare(executor, b.gate.coding(), rows, width, s.normed.data(), width, false);
-    linear(executor, s.mlp_input, b.gate, s.gate.data(), mlp);
-    linear(executor, s.mlp_input, b.up, s.up.data(), mlp);
+    const LinearOutput gate_up[] = {{&b.gate, s.gate.data(), mlp}, {&b.up, s.up.data(), mlp}};
+    linear(executor, s.mlp_input, gate_up);
     kernels::swiglu(executor, rows, mlp, s.gate.data(), s.up.data(), mlp, s.hidden.data());
     s.mlp_hidden.prepare(executor, b.down.coding(), rows, mlp, s.hidden.data(), mlp, false);
     linear(executor, s.mlp_hidden, b.down, s.projected.data(), width);
