@@ -80,10 +80,9 @@ LOWBIT_INLINE void each(Body&& body) {
 // 4 * 128 * (4 * 240 + 2 * 192 + 128) = .72 * 2^20.
 constexpr std::size_t kStretch = 2048;  // blocks
 constexpr int kMostUp = 8, kMostDown = 6;
-// Panels follow one another in memory, and so does what is read. The products of 1 and 2 bits fill the processor's
-// window with few bytes: those are fetched far ahead and into the second cache, since the first has too few misses
-// under way to hide memory's latency. Wider codes come as fast as memory gives them, and faster from the second cache
-// so.
+// Panels follow one another in memory, and so does what is read. How far ahead it is fetched, and into which cache, is
+// measured (docs/speed.md): 1 and 2 bits come faster out of memory by way of the second cache, 8 bits lose more out of
+// the caches than they would gain out of memory.
 template <int Bits>
 constexpr bool kFar = Bits <= 2;
 template <int Bits>
