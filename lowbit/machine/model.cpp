@@ -65,7 +65,7 @@ Estimate estimate(const Rates& rates, const Work& work) {
   Estimate e;
   e.unit = work.unit;
   e.level = level_of(rates, work.resident);
-  e.compute_seconds = work.operations / rates.rate(work.unit) + work.instructions / instruction_rate(rates);
+  e.compute_seconds = std::max(work.operations / rates.rate(work.unit), work.instructions / instruction_rate(rates));
   e.read_seconds = work.bytes / rates.rate(e.level);
   return e;
 }

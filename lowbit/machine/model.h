@@ -30,8 +30,8 @@ struct Work {
 /// The level that so many bytes lie in when they are read again and again, shared by the threads.
 Ceiling level_of(const Rates& rates, double resident);
 
-/// time = max(operations / rate + instructions / rate, bytes / bandwidth): either the units or the reading are busy
-/// all the time, and the other hides behind it.
+/// time = max(operations / rate, instructions / rate, bytes / bandwidth): what multiplies, what unpacks or the reading
+/// is busy all the time, and the others hide behind it.
 struct Estimate {
   double compute_seconds = 0, read_seconds = 0;
   Ceiling unit = Ceiling::f32, level = Ceiling::memory;

@@ -18,9 +18,9 @@ constexpr double none(const Format&) { return 0; }
 bool both_coded(const Format& f) { return f.quantized() && f.activation; }
 double planes_of(const Grid& grid) { return kernels::plane_count(grid); }
 
-// A load, a shift and a mask for 64 weights of one field; widths of several fields (3 is 2 and 1) take as many more,
+// A mask and a shift or load for 64 weights of one field; widths of several fields (3 is 2 and 1) take as many more,
 // and their sum. Unpacked once for the rows of a task.
-double unpacking(const Format& f) { return 4.0 * kernels::code_fields(f.weight->storage_bits).count - 1; }
+double unpacking(const Format& f) { return 3.0 * kernels::code_fields(f.weight->storage_bits).count - 1; }
 constexpr std::size_t kRowsPerUnpacking = 96;
 
 constexpr std::array kTable{

@@ -26,12 +26,17 @@ TEST(MachineModel, BoundByTheUnitsOrByReadingWhicheverTakesLonger) {
   EXPECT_EQ(few.bound(), Ceiling::memory);
 }
 
-TEST(MachineModel, UnpackingAddsToTheOperations) {
+TEST(MachineModel, UnpackingBoundsWhereItTakesLongerThanTheOperations) {
   const Rates r = round_machine();
   Work work{Ceiling::int8, 1000, 0, 0, 10000};
-  const double without = estimate(r, work).seconds();
-  work.instructions = 50;
-  EXPECT_GT(estimate(r, work).seconds(), without);
+  EXPECT_DOUBLE_EQ(estimate(r, work).seconds(), 1);
+  work.instructions = 0.001;
+  EXPECT_DOUBLE_EQ(estimate(r, work).seconds(), 1) << "it hides behind them";
+  work.instructions = 500;
+  const double seconds = estimate(r, work).seconds();
+  EXPECT_GT(seconds, 1);
+  work.instructions = 1000;
+  EXPECT_DOUBLE_EQ(estimate(r, work).seconds(), 2 * seconds);
 }
 
 TEST(MachineModel, TheLevelIsThatInWhichTheWeightsStay) {
