@@ -9,6 +9,7 @@
 #include "lowbit/base/executor.h"
 #include "lowbit/base/rng.h"
 #include "lowbit/kernels/backward.h"
+#include "lowbit/kernels/backward_int8.h"
 #include "lowbit/kernels/code_rows.h"
 #include "lowbit/machine/isa.h"
 
@@ -47,6 +48,15 @@ __attribute__((target("avx512f,avx512bf16"))) void peak_bf16() {
   for (int j = 1; j < kSums; ++j) sums[0] += sums[j];
   sink = sums[0][0];
 }
+__attribute__((target("avx512f,avx512vnni"))) void peak_int8() {
+  __m512i sums[kSums] = {}, x = {}, y = {};
+  for (int i = 0; i < kPeakSteps; ++i) {
+#pragma GCC unroll 12
+    for (int j = 0; j < kSums; ++j) asm volatile("vpdpbusd %2, %1, %0" : "+v"(sums[j]) : "v"(x), "v"(y));
+  }
+  for (int j = 1; j < kSums; ++j) sums[0] += sums[j];
+  sink = static_cast<float>(sums[0][0]);
+}
 __attribute__((target("avx512f"))) void peak_f32() {
   __m512 sums[kSums] = {}, x = {}, y = {};
   for (auto& sum : sums) asm volatile("" : "+v"(sum));  // else they are one to the compiler
@@ -67,8 +77,9 @@ double measure_peak(Executor& executor, Precision precision) {
   if (!cpu_features().avx512) return 0;
   const double start = now();
   const auto threads = static_cast<std::size_t>(executor.threads());
-  executor.parallel_for(threads, [&](std::size_t) { bf16 ? peak_bf16() : peak_f32(); });
-  return 2.0 * static_cast<double>(threads) * kPeakSteps * kSums * (bf16 ? 32 : 16) / (now() - start) / 1e9;
+  const bool int8 = precision == Precision::int8;
+  executor.parallel_for(threads, [&](std::size_t) { int8 ? peak_int8() : bf16 ? peak_bf16() : peak_f32(); });
+  return 2.0 * static_cast<double>(threads) * kPeakSteps * kSums * (int8 ? 64 : bf16 ? 32 : 16) / (now() - start) / 1e9;
 #else
   (void)executor, (void)precision;
   return 0;
@@ -99,6 +110,22 @@ void report(Executor& executor, Precision precision, const std::string& what, do
              best_peak > 0 ? 100 * best / best_peak : 0, 100 * shares[shares.size() / 2]);
 }
 
+/// The median of how many times faster `a` is than `b`, in turns.
+template <class F, class G>
+void compare(const std::string& what, F&& a, G&& b) {
+  if (what.find(only) == std::string::npos) return;
+  std::vector<double> ratios;
+  for (const double start = now(); now() - start < budget || ratios.size() < 9;) {
+    const double begin = now();
+    b();
+    const double middle = now();
+    a();
+    ratios.push_back((middle - begin) / (now() - middle));
+  }
+  std::nth_element(ratios.begin(), ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2), ratios.end());
+  fmt::print("{:<44} {:8.2f} times the speed of bf16 in turns\n", what, ratios[ratios.size() / 2]);
+}
+
 std::vector<float> floats(std::size_t n) {
   const Rng rng(5);
   std::vector<float> x(n);
@@ -112,23 +139,36 @@ std::vector<std::uint8_t> codes(std::size_t n) {
   return x;
 }
 
+/// Both products of a linear layer. int8 is run in turns with bf16, and the median of their ratios is printed.
 void linear(Executor& executor, Precision precision, std::size_t tokens, std::size_t outputs, std::size_t inputs) {
   const Grid& grid = *find_grid("4");
-  const char* name = precision == Precision::bf16 ? "bf16" : "f32";
   const auto dy = floats(tokens * outputs), hw = floats(outputs), hx = floats(tokens);
   const std::size_t stride = code_stride(inputs);
   const auto x = codes(tokens * stride), w = codes(outputs * stride);
   std::vector<float> dx(tokens * inputs), dw(outputs * inputs);
   const double work = static_cast<double>(tokens) * static_cast<double>(outputs) * static_cast<double>(inputs);
-  report(executor, precision, fmt::format("dX {} {} x {} x {}", name, tokens, outputs, inputs), work, [&] {
+  const auto run = [&](const char* what, auto&& multiply) {
+    const std::string label = fmt::format("{} {} {} x {} x {}", what, name_of(precision), tokens, outputs, inputs);
+    if (precision == Precision::int8)
+      compare(label, [&] { multiply(Precision::int8); }, [&] { multiply(Precision::bf16); });
+    report(executor, precision, label, work, [&] { multiply(precision); });
+  };
+  const auto product = [&](Precision p, std::size_t m, std::size_t n, std::size_t k, const BackwardOperand& a,
+                           const BackwardOperand& b, float* c, bool accumulate) {
+    if (p == Precision::int8)
+      backward_product_int8(executor, 1, m, n, k, a, b, c, n, accumulate);
+    else
+      backward_product(executor, p, m, n, k, a, b, c, n, accumulate);
+  };
+  run("dX", [&](Precision p) {
     const BackwardOperand a{.values = dy.data(), .stride = outputs, .contracted_scale = hw.data()};
     const BackwardOperand b{.codes = w.data(), .grid = &grid, .stride = stride};
-    backward_product(executor, precision, tokens, inputs, outputs, a, b, dx.data(), inputs, false);
+    product(p, tokens, inputs, outputs, a, b, dx.data(), false);
   });
-  report(executor, precision, fmt::format("dW {} {} x {} x {}", name, tokens, outputs, inputs), work, [&] {
+  run("dW", [&](Precision p) {
     const BackwardOperand a{.values = dy.data(), .stride = outputs, .transposed = true, .contracted_scale = hx.data()};
     const BackwardOperand b{.codes = x.data(), .grid = &grid, .stride = stride};
-    backward_product(executor, precision, outputs, inputs, tokens, a, b, dw.data(), inputs, true);
+    product(p, outputs, inputs, tokens, a, b, dw.data(), true);
   });
 }
 
@@ -155,7 +195,7 @@ void attention(Executor& executor, Precision precision, std::size_t jobs, std::s
   const AttentionShape shape{heads, kv_heads, d, AttentionFormat::bf16};
   const double visible = static_cast<double>(rows) * static_cast<double>(rows + 1) / 2;
   report(executor, precision,
-         fmt::format("attention {} {} x {} rows, {}/{} heads of {}", precision == Precision::bf16 ? "bf16" : "f32",
+         fmt::format("attention {} {} x {} rows, {}/{} heads of {}", name_of(precision),
                      jobs, rows, heads, kv_heads, d),
          5 * visible * static_cast<double>(d * heads * jobs), [&] {
            attention_backward(executor, precision, shape, rows, jobs, job.data(), heads * d, kv_heads * d, heads * d);
@@ -210,6 +250,8 @@ int main(int argc, char** argv) {
     attention(pool, precision, 2, 1024, 8, 2, 128);
     attention(pool, precision, 8, 512, 8, 8, 32);
   }
+  for (const std::size_t width : {256, 768, 2048})
+    for (const std::size_t outputs : {768, 2048, 5632}) linear(pool, Precision::int8, 4096, outputs, width);
   rows(pool, 4096, 256);
   rows(pool, 4096, 768);
   return 0;

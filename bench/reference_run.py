@@ -2,7 +2,7 @@
 """The real run: 5.5 M parameters, 200 given batches, the paper's recipe, against the reference code's held-out losses.
 
 usage: LOWBIT_TEST_DATA=DIR bench/reference_run.py [--program build/lowbit-train] [--out runs/reference]
-       [--formats bf16,w4a4,w2a2,w1a1] [--seeds 0,1,2] [--threads N]
+       [--formats bf16,w4a4,w2a2,w1a1] [--seeds 0,1,2] [--threads N] [--backward bf16]
 
 Runs that are complete are kept, interrupted ones resumed. Prints a table: mean over the seeds, its standard error, the
 reference's single run, the difference; and tokens per second (median over steps).
@@ -21,6 +21,7 @@ def main():
     parser.add_argument("--formats", default="bf16,w4a4,w2a2,w1a1")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--threads", default="2")
+    parser.add_argument("--backward", default="bf16", help="operands of the backward products; take an --out of its own for each")
     args = parser.parse_args()
     data = os.environ.get("LOWBIT_TEST_DATA")
     if not data:
@@ -40,7 +41,8 @@ def main():
             command = [args.program, "train", "--batches", out / "train.u16", "--eval-batches", out / "valid.u16", "--eval-windows", "384",
                        "--eval-every", "50", "--steps", "200", "--batch", "32", "--seq", "256", "--vocab", "4096", "--layers", "4",
                        "--width", "256", "--heads", "4", "--mlp", "768", "--lr", "2e-3", "--warmup", "20", "--bytes-per-token", "3.45178",
-                       "--format", form, "--seed", seed, "--out", run, "--threads", args.threads]
+                       "--format", form, "--seed", seed, "--out", run, "--threads", args.threads,
+                       "--backward", args.backward]
             if (run / "run.json").exists():
                 command.append("--resume")
             subprocess.run([str(c) for c in command], check=True)

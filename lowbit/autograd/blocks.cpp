@@ -158,8 +158,8 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
                                    data(log_sum) + i * shape.heads * sequence, mutable_data(dq) + a, mutable_data(dk) + b,
                                    mutable_data(dv) + b};
       }
-      kernels::attention_backward(executor, context->precision, shape, sequence, sequences, memory.backward_jobs.data(), q_width,
-                                  kv_width, q_width);
+      kernels::attention_backward(executor, context->float_precision(), shape, sequence, sequences,
+                                  memory.backward_jobs.data(), q_width, kv_width, q_width);
       const std::int32_t* positions = memory.positions();
       kernels::rope(executor, block->weights_.rope, rows, shape.heads, mutable_data(dq), q_width, positions, true);
       kernels::rope(executor, block->weights_.rope, rows, shape.kv_heads, mutable_data(dk), kv_width, positions, true);

@@ -5,6 +5,8 @@
 #include <cassert>
 
 #include "lowbit/autograd/tensors.h"
+#include "lowbit/base/rng.h"
+#include "lowbit/kernels/backward_int8.h"
 
 namespace lowbit::autograd {
 namespace {
@@ -95,7 +97,16 @@ kernels::BackwardOperand LinearGroup::input_operand() {
   return operand;
 }
 
-void LinearGroup::backward_into(std::span<const float* const> dy, float* dx) {
+void LinearGroup::multiply(std::uint64_t stream, std::size_t m, std::size_t n, std::size_t k,
+                           const kernels::BackwardOperand& a, const kernels::BackwardOperand& b, float* c, bool accumulate) {
+  if (context_.precision != kernels::Precision::int8 || !b.codes)
+    return kernels::backward_product(*context_.executor, context_.float_precision(), m, n, k, a, b, c, n, accumulate);
+  const Draws& draws = *context_.draws;
+  const std::uint64_t key = Rng(draws.seed, RandomUse::stochastic_rounding, draws.step).bits(draws.micro_batch << 43 | stream);
+  kernels::backward_product_int8(*context_.executor, key, m, n, k, a, b, c, n, accumulate);
+}
+
+void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std::uint64_t piece) {
   Executor& executor = *context_.executor;
   const std::size_t rows = input_.rows(), k = input_.k();
   const model::TensorCoding& coding = input_.coding();
@@ -103,6 +114,8 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx) {
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     const nn::LinearWeights& w = *weights_[i];
     const std::size_t n = w.n();
+    // 22 bits of piece, 20 of tensor, 1 of product.
+    const std::uint64_t stream = piece << 21 | static_cast<std::uint64_t>(parameters_[i]->number) << 1;
     // dX = dY . wq: the rows' h of wq are folded into dY's columns, the contracted index.
     kernels::BackwardOperand a;
     a.values = dy[i];
@@ -111,7 +124,7 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx) {
     const double operations = 2 * static_cast<double>(rows * n) * static_cast<double>(k);
     {
       const Profile::Scope timed(context_.profile, Work::product_dx, operations);
-      kernels::backward_product(executor, context_.precision, rows, k, n, a, weight_operand(i), dx, k, i > 0);
+      multiply(stream, rows, k, n, a, weight_operand(i), dx, i > 0);
     }
     // dW = dY^T . xq: here the contracted index is the row, so the tokens' h are folded in.
     a.transposed = true;
@@ -121,8 +134,7 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx) {
     if (!in_place) weight_grad_.resize(n * k);
     {
       const Profile::Scope timed(context_.profile, Work::product_dw, operations);
-      kernels::backward_product(executor, context_.precision, n, k, rows, a, input_operand(),
-                                in_place ? grad : weight_grad_.data(), k, in_place);
+      multiply(stream | 1, n, k, rows, a, input_operand(), in_place ? grad : weight_grad_.data(), in_place);
     }
     if (in_place) continue;
     const Profile::Scope timed(context_.profile, Work::mask_rotate);
@@ -235,7 +247,7 @@ struct HeadLossFunction : Function<HeadLossFunction> {
         kernels::cross_entropy(*context->executor, count, vocab, z, targets + at, losses + at, z, static_cast<float>(scale));
       }
       const float* dz = z;
-      head->backward_into(std::span(&dz, 1), mutable_data(dx) + at * k);
+      head->backward_into(std::span(&dz, 1), mutable_data(dx) + at * k, at / kRows);
     }
     graph->save_for_backward({dx});
     return at::zeros({}, x.options());

@@ -21,14 +21,26 @@ struct Parameter {
   model::TensorSpec spec;
   at::Tensor value;
   at::Tensor grad;
+  std::size_t number = 0;  ///< its place in the model's list
+};
+
+/// What fixes the random bits of int8 backward products, beside the tensor: never how often anything ran before.
+struct Draws {
+  std::uint64_t seed = 0, step = 0, micro_batch = 0;
 };
 
 /// What every layer's Function needs to know.
 struct Context {
   Executor* executor;
-  kernels::Precision precision;  ///< of the backward products
+  /// Of the backward products. int8: of those that have codes on the other side; the rest are bf16.
+  kernels::Precision precision;
   Profile* profile = nullptr;    ///< where the time of each layer is noted, or null
   bool recompute = false;        ///< products of the forward pass are done again on the way back instead of kept
+  const Draws* draws = nullptr;  ///< required for int8
+  /// What products of two float operands compute in.
+  kernels::Precision float_precision() const {
+    return precision == kernels::Precision::int8 ? kernels::Precision::bf16 : precision;
+  }
 };
 
 /// Masked entries of one linear layer, filled while `MaskCounter` is attached.
@@ -49,7 +61,8 @@ class LinearGroup {
   bool reads_values() const;
   nn::LinearInput& input() { return input_; }
   /// dy [rows, n] of each layer, dx [rows, k] (not accumulated); adds to the parameters' gradients.
-  void backward_into(std::span<const float* const> dy, float* dx);
+  /// piece   counts the calls for one micro-batch, where its rows come in several.
+  void backward_into(std::span<const float* const> dy, float* dx, std::uint64_t piece = 0);
   void set_profile(Profile* profile) { context_.profile = profile; }
   const std::vector<Parameter*>& parameters() const { return parameters_; }
   const std::vector<const nn::LinearWeights*>& weights() const { return weights_; }
@@ -59,6 +72,9 @@ class LinearGroup {
  private:
   kernels::BackwardOperand weight_operand(std::size_t i);
   kernels::BackwardOperand input_operand();
+  /// C [m, n] (+)= A B in the precision asked for. stream: tells apart the products that draw random bits in a step.
+  void multiply(std::uint64_t stream, std::size_t m, std::size_t n, std::size_t k, const kernels::BackwardOperand& a,
+                const kernels::BackwardOperand& b, float* c, bool accumulate);
   Context context_;
   std::vector<const nn::LinearWeights*> weights_;
   std::vector<Parameter*> parameters_;

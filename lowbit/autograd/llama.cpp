@@ -17,11 +17,12 @@ using model::TensorRole;
 
 Llama::Llama(Executor& executor, const model::Config& config, const Scheme& scheme, kernels::Precision precision,
              std::size_t positions)
-    : context_{&executor, scheme.format.kind == Format::Kind::f32 ? kernels::Precision::f32 : precision}, weights_(nn::make_llama(config, scheme, positions)) {
+    : context_{&executor, scheme.format.kind == Format::Kind::f32 ? kernels::Precision::f32 : precision, nullptr, false, &draws_},
+      weights_(nn::make_llama(config, scheme, positions)) {
   const auto options = at::TensorOptions().dtype(at::kFloat);
   for (const model::TensorSpec& spec : model::tensors(config)) {
     const auto shape = spec.shape();
-    parameters_.push_back({spec, at::zeros(shape, options), at::zeros(shape, options)});
+    parameters_.push_back({spec, at::zeros(shape, options), at::zeros(shape, options), parameters_.size()});
     parameters_.back().value.set_requires_grad(true);
   }
   embedding_ = &parameter("model.embed_tokens.weight");

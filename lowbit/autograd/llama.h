@@ -23,6 +23,8 @@ class Llama {
   /// From now on the forward pass keeps codes and the residual stream alone; q, k, v, gate and up are computed again on
   /// the way back, to the same bits.
   void set_recompute(bool recompute) { context_.recompute = recompute; }
+  /// Random bits of the next accumulate(), where the backward products round stochastically (Precision::int8).
+  void set_draws(const Draws& draws) { draws_ = draws; }
 
   /// Normal draws of standard deviation 0.02, the two projections onto the residual stream 0.02 / sqrt(2 layers), norms 1
   /// (quest.md section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).
@@ -58,6 +60,7 @@ class Llama {
   at::Tensor residual_stream(std::span<const std::int32_t> ids, std::size_t length,
                              const std::function<void(std::size_t, const at::Tensor&)>& on_layer = {});
 
+  Draws draws_;
   Context context_;
   nn::LlamaWeights weights_;
   std::deque<Parameter> parameters_;  // of stable addresses: layers point to them

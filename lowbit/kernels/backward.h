@@ -11,7 +11,11 @@
 // count on one processor model, because work is cut into tiles fixed by the shape, each summed by one thread.
 namespace lowbit::kernels {
 
-enum class Precision { f32, bf16 };
+/// int8 is for products of a gradient and codes (backward_int8.h); what is declared here takes f32 or bf16.
+enum class Precision { f32, bf16, int8 };
+constexpr const char* name_of(Precision p) {
+  return p == Precision::f32 ? "f32" : p == Precision::bf16 ? "bf16" : "int8";
+}
 
 /// One matrix operand of a backward product: float32, or codes that stand for small integers o (exact in bfloat16).
 struct BackwardOperand {

@@ -1,10 +1,13 @@
 #include "lowbit/kernels/backward_form.h"
 
+#include <cassert>
+
 #include "lowbit/machine/isa.h"
 
 namespace lowbit::kernels {
 
 const BackwardForm& backward_form(Precision precision) {
+  assert(precision != Precision::int8);
   const bool f32 = precision == Precision::f32;
 #if defined(__x86_64__)
   switch (active_isa()) {

@@ -14,8 +14,6 @@ namespace {
 constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "eval-tokens",     "eval-windows",  "checkpoint-every",
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
-std::string precision_name(kernels::Precision p) { return p == kernels::Precision::f32 ? "f32" : "bf16"; }
-
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
 void visit(Options& o, Visitor&& field) {
@@ -70,7 +68,7 @@ std::string text_of(const Format& v) { return v.name(); }
 std::string text_of(AttentionFormat v) { return std::string(name_of(v)); }
 std::string text_of(Estimator v) { return std::string(name_of(v)); }
 std::string text_of(Transform v) { return std::string(name_of(v)); }
-std::string text_of(kernels::Precision v) { return precision_name(v); }
+std::string text_of(kernels::Precision v) { return kernels::name_of(v); }
 std::string text_of(bool v) { return v ? "true" : "false"; }
 template <class Number>
   requires std::is_arithmetic_v<Number>
@@ -102,7 +100,8 @@ void require(bool good, std::string_view message) {
 kernels::Precision parse_precision(std::string_view word) {
   if (word == "f32") return kernels::Precision::f32;
   if (word == "bf16") return kernels::Precision::bf16;
-  fail_usage("unknown --backward '{}'; choose f32 or bf16", word);
+  if (word == "int8") return kernels::Precision::int8;
+  fail_usage("unknown --backward '{}'; choose f32, bf16 or int8", word);
 }
 
 bool is_free_flag(std::string_view name) { return std::find(kFree.begin(), kFree.end(), name) != kFree.end(); }
@@ -127,6 +126,8 @@ void check(const Options& o) {
           "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");
   require(o.threads >= 1 && o.threads <= 4096, "--threads must lie in 1..4096");
   require(std::isfinite(o.bytes_per_token) && o.bytes_per_token >= 0, "--bytes-per-token must be positive");
+  if (o.backward == kernels::Precision::int8 && !o.scheme.format.quantized())
+    fail_usage("--backward int8 multiplies gradients by codes, which --format {} has not; choose bf16 or f32", o.scheme.format.name());
   o.config.check(o.scheme);
 }
 

@@ -53,7 +53,7 @@ void check(const Options& options);
 std::vector<std::pair<std::string, std::string>> to_flags(const Options& options);
 Options from_flags(const std::vector<std::pair<std::string, std::string>>& flags, const std::string& where);
 
-/// f32 or bf16. throws Error(usage).
+/// f32, bf16 or int8. throws Error(usage).
 kernels::Precision parse_precision(std::string_view word);
 
 /// The names of flags that a resumed run may be given anew.

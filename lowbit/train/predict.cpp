@@ -17,12 +17,18 @@ double peak_seconds_per_step(const Options& o, const Peaks& peaks) {
   const TokenWork work = token_work(o);
   const Format& f = o.scheme.format;
   const double forward_peak = f.quantized() && f.activation ? peaks.int8 : f.kind == Format::Kind::bf16 ? peaks.bf16 : peaks.f32;
-  const double backward_peak = o.backward == kernels::Precision::bf16 ? peaks.bf16 : peaks.f32;
+  // Of dX and dW, those with codes on the other side are int8 where that is asked for, the rest bf16.
+  const double float_peak = o.backward == kernels::Precision::f32 ? peaks.f32 : peaks.bf16;
+  const double code_peak = o.backward == kernels::Precision::int8 ? peaks.int8 : float_peak;
+  const auto backward_seconds = [&](const Format& format, double operations) {
+    return operations / 2 / (format.quantized() ? code_peak : float_peak) +
+           operations / 2 / (format.quantized() && format.activation ? code_peak : float_peak);
+  };
   const double head = 2.0 * static_cast<double>(o.config.vocab * o.config.width);
   const double head_peak = o.scheme.head.quantized() ? peaks.int8 : o.scheme.head.kind == Format::Kind::bf16 ? peaks.bf16 : peaks.f32;
   // Attention in float32, its backward pass two and a half times its forward.
-  const double token = (work.forward - head) / forward_peak + head / head_peak + work.backward / backward_peak +
-                       3.5 * work.attention / peaks.f32;
+  const double token = (work.forward - head) / forward_peak + head / head_peak + backward_seconds(f, work.backward - 2 * head) +
+                       backward_seconds(o.scheme.head, 2 * head) + 3.5 * work.attention / peaks.f32;
   return token * static_cast<double>(o.tokens_per_step());
 }
 

@@ -162,7 +162,7 @@ void Run::announce() {
              human_count(static_cast<double>(c.block_parameters())));
   fmt::print(stderr, "format   {}, head {}, attention {}, estimator {}, transform {}, backward {}\n", options_.scheme.format.name(),
              options_.scheme.head.name(), name_of(options_.scheme.attention), name_of(options_.scheme.estimator),
-             name_of(options_.scheme.transform), options_.backward == kernels::Precision::f32 ? "f32" : "bf16");
+             name_of(options_.scheme.transform), kernels::name_of(options_.backward));
   fmt::print(stderr, "steps    {} of {} x {} tokens = {} tokens; {} peak {:.3g}, warm-up {}\n", options_.steps, options_.batch,
              options_.seq, human_count(static_cast<double>(options_.steps * options_.tokens_per_step())), options_.schedule,
              options_.lr, options_.warmup);
@@ -212,6 +212,7 @@ double Run::step() {
   const float scale = 1.0f / static_cast<float>(rows);
   for (std::size_t at = 0; at < rows; at += micro) {
     const std::size_t n = std::min(micro, rows - at);
+    llama_->set_draws({options_.seed, static_cast<std::uint64_t>(state_.step), at / micro});
     llama_->accumulate(std::span(ids).subspan(at, n), std::span(targets).subspan(at, n), seq, scale,
                        std::span(losses).subspan(at, n));
   }

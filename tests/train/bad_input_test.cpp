@@ -79,6 +79,9 @@ TEST(BadInput, TrainRefusesWrongFlagsAndFiles) {
   expect_refused(run({"--transform", "hadamard-weights"}), "a16");
   expect_refused(run({"--schedule", "steps"}), "--schedule");
   expect_refused(run({"--isa", "sse9"}), "sse9");
+  expect_refused(run({"--backward", "int4"}), "int8");
+  expect_refused(run({"--backward", "int8", "--format", "bf16"}), "--format bf16");
+  expect_refused(run({"--backward", "int8", "--format", "f32"}), "--format f32");
   expect_refused(run({"--threads", "-3"}), "thread");
   expect_refused(run({"--unknown-flag", "1"}), "unknown-flag");
   expect_refused(run({"--seq", "31"}), "whole number");

@@ -20,14 +20,34 @@ std::vector<std::string> plus(std::vector<std::string> arguments, std::vector<st
 TEST(Resume, FiveKillsLeaveTheBytesOfTheUninterruptedRun) { EXPECT_EQ(kill_and_resume(60, 5, 5, 7), ""); }
 
 TEST(Resume, AnotherNumberOfThreadsGivesTheSameBytes) {
+  for (const char* backward : {"bf16", "int8"}) {
+    const TemporaryFolder folder;
+    write_batches(folder / "b", 48, 32, 1);
+    for (const char* threads : {"1", "2", "3"}) {
+      const Outcome run = run_program(plus(small_run(folder / "b", folder / threads, 12), {"--threads", threads, "--backward", backward}));
+      ASSERT_EQ(run.exit_code, 0) << run.err;
+    }
+    EXPECT_EQ(differing_files(folder / "1", folder / "2", 12), "") << backward;
+    EXPECT_EQ(differing_files(folder / "1", folder / "3", 12), "") << backward;
+  }
+}
+
+TEST(Resume, StochasticRoundingGoesOnToTheSameBytesAndDependsOnTheSeedAlone) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 48, 32, 1);
-  for (const char* threads : {"1", "2", "3"}) {
-    const Outcome run = run_program(plus(small_run(folder / "b", folder / threads, 12), {"--threads", threads}));
-    ASSERT_EQ(run.exit_code, 0) << run.err;
-  }
-  EXPECT_EQ(differing_files(folder / "1", folder / "2", 12), "");
-  EXPECT_EQ(differing_files(folder / "1", folder / "3", 12), "");
+  const auto run = [&](const char* name, int steps, std::vector<std::string> more) {
+    more.insert(more.end(), {"--backward", "int8", "--warmup", "2", "--schedule", "wsd"});
+    const Outcome outcome = run_program(plus(small_run(folder / "b", folder / name, steps), more));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  };
+  run("whole", 12, {});
+  run("again", 12, {});
+  EXPECT_EQ(differing_files(folder / "whole", folder / "again", 12), "");
+  run("parts", 5, {"--threads", "2"});
+  run("parts", 12, {"--threads", "1", "--resume"});
+  EXPECT_EQ(differing_files(folder / "whole", folder / "parts", 12), "");
+  const Outcome refused = run_program(plus(small_run(folder / "b", folder / "parts", 14), {"--resume", "--backward", "bf16"}));
+  EXPECT_EQ(refused.exit_code, 2) << refused.err;
 }
 
 TEST(Recompute, GivesTheSameBytesForFormatsThatKeepCodesAndForThoseThatKeepTheirInputs) {
