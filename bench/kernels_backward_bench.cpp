@@ -54,6 +54,7 @@ __attribute__((target("avx512f,avx512vnni"))) void peak_int8() {
 #pragma GCC unroll 12
     for (int j = 0; j < kSums; ++j) asm volatile("vpdpbusd %2, %1, %0" : "+v"(sums[j]) : "v"(x), "v"(y));
   }
+#pragma GCC unroll 12
   for (int j = 1; j < kSums; ++j) sums[0] += sums[j];
   sink = static_cast<float>(sums[0][0]);
 }
