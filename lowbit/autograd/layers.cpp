@@ -98,11 +98,13 @@ kernels::BackwardOperand LinearGroup::input_operand() {
 }
 
 void LinearGroup::multiply(std::uint64_t stream, std::size_t m, std::size_t n, std::size_t k,
-                           const kernels::BackwardOperand& a, const kernels::BackwardOperand& b, float* c, bool accumulate) {
+                           const kernels::BackwardOperand& a, const kernels::BackwardOperand& b, float* c,
+                           bool accumulate) {
   if (context_.precision != kernels::Precision::int8 || !b.codes)
     return kernels::backward_product(*context_.executor, context_.float_precision(), m, n, k, a, b, c, n, accumulate);
   const Draws& draws = *context_.draws;
-  const std::uint64_t key = Rng(draws.seed, RandomUse::stochastic_rounding, draws.step).bits(draws.micro_batch << 43 | stream);
+  const Rng rng(draws.seed, RandomUse::stochastic_rounding, draws.step);
+  const std::uint64_t key = rng.bits(draws.micro_batch << 43 | stream);
   kernels::backward_product_int8(*context_.executor, key, m, n, k, a, b, c, n, accumulate);
 }
 

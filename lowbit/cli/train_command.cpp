@@ -164,7 +164,9 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste")->capture_default_str();
   add_option(verb, "--transform", f->transform, "before coding: hadamard, hadamard-weights (wXa16), none")->capture_default_str();
   add_option(verb, "--outer-trust", o.scheme.outer_trust, "S of the 1-bit trust rule |x| <= S alpha r (default 1.30 rotated, 1.25 not)");
-  add_option(verb, "--backward", f->backward, "operands of the backward products: bf16, f32; int8: gradients of low-bit layers rounded stochastically to 8 bits")->capture_default_str();
+  add_option(verb, "--backward", f->backward,
+             "operands of the backward products: bf16, f32; int8: gradients of low-bit layers rounded stochastically to 8 bits")
+      ->capture_default_str();
 
   add_option(verb, "--size", f->size, "a shape by name: 0.5m 1m 2m 4m 8m 16m 30m 50m 100m 200m 430m 800m 1.6b");
   add_option(verb, "--layers", c.layers, "blocks");

@@ -106,7 +106,8 @@ void backward_product_int8(Executor& executor, std::uint64_t key, std::size_t m,
       return GradientSource{a.values, a.stride, a.contracted_scale, key, row, rows, k_begin(block), k_count(block)};
     };
 
-    const std::size_t right_chunks = ceil_div(n, kPackedAtOnce), left_chunks = share_left ? ceil_div(m, kCodedAtOnce) : 0;
+    const std::size_t right_chunks = ceil_div(n, kPackedAtOnce);
+    const std::size_t left_chunks = share_left ? ceil_div(m, kCodedAtOnce) : 0;
     const std::size_t chunks = right_chunks + left_chunks;
     executor.parallel_for(blocks * chunks, [&](std::size_t task) {
       const std::size_t block = task / chunks, chunk = task % chunks;

@@ -127,7 +127,8 @@ void check(const Options& o) {
   require(o.threads >= 1 && o.threads <= 4096, "--threads must lie in 1..4096");
   require(std::isfinite(o.bytes_per_token) && o.bytes_per_token >= 0, "--bytes-per-token must be positive");
   if (o.backward == kernels::Precision::int8 && !o.scheme.format.quantized())
-    fail_usage("--backward int8 multiplies gradients by codes, which --format {} has not; choose bf16 or f32", o.scheme.format.name());
+    fail_usage("--backward int8 multiplies gradients by codes, which --format {} has not; choose bf16 or f32",
+               o.scheme.format.name());
   o.config.check(o.scheme);
 }
 

@@ -19,8 +19,11 @@ class Model {
   Model(const std::string& format, const std::string& head, kernels::Precision precision, int threads)
       : executor_(threads), llama_(executor_, config(), scheme(format, head), precision, kLength) {
     llama_.initialize(3);
-    for (autograd::Parameter& p : llama_.parameters())
-      if (p.spec.role != model::TensorRole::norm) p.value.mul_(4);
+    for (autograd::Parameter& p : llama_.parameters()) {
+      if (p.spec.role == model::TensorRole::norm) continue;
+      float* const v = p.value.mutable_data_ptr<float>();
+      for (std::int64_t i = 0; i < p.value.numel(); ++i) v[i] *= 4;
+    }
     llama_.refresh();
     const Rng rng(17);
     for (std::size_t i = 0; i < kRows; ++i) {

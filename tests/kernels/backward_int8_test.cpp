@@ -262,6 +262,43 @@ TEST(BackwardInt8, RoundsWithoutBiasAndNeighboursIndependently) {
   }
 }
 
+TEST(BackwardInt8, MeansOverKeysApproachTheFloatProductWithTheVarianceOfTheClosedForm) {
+  // x / scale = integer + f is rounded up with probability f, so C's error has variance scale^2 sum f (1 - f) o^2, the
+  // mean over N keys an N-th of it: the distance falls as 1 / sqrt N. Over m n entries the mean of squared errors in
+  // units of that variance is 1 with a standard deviation of about sqrt(2 / (m n)) = .035.
+  SerialExecutor serial;
+  const std::size_t m = 200, n = 8, k = 700;
+  for (const bool transposed : {false, true}) {
+    Gradient a(51, m, k, transposed, true);
+    const Codes b(6, k, n, *find_grid("4"));
+    const std::size_t length = gradient_block(k);
+    std::vector<double> exact(m * n), variance(m * n), sum(m * n);
+    for (std::size_t i = 0; i < m; ++i)
+      for (std::size_t begin = 0; begin < k; begin += length) {
+        const std::size_t end = std::min(begin + length, k);
+        double top = 0;
+        for (std::size_t l = begin; l < end; ++l) top = std::max(top, static_cast<double>(std::abs(a.scaled(i, l))));
+        for (std::size_t l = begin; l < end; ++l) {
+          const double x = static_cast<double>(a.scaled(i, l)), cells = x / top * 127, f = cells - std::floor(cells);
+          for (std::size_t j = 0; j < n; ++j) {
+            exact[i * n + j] += x * b.value(l, j);
+            variance[i * n + j] += std::pow(top / 127 * b.value(l, j), 2) * f * (1 - f);
+          }
+        }
+      }
+    std::vector<float> c(m * n);
+    for (std::uint64_t keys = 1; keys <= 1024; ++keys) {
+      backward_product_int8(serial, keys * 0x9e3779b97f4a7c15ull, m, n, k, a.view, b.view, c.data(), n, false);
+      for (std::size_t i = 0; i < c.size(); ++i) sum[i] += static_cast<double>(c[i]);
+      if (keys != 1 && keys != 32 && keys != 1024) continue;
+      double ratio = 0;
+      for (std::size_t i = 0; i < c.size(); ++i)
+        ratio += std::pow(sum[i] / static_cast<double>(keys) - exact[i], 2) / (variance[i] / static_cast<double>(keys));
+      EXPECT_NEAR(ratio / static_cast<double>(c.size()), 1, 0.15) << keys << (transposed ? " keys, transposed" : " keys");
+    }
+  }
+}
+
 TEST(BackwardInt8, IsNearTheProductOfHeavyTailedGradients) {
   // Cubes of normal values: a kurtosis of about 50. 8 bits over blocks of at most 512 leave some 4 % of noise.
   SerialExecutor serial;

@@ -19,12 +19,17 @@ std::vector<std::string> plus(std::vector<std::string> arguments, std::vector<st
 
 TEST(Resume, FiveKillsLeaveTheBytesOfTheUninterruptedRun) { EXPECT_EQ(kill_and_resume(60, 5, 5, 7), ""); }
 
+TEST(Resume, ThreeKillsLeaveTheBytesOfTheUninterruptedRunWithInt8Gradients) {
+  EXPECT_EQ(kill_and_resume(60, 5, 3, 13, {"--backward", "int8"}), "");
+}
+
 TEST(Resume, AnotherNumberOfThreadsGivesTheSameBytes) {
   for (const char* backward : {"bf16", "int8"}) {
     const TemporaryFolder folder;
     write_batches(folder / "b", 48, 32, 1);
     for (const char* threads : {"1", "2", "3"}) {
-      const Outcome run = run_program(plus(small_run(folder / "b", folder / threads, 12), {"--threads", threads, "--backward", backward}));
+      const Outcome run = run_program(
+          plus(small_run(folder / "b", folder / threads, 12), {"--threads", threads, "--backward", backward}));
       ASSERT_EQ(run.exit_code, 0) << run.err;
     }
     EXPECT_EQ(differing_files(folder / "1", folder / "2", 12), "") << backward;
@@ -32,37 +37,41 @@ TEST(Resume, AnotherNumberOfThreadsGivesTheSameBytes) {
   }
 }
 
-TEST(Resume, StochasticRoundingGoesOnToTheSameBytesAndDependsOnTheSeedAlone) {
+TEST(Resume, StochasticRoundingGoesOnToTheSameBytesFromAnOlderCheckpoint) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 48, 32, 1);
-  const auto run = [&](const char* name, int steps, std::vector<std::string> more) {
-    more.insert(more.end(), {"--backward", "int8", "--warmup", "2", "--schedule", "wsd"});
-    const Outcome outcome = run_program(plus(small_run(folder / "b", folder / name, steps), more));
+  const auto run = [&](const char* name, std::vector<std::string> more) {
+    more.insert(more.end(), {"--backward", "int8", "--checkpoint-every", "5", "--keep", "3"});
+    const Outcome outcome = run_program(plus(small_run(folder / "b", folder / name, 12), more));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   };
-  run("whole", 12, {});
-  run("again", 12, {});
+  run("whole", {});
+  run("again", {"--threads", "2"});
   EXPECT_EQ(differing_files(folder / "whole", folder / "again", 12), "");
-  run("parts", 5, {"--threads", "2"});
-  run("parts", 12, {"--threads", "1", "--resume"});
-  EXPECT_EQ(differing_files(folder / "whole", folder / "parts", 12), "");
-  const Outcome refused = run_program(plus(small_run(folder / "b", folder / "parts", 14), {"--resume", "--backward", "bf16"}));
+  fs::remove_all(folder / "again" / "checkpoints" / "step-12");
+  fs::remove_all(folder / "again" / "checkpoints" / "step-10");
+  run("again", {"--threads", "1", "--resume"});
+  EXPECT_EQ(differing_files(folder / "whole", folder / "again", 12), "");
+  const Outcome refused =
+      run_program(plus(small_run(folder / "b", folder / "again", 14), {"--resume", "--backward", "bf16"}));
   EXPECT_EQ(refused.exit_code, 2) << refused.err;
 }
 
 TEST(Recompute, GivesTheSameBytesForFormatsThatKeepCodesAndForThoseThatKeepTheirInputs) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 48, 32, 1);
-  for (const std::string format : {"w4a4", "w3a16", "bf16"}) {
-    const fs::path kept = folder / (format + "-kept"), again = folder / (format + "-again");
+  using Case = std::pair<std::string, std::string>;
+  for (const auto& [format, backward] : {Case{"w4a4", "bf16"}, {"w4a4", "int8"}, {"w3a16", "bf16"}, {"bf16", "bf16"}}) {
+    const fs::path kept = folder / (format + backward + "-kept"), again = folder / (format + backward + "-again");
     for (const bool recompute : {false, true}) {
       auto arguments = small_run(folder / "b", recompute ? again : kept, 12);
       *(std::find(arguments.begin(), arguments.end(), "--format") + 1) = format;
+      arguments.insert(arguments.end(), {"--backward", backward});
       if (recompute) arguments.push_back("--recompute");
       const Outcome run = run_program(arguments);
       ASSERT_EQ(run.exit_code, 0) << run.err;
     }
-    EXPECT_EQ(differing_files(kept, again, 12), "") << format;
+    EXPECT_EQ(differing_files(kept, again, 12), "") << format << " " << backward;
   }
 }
 

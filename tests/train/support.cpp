@@ -84,17 +84,19 @@ bool run_and_kill(const std::vector<std::string>& arguments, int milliseconds) {
   return false;
 }
 
-std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uint64_t seed) {
+std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uint64_t seed,
+                            const std::vector<std::string>& more) {
   const TemporaryFolder folder;
   const fs::path batches = folder / "batches.u16", whole = folder / "whole", killed = folder / "killed";
   write_batches(batches, static_cast<std::size_t>(4 * steps), 32, 1);
-  const auto with = [&](const fs::path& out, std::vector<std::string> more) {
+  const auto with = [&](const fs::path& out, const std::vector<std::string>& also) {
     std::vector<std::string> arguments = small_run(batches, out, steps);
     for (const char* always : {"--checkpoint-every", "--eval-every"}) {
       arguments.push_back(always);
       arguments.push_back(std::to_string(checkpoint_every));
     }
-    arguments.insert(arguments.end(), more.begin(), more.end());
+    for (const std::vector<std::string>* flags : {&more, &also})
+      arguments.insert(arguments.end(), flags->begin(), flags->end());
     return arguments;
   };
   const auto start = std::chrono::steady_clock::now();

@@ -29,7 +29,8 @@ bool run_and_kill(const std::vector<std::string>& arguments, int milliseconds);
 
 /// Kills a run `kills` times at moments drawn from `seed`, resuming it each time (every other time with another number of
 /// threads), lets it end, and compares it with one that was never killed. checkpoint_every steps are the most that a kill
-/// may cost. returns what differs, or nothing.
-std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uint64_t seed);
+/// may cost. more: further flags of every run. returns what differs, or nothing.
+std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uint64_t seed,
+                            const std::vector<std::string>& more = {});
 
 }  // namespace lowbit::test
