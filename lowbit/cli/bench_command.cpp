@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 
 #include "lowbit/base/error.h"
@@ -11,15 +10,12 @@
 #include "lowbit/bench/products.h"
 #include "lowbit/bench/random_model.h"
 #include "lowbit/bench/shapes.h"
-#include "lowbit/bench/table.h"
 #include "lowbit/cli/bench_flags.h"
+#include "lowbit/cli/bench_output.h"
 #include "lowbit/nn/load.h"
 
 namespace lowbit::cli {
 namespace {
-
-using bench::short_number;
-using files::Json;
 
 constexpr char kFormats[] = "w4a4";
 constexpr std::int64_t kMostPositions = 1 << 20, kMostThreads = 1024;
@@ -31,7 +27,7 @@ struct BenchFlags {
   std::int64_t chunk = 512;
   std::uint64_t seed = 1;
   int rounds = 9;
-  bool kernels = false;
+  bool kernels = false, train = false;  ///< train: lowbit-train's (train_bench_command.cpp)
 };
 
 /// The flags, taken apart and checked.
@@ -45,8 +41,7 @@ struct Plan {
 
 Plan make_plan(BenchFlags& f) {
   Plan plan;
-  if (f.output != "table" && f.output != "md" && f.output != "csv" && f.output != "json")
-    fail_usage("unknown --output '{}'; choose table, md, csv or json", f.output);
+  check_output_form(f.output);
   if (f.kernels && !(f.prefill.empty() && f.decode.empty()))
     fail_usage("--kernels measures products alone; leave out --prefill and --decode");
   if (!f.kernels && f.prefill.empty() && f.decode.empty()) f.prefill = "512", f.decode = "128";
@@ -90,92 +85,8 @@ Plan make_plan(BenchFlags& f) {
   return plan;
 }
 
-struct Result {
-  std::string what;
-  Format format, head;
-  std::string kernel;  ///< or ""
-  int threads = 1;
-  std::int64_t batch = 1;
-  std::string_view unit;  ///< tok/s, GOP/s
-  Figure value;
-  Ceiling bound = Ceiling::int8;
-  double bytes_per_token = 0;  ///< 0: not bound by reading
-  bench::Beside beside;
-};
-
-/// Gathers results, and shows them as they come where a person waits for a table.
-class Output {
- public:
-  Output(const BenchFlags& f, std::string name) : form_(f.output), rounds_(f.rounds), name_(std::move(name)) {
-    table_.headings = {"what", "format", "head",    "kernel",  "isa", "threads", "batch",    "median",
-                       "unit", "range",  "share %", "range %", "of",  "ceiling", "MB/token", "note"};
-    table_.left = 5;
-  }
-
-  void add(const Result& r) {
-    const bench::Beside& b = r.beside;
-    busy_ = busy_ || b.busy();
-    worst_ = {std::max(worst_.steal, b.load.steal), std::max(worst_.others, b.load.others),
-              std::max(worst_.average, b.load.average)};
-    const auto percent = [](double share) { return fmt::format("{:.1f}", 100 * share); };
-    table_.rows.push_back(
-        {r.what, r.format.name(), r.head.name(), r.kernel, std::string(isa_name(active_isa())),
-         std::to_string(r.threads), std::to_string(r.batch), short_number(r.value.median), std::string(r.unit),
-         fmt::format("{}..{}", short_number(r.value.lowest), short_number(r.value.highest)), percent(b.share.median),
-         percent(b.share.lowest) + ".." + percent(b.share.highest), std::string(ceiling_name(r.bound)),
-         fmt::format("{} {}", short_number(b.ceiling.median / 1e9), ceiling_unit(r.bound)),
-         r.bytes_per_token > 0 ? short_number(r.bytes_per_token / 1e6) : "", b.busy() ? "busy" : ""});
-    Json json = {{"what", r.what}, {"format", r.format.name()}, {"head", r.head.name()}};
-    if (!r.kernel.empty()) json["kernel"] = r.kernel;
-    json["isa"] = isa_name(active_isa());
-    json["threads"] = r.threads;
-    json["batch"] = r.batch;
-    json["unit"] = r.unit;
-    json["value"] = bench::json_of(r.value);
-    json["share"] = bench::json_of(b.share);
-    json["ceiling"] = {{"name", ceiling_name(r.bound)}, {"per_second", bench::json_of(b.ceiling)}};
-    if (r.bytes_per_token > 0) json["bytes_per_token"] = r.bytes_per_token;
-    json["load"] = {{"steal", b.load.steal}, {"others", b.load.others}, {"average", b.load.average}};
-    json["busy"] = b.busy();
-    list_.push_back(std::move(json));
-  }
-
-  void print() const {
-    if (form_ == "json") {
-      const Json json = {{"model", name_},
-                         {"processor", cpu_features().name},
-                         {"rounds", rounds_},
-                         {"busy", busy_},
-                         {"results", list_}};
-      fmt::print("{}", files::dump_pretty(json));
-      return;
-    }
-    if (form_ == "csv") {
-      fmt::print("{}", table_.csv());
-    } else {
-      fmt::print("{}, {}, {} rounds in turns with the ceiling\n\n", name_, cpu_features().name, rounds_);
-      fmt::print("{}", form_ == "md" ? table_.markdown() : table_.text());
-    }
-    if (busy_)
-      fmt::print(stderr,
-                 "lowbit: the machine was busy (others up to {:.0f} % of the processors, stolen up to {:.0f} %, load "
-                 "{:.1f}, or rounds "
-                 "far apart): figures marked busy are no results; measure again when it is quiet\n",
-                 100 * worst_.others, 100 * worst_.steal, worst_.average);
-  }
-
- private:
-  std::string form_;
-  int rounds_;
-  std::string name_;
-  bench::Table table_;
-  Json list_ = Json::array();
-  Load worst_;
-  bool busy_ = false;
-};
-
-Result result_of(const bench::Speed& speed, const nn::LlamaWeights& weights, int threads) {
-  Result r;
+BenchResult result_of(const bench::Speed& speed, const nn::LlamaWeights& weights, int threads) {
+  BenchResult r;
   r.format = weights.scheme.format;
   r.head = weights.scheme.head;
   r.kernel = weights.blocks.front().gate.kernel().name;
@@ -187,7 +98,7 @@ Result result_of(const bench::Speed& speed, const nn::LlamaWeights& weights, int
   return r;
 }
 
-void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& scheme, Output& output,
+void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& scheme, BenchOutput& output,
                       const std::function<void()>& step) {
   ThreadPool builders(plan.most_threads);
   const auto positions = static_cast<std::size_t>(plan.positions);
@@ -200,7 +111,7 @@ void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& schem
     for (const std::int64_t tokens : plan.prefill) {
       const auto speed = bench::measure_prefill(pool, meter, weights, static_cast<std::size_t>(tokens),
                                                 static_cast<std::size_t>(f.chunk), f.rounds);
-      Result r = result_of(speed, weights, pool.threads());
+      BenchResult r = result_of(speed, weights, pool.threads());
       r.what = fmt::format("prefill {}", tokens);
       output.add(r);
       step();
@@ -211,7 +122,7 @@ void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& schem
           const auto speed =
               bench::measure_decode(pool, meter, weights, static_cast<std::size_t>(tokens),
                                     static_cast<std::size_t>(context), static_cast<std::size_t>(batch), f.rounds);
-          Result r = result_of(speed, weights, pool.threads());
+          BenchResult r = result_of(speed, weights, pool.threads());
           r.what = context > 0 ? fmt::format("decode {} behind {}", tokens, context) : fmt::format("decode {}", tokens);
           r.batch = batch;
           r.bytes_per_token = speed.amount_per_token;
@@ -221,7 +132,7 @@ void bench_generation(const BenchFlags& f, const Plan& plan, const Scheme& schem
   }
 }
 
-void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme, Output& output,
+void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme, BenchOutput& output,
                     const std::function<void()>& step) {
   const model::Config& config = plan.target.config;
   for (const std::int64_t threads : plan.threads) {
@@ -237,7 +148,7 @@ void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme,
                                   static_cast<double>(config.block_parameters() + config.vocab * config.width)};
         const auto measured = bench::measure_product(pool, meter, rates, product, coding, f.rounds, f.seed);
         const double operations = 2e-9 * static_cast<double>(rows) * static_cast<double>(layer.n * layer.k);
-        Result r;
+        BenchResult r;
         r.what = fmt::format("{} {}x{} rows {}", layer.name, layer.n, layer.k, rows);
         r.format = coding.format;
         r.head = scheme.head;
@@ -257,7 +168,7 @@ void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme,
 
 void bench_all(BenchFlags& f) {
   const Plan plan = make_plan(f);
-  Output output(f, plan.target.name);
+  BenchOutput output(f.output, f.rounds, plan.target.name);
   const std::size_t each = f.kernels
                                ? plan.rows.size() * bench::layer_shapes(plan.target.config).size()
                                : plan.prefill.size() + plan.decode.size() * plan.context.size() * plan.batch.size();
@@ -300,6 +211,7 @@ void add_bench(CLI::App& verb) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
   add_option(verb, "--seed", f->seed, "of the random weights")->capture_default_str();
+  add_flag(verb, "--train", f->train, "a step of training instead; its flags: lowbit bench --train --help");
   add_option(verb, "--output", f->output, "table, md, csv or json")->capture_default_str();
   verb.callback([f] { bench_all(*f); });
 }

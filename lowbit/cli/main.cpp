@@ -6,6 +6,7 @@ namespace {
 
 constexpr Command kTrain{"train", "train a low-bit model, or resume a training run", nullptr};
 constexpr Command kLogits{"logits", "float32 logits of a token file, for comparing engines bit by bit", add_logits};
+constexpr Command kBench{"bench", "speed of a model or of random weights, as a share of what the machine can do", add_bench};
 
 // In the order of the work. `train` has its place here and its flags in lowbit-train.
 constexpr Command kCommands[] = {
@@ -18,11 +19,12 @@ constexpr Command kCommands[] = {
     {"inspect", "what is in a folder or file: sizes, bits per weight, hashes checked", add_inspect},
     kLogits,
     {"roofline", "what this machine can do at most, and how near each layer comes", add_roofline},
-    {"bench", "speed of a model or of random weights, as a share of what the machine can do", add_bench},
+    kBench,
 };
 
-// What lowbit-train does, since it alone links libtorch: `train` always, `logits` when `--engine train` asks for it.
-constexpr Command kHandedOver[] = {kTrain, kLogits};
+// What lowbit-train does, since it alone links libtorch: `train` always, `logits` when `--engine train` asks for it, `bench`
+// with `--train`.
+constexpr Command kHandedOver[] = {kTrain, kLogits, kBench};
 
 }  // namespace
 

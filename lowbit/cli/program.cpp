@@ -135,6 +135,7 @@ void run_verb(const Command& command, std::vector<std::string> arguments, bool a
     if (!file.empty()) arguments = fold_config(parser, name, std::move(arguments), file);
   }
   if (also_handed_over && value_of(parser, arguments, "engine") == "train") hand_over(argv, name + " --engine train");
+  if (also_handed_over && given_flags(parser, arguments).contains("train")) hand_over(argv, name + " --train");
 
   try {
     verb.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
