@@ -1,12 +1,35 @@
 #!/usr/bin/env python3
-"""Training steps of a Llama in PyTorch, eager, bfloat16 autocast: tokens per second of each step, one a line.
+"""Training steps of a Llama in PyTorch on the processor: bfloat16 autocast, fused AdamW, clipping.
 
-usage: pytorch_step.py --layers N --width N --heads N --mlp N --vocab N --batch N --seq N --steps N --threads N [--compile]
-
-Same shape, batch and optimizer (fused AdamW, clipping) as `lowbit train` in training_step.py, which calls this.
+First prints one line of JSON (version, instruction sets). Then, for each number N from standard input, does N steps and
+prints one line of JSON: tokens per second of each. training_step.py talks to it so; by hand:
+echo 5 | pytorch_step.py ...
 """
-import argparse, time
-import torch
+
+import argparse, json, sys, time
+
+SIZES = ("layers", "width", "heads", "mlp", "vocab", "batch", "seq")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in SIZES:
+        parser.add_argument("--" + name, type=int, required=True)
+    parser.add_argument("--threads", type=int, default=2, help="default 2")
+    parser.add_argument(
+        "--mode",
+        choices=("eager", "compile", "max-autotune"),
+        default="eager",
+        help="torch.compile of forward pass and loss, and so of their gradients (default eager)",
+    )
+    return parser.parse_args()
+
+
+ARGUMENTS = arguments() if __name__ == "__main__" else None  # before torch, so that --help works without it
+try:
+    import torch
+except ImportError as error:
+    sys.exit(f"pytorch_step.py: cannot import torch ({error}); install it: pip install torch==2.15.0")
 import torch.nn.functional as F
 from torch import nn
 
@@ -61,29 +84,38 @@ class Model(nn.Module):
         return self.head(self.norm(x))
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    for name in ("layers", "width", "heads", "mlp", "vocab", "batch", "seq", "steps", "threads"):
-        parser.add_argument("--" + name, type=int, required=True)
-    parser.add_argument("--compile", action="store_true")
-    a = parser.parse_args()
+def main(a):
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     model = Model(a)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    step_model = torch.compile(model) if a.compile else model
-    for _ in range(a.steps):
-        tokens = torch.randint(a.vocab, (a.batch, a.seq + 1))
-        start = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
+
+    def loss_of(tokens):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = step_model(tokens[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        print(f"{a.batch * a.seq / (time.perf_counter() - start):.1f}", flush=True)
+            logits = model(tokens[:, :-1])
+        return F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
+
+    if a.mode != "eager":
+        loss_of = torch.compile(loss_of, mode=None if a.mode == "compile" else a.mode)
+    about = {
+        "version": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "onednn_bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+        "mode": a.mode,
+    }
+    print(json.dumps(about), flush=True)
+    for line in sys.stdin:
+        rates = []
+        for _ in range(int(line)):
+            tokens = torch.randint(a.vocab, (a.batch, a.seq + 1))
+            start = time.perf_counter()
+            optimizer.zero_grad(set_to_none=True)
+            loss_of(tokens).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            rates.append(a.batch * a.seq / (time.perf_counter() - start))
+        print(json.dumps(rates), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(ARGUMENTS)
