@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "lowbit/base/executor.h"
@@ -251,8 +252,15 @@ int main(int argc, char** argv) {
     attention(pool, precision, 2, 1024, 8, 2, 128);
     attention(pool, precision, 8, 512, 8, 8, 32);
   }
-  for (const std::size_t width : {256, 768, 2048})
-    for (const std::size_t outputs : {768, 2048, 5632}) linear(pool, Precision::int8, 4096, outputs, width);
+  // The layers of the three training steps in docs/results.md (o; gate and up; down), and two of a wide model.
+  for (const auto& [tokens, width, mlp] : {std::tuple<std::size_t, std::size_t, std::size_t>{4096, 256, 768},
+                                           {4096, 512, 1536},
+                                           {2048, 768, 2048},
+                                           {4096, 2048, 5632}}) {
+    linear(pool, Precision::int8, tokens, width, width);
+    linear(pool, Precision::int8, tokens, mlp, width);
+    linear(pool, Precision::int8, tokens, width, mlp);
+  }
   rows(pool, 4096, 256);
   rows(pool, 4096, 768);
   return 0;

@@ -147,6 +147,11 @@ void backward_product_int8(Executor& executor, std::uint64_t key, std::size_t m,
           t.scale = shared.scale.data() + block * row_panels * kPanel + i;
           t.sum = shared.sum.data() + block * row_panels * kPanel + i;
         } else {
+          // What this task codes next, or the task after those that the other threads hold.
+          const bool last = block + 1 == blocks;
+          const std::size_t row = last ? i + tile.rows * kPanel * static_cast<std::size_t>(executor.threads()) : i;
+          t.ahead = row < m ? a.values + row * a.stride + k_begin(last ? 0 : block + 1) : nullptr;
+          t.ahead_stride = a.stride;
           form.code_rows(source(block, i, t.rows), {own.codes.data(), 0, own.scale.data(), own.sum.data()});
           t.a = own.codes.data();
           t.scale = own.scale.data();

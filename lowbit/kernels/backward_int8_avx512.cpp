@@ -208,7 +208,8 @@ void pack_codes(const CodeSource& s, std::uint8_t* panels, std::size_t panel_byt
 
 /// 8 rows by up to 3 panels: 24 sums of 32 registers, 24 vpdpbusd against 11 loads.
 template <std::size_t kPanels, std::size_t kRowStep, std::size_t kQuadStepBytes>
-void tile(const Int8Block& t, const std::int8_t* a, const std::uint8_t* b, std::size_t i, std::size_t j) {
+void tile(const Int8Block& t, const std::int8_t* a, const std::uint8_t* b, std::size_t i, std::size_t j,
+          const float* ahead) {
   __m512i sum[kInt8Rows][kPanels];
   const std::size_t rows = t.rows - i < kInt8Rows ? t.rows - i : kInt8Rows;
   float* const c = t.c + i * t.c_stride + j;
@@ -221,6 +222,10 @@ void tile(const Int8Block& t, const std::int8_t* a, const std::uint8_t* b, std::
     for (std::size_t p = 0; p < kPanels; ++p) __builtin_prefetch(c + r * t.c_stride + p * kLanes, 1);
 #pragma GCC unroll 1
   for (std::size_t q = 0; q < t.quads; ++q, a += kQuadStepBytes, b += 64) {
+    if constexpr (kRowStep == kGradientBlock) {  // two rows, each line four times: cheaper than asking which is new
+      __builtin_prefetch(ahead + 4 * q, 0, 2);
+      __builtin_prefetch(ahead + t.ahead_stride + 4 * q, 0, 2);
+    }
     __m512i codes[kPanels];
 #pragma GCC unroll 3
     for (std::size_t p = 0; p < kPanels; ++p) codes[p] = _mm512_loadu_si512(b + p * t.b_panel_bytes);
@@ -255,29 +260,33 @@ void tile(const Int8Block& t, const std::int8_t* a, const std::uint8_t* b, std::
 }
 
 template <std::size_t kPanels>
-void panels_by_rows(const Int8Block& t, const std::uint8_t* b, std::size_t j) {
+void panels_by_rows(const Int8Block& t, const std::uint8_t* b, std::size_t j, const float*& ahead) {
   for (std::size_t i = 0; i < t.rows; i += kInt8Rows)
-    if (t.by_rows)
-      tile<kPanels, kGradientBlock, 4>(t, t.a + i * kGradientBlock, b, i, j);
-    else
-      tile<kPanels, 4, 64>(t, t.a + i / 16 * t.a_panel_bytes + i % 16 * 4, b, i, j);
+    if (t.by_rows) {
+      tile<kPanels, kGradientBlock, 4>(t, t.a + i * kGradientBlock, b, i, j, ahead);
+      if (ahead) ahead += 2 * t.ahead_stride;
+    } else {
+      tile<kPanels, 4, 64>(t, t.a + i / 16 * t.a_panel_bytes + i % 16 * 4, b, i, j, nullptr);
+    }
 }
 
 void product(const Int8Block& t) {
   // Panels in groups of nearly equal width: 4 are 2 and 2, not 3 and 1.
   const std::size_t panels = (t.columns + kLanes - 1) / kLanes, groups = (panels + 2) / 3;
+  const float* ahead = t.ahead;
   for (std::size_t g = 0; g < groups; ++g) {
+    if (ahead && ahead >= t.ahead + t.rows * t.ahead_stride) ahead = nullptr;  // all asked for
     const std::size_t first = panels * g / groups, count = panels * (g + 1) / groups - first;
     const std::uint8_t* const b = t.b + first * t.b_panel_bytes;
     switch (count) {
       case 1:
-        panels_by_rows<1>(t, b, first * kLanes);
+        panels_by_rows<1>(t, b, first * kLanes, ahead);
         break;
       case 2:
-        panels_by_rows<2>(t, b, first * kLanes);
+        panels_by_rows<2>(t, b, first * kLanes, ahead);
         break;
       default:
-        panels_by_rows<3>(t, b, first * kLanes);
+        panels_by_rows<3>(t, b, first * kLanes, ahead);
         break;
     }
   }

@@ -50,6 +50,8 @@ struct Int8Block {
   float* c;
   std::size_t c_stride;
   bool overwrite;
+  const float* ahead;  ///< gradients that will be coded next by rows, of this shape: asked for meanwhile. Or null
+  std::size_t ahead_stride;
 };
 
 struct Int8Form {
