@@ -46,7 +46,7 @@ def executable(path, build):
     found = shutil.which(path)
     if not found:
         fail(f"no program {path}; {build}")
-    return str(pathlib.Path(found).resolve())
+    return str(pathlib.Path(found).absolute())  # a link is kept: a virtual environment is one
 
 
 def run(command, **options):
