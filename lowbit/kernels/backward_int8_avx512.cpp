@@ -222,7 +222,7 @@ void tile(const Int8Block& t, const std::int8_t* a, const std::uint8_t* b, std::
     for (std::size_t p = 0; p < kPanels; ++p) __builtin_prefetch(c + r * t.c_stride + p * kLanes, 1);
 #pragma GCC unroll 1
   for (std::size_t q = 0; q < t.quads; ++q, a += kQuadStepBytes, b += 64) {
-    if constexpr (kRowStep == kGradientBlock) {  // two rows, each line four times: cheaper than asking which is new
+    if constexpr (kRowStep == kGradientBlock) {  // two rows; each line four times, which needs no branch
       __builtin_prefetch(ahead + 4 * q, 0, 2);
       __builtin_prefetch(ahead + t.ahead_stride + 4 * q, 0, 2);
     }
