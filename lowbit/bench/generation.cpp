@@ -2,24 +2,12 @@
 
 #include <algorithm>
 
-#include "lowbit/base/rng.h"
+#include "lowbit/bench/random_model.h"
 
 namespace lowbit::bench {
 namespace {
 
-/// Any tokens do; those of a seed are the same every time.
-std::vector<std::int32_t> random_tokens(const nn::LlamaWeights& weights, std::size_t count) {
-  const Rng rng(11);
-  std::vector<std::int32_t> tokens(count);
-  for (std::size_t i = 0; i < count; ++i)
-    tokens[i] = static_cast<std::int32_t>(rng.below(i, static_cast<std::uint64_t>(weights.config.vocab)));
-  return tokens;
-}
-
-Figure rate_of(const Figure& seconds, double tokens) {
-  if (seconds.median <= 0) return {};
-  return {tokens / seconds.median, tokens / seconds.highest, tokens / seconds.lowest};
-}
+constexpr std::uint64_t kSeed = 11;
 
 double value_bytes(AttentionFormat attention) { return attention == AttentionFormat::bf16 ? 2 : 4; }
 
@@ -36,7 +24,7 @@ Speed measure_prefill(Executor& executor, CeilingMeter& meter, const nn::LlamaWe
                       std::size_t chunk, int rounds) {
   run::Engine engine(executor, weights, std::min(tokens, chunk));
   run::Sequence sequence(weights, tokens);
-  const std::vector<std::int32_t> ids = random_tokens(weights, tokens);
+  const std::vector<std::int32_t> ids = random_tokens(weights.config.vocab, tokens, kSeed);
   std::vector<float> logits(static_cast<std::size_t>(weights.config.vocab));
   Speed speed;
   // Layers of one format may differ in their kernels; most of the work is in the MLP.
@@ -61,8 +49,8 @@ Speed measure_decode(Executor& executor, CeilingMeter& meter, const nn::LlamaWei
   std::vector<run::Sequence*> all;
   sequences.reserve(batch);
   std::vector<float> logits(batch * static_cast<std::size_t>(c.vocab));
-  const std::vector<std::int32_t> before = random_tokens(weights, context),
-                                  ids = random_tokens(weights, tokens * batch);
+  const std::vector<std::int32_t> before = random_tokens(weights.config.vocab, context, kSeed),
+                                  ids = random_tokens(weights.config.vocab, tokens * batch, kSeed);
   for (std::size_t i = 0; i < batch; ++i) {
     sequences.emplace_back(weights, context + tokens);
     if (context > 0) engine.feed(sequences.back(), before, logits.data());

@@ -51,4 +51,9 @@ Beside measure_beside(Executor& executor, CeilingMeter& meter, Ceiling ceiling, 
   return {figure_of(std::move(seconds)), figure_of(std::move(ceilings)), figure_of(std::move(shares)), watch.so_far()};
 }
 
+Figure rate_of(const Figure& seconds, double amount) {
+  if (seconds.median <= 0) return {};
+  return {amount / seconds.median, amount / seconds.highest, amount / seconds.lowest};
+}
+
 }  // namespace lowbit::bench

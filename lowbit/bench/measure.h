@@ -22,4 +22,7 @@ struct Beside {
 Beside measure_beside(Executor& executor, CeilingMeter& meter, Ceiling ceiling, int rounds, double amount,
                       const std::function<void()>& work);
 
+/// How much a second, of work that does `amount` in so many seconds; {} for none.
+Figure rate_of(const Figure& seconds, double amount);
+
 }  // namespace lowbit::bench

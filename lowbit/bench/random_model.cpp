@@ -117,4 +117,12 @@ void require_memory(double bytes, std::string_view what) {
                human_bytes(bytes), human_bytes(available));
 }
 
+std::vector<std::int32_t> random_tokens(std::int64_t vocab, std::size_t count, std::uint64_t seed) {
+  const Rng rng(seed);
+  std::vector<std::int32_t> tokens(count);
+  for (std::size_t i = 0; i < count; ++i)
+    tokens[i] = static_cast<std::int32_t>(rng.below(i, static_cast<std::uint64_t>(vocab)));
+  return tokens;
+}
+
 }  // namespace lowbit::bench

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "lowbit/nn/llama.h"
 
@@ -19,5 +20,8 @@ void random_linear(Executor& executor, const model::TensorCoding& coding, std::s
 double bytes_needed(const model::Config& config, const Scheme& scheme);
 /// throws Error(input) when so many bytes are more than this process may still take. what: "llama-1b as w4a8".
 void require_memory(double bytes, std::string_view what);
+
+/// Any tokens below the vocabulary; those of a seed are the same every time.
+std::vector<std::int32_t> random_tokens(std::int64_t vocab, std::size_t count, std::uint64_t seed);
 
 }  // namespace lowbit::bench

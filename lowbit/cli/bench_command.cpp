@@ -156,8 +156,7 @@ void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme,
         r.threads = pool.threads();
         r.batch = rows;
         r.unit = "GOP/s";
-        const Figure& s = measured.beside.seconds;
-        r.value = {operations / s.median, operations / s.highest, operations / s.lowest};
+        r.value = bench::rate_of(measured.beside.seconds, operations);
         r.bound = measured.bound;
         r.beside = measured.beside;
         output.add(r);

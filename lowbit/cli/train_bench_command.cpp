@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "lowbit/autograd/torch_executor.h"
-#include "lowbit/base/error.h"
 #include "lowbit/base/progress.h"
 #include "lowbit/cli/bench_flags.h"
 #include "lowbit/cli/bench_output.h"

@@ -4,6 +4,7 @@
 #include "lowbit/base/aligned.h"
 #include "lowbit/base/math.h"
 #include "lowbit/kernels/backward_form.h"
+#include "lowbit/kernels/backward_tiles.h"
 
 // One task takes one key-value head of one sequence. Every operand of the five products is packed once per head, for
 // the whole sequence; a tile is kQueries queries by kKeys keys, and tiles that the causal mask empties are not visited.
@@ -14,8 +15,6 @@ constexpr std::size_t kQueries = 48;  // whole panels of A for every form
 constexpr std::size_t kKeys = 96;     // a multiple of kQueries, so that tiles of queries begin where those of keys do
 constexpr std::size_t kKeyStep = 32;  // whole panels of B for every form
 static_assert(kKeys % kQueries == 0 && kKeys % kKeyStep == 0);
-
-constexpr std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
 /// Panels of a matrix [rows, d] of one head: as an operand with rows free (a block of rows is some panels), or with
 /// rows contracted (a block of rows is an operand of its own).

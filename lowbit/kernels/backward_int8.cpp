@@ -6,6 +6,7 @@
 
 #include "lowbit/base/aligned.h"
 #include "lowbit/kernels/backward_int8_form.h"
+#include "lowbit/kernels/backward_tiles.h"
 #include "lowbit/machine/isa.h"
 
 // Cut as backward_product.cpp cuts: blocks of the contracted index in slabs whose packed operands fit the third-level
@@ -15,27 +16,12 @@
 namespace lowbit::kernels {
 namespace {
 
-constexpr std::size_t kSlabBytes = std::size_t{3} << 20;
 constexpr std::size_t kCodedAtOnce = 128;   // rows of A that one task codes
 constexpr std::size_t kPackedAtOnce = 256;  // columns of B that one task packs
 constexpr std::size_t kPanel = 16;          // rows or columns
 
-constexpr std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
-
-/// The part of C that one task computes, in panels of A and of B: the largest that leaves enough tasks.
-struct Tile {
-  std::size_t rows, columns;
-};
-Tile choose_tile(std::size_t row_panels, std::size_t column_panels, bool all_columns) {
-  constexpr std::array kTiles{Tile{4, 24}, Tile{4, 12}, Tile{2, 12}, Tile{2, 6}, Tile{1, 6}, Tile{1, 3}};
-  constexpr std::size_t kEnough = 20;
-  Tile tile{};
-  for (tile = kTiles[0]; const Tile& candidate : kTiles) {
-    tile = {candidate.rows, all_columns ? column_panels : candidate.columns};
-    if (ceil_div(row_panels, tile.rows) * ceil_div(column_panels, tile.columns) >= kEnough) break;
-  }
-  return tile;
-}
+// From large to small, in panels of A and of B.
+constexpr std::array kTiles{Tile{4, 24}, Tile{4, 12}, Tile{2, 12}, Tile{2, 6}, Tile{1, 6}, Tile{1, 3}};
 
 /// Packed operands of a slab, shared by all tasks; and a task's own codes of A.
 struct Memory {
@@ -95,7 +81,7 @@ void backward_product_int8(Executor& executor, std::uint64_t key, std::size_t m,
   Memory& shared = shared_memory();
   shared.right.resize(slab_blocks * right_bytes);
   if (share_left) shared.make_room_for_rows(slab_blocks * row_panels * kPanel, slab_blocks * left_bytes);
-  const Tile tile = choose_tile(row_panels, column_panels, !share_left);
+  const Tile tile = choose_tile(kTiles, row_panels, column_panels, !share_left);
   const std::size_t row_tiles = ceil_div(row_panels, tile.rows), column_tiles = ceil_div(column_panels, tile.columns);
 
   for (std::size_t first = 0; first < all_blocks; first += slab_blocks) {

@@ -4,6 +4,7 @@
 
 #include "lowbit/base/aligned.h"
 #include "lowbit/kernels/backward_form.h"
+#include "lowbit/kernels/backward_tiles.h"
 
 // How a product is cut. The contracted index goes in blocks of at most kBlockWords, so that the panels of a task stay
 // in the second-level cache; blocks go in slabs whose packed operands fit the third-level cache, or what others leave
@@ -15,10 +16,7 @@ namespace lowbit::kernels {
 namespace {
 
 constexpr std::size_t kBlockWords = 512;
-constexpr std::size_t kSlabBytes = std::size_t{3} << 20;
 constexpr std::size_t kPackedAtOnce = 256;  // free indices that one packing task takes
-
-constexpr std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
 PackSource source_of(const BackwardOperand& x, bool contracted_first) {
   assert(!x.values != !x.codes && (!x.codes || x.grid));
@@ -49,20 +47,8 @@ struct Panels {
   }
 };
 
-/// The part of C that one task computes, in panels of A and of B: the largest that leaves enough tasks.
-struct Tile {
-  std::size_t rows, columns;
-};
-Tile choose_tile(std::size_t a_panels, std::size_t b_panels, bool all_columns) {
-  constexpr std::array kTiles{Tile{8, 16}, Tile{8, 8}, Tile{4, 8}, Tile{4, 4}, Tile{2, 4}, Tile{2, 2}};
-  constexpr std::size_t kEnough = 20;
-  Tile tile{};
-  for (tile = kTiles[0]; const Tile& candidate : kTiles) {
-    tile = {candidate.rows, all_columns ? b_panels : candidate.columns};
-    if (ceil_div(a_panels, tile.rows) * ceil_div(b_panels, tile.columns) >= kEnough) break;
-  }
-  return tile;
-}
+// From large to small, in panels of A and of B.
+constexpr std::array kTiles{Tile{8, 16}, Tile{8, 8}, Tile{4, 8}, Tile{4, 4}, Tile{2, 4}, Tile{2, 2}};
 
 Word* shared_memory(std::size_t words) {
   static thread_local Buffer<Word> buffer;
@@ -97,7 +83,7 @@ void backward_product(Executor& executor, Precision precision, std::size_t m, st
   const std::size_t slab_blocks = std::clamp<std::size_t>(kSlabBytes / (block_size * sizeof(Word)), 1, all_blocks);
   right.words = shared_memory(slab_blocks * block_size);
   left.words = right.words + slab_blocks * right.block_stride();
-  const Tile tile = choose_tile(left.count(), right.count(), !share_left);
+  const Tile tile = choose_tile(kTiles, left.count(), right.count(), !share_left);
   const std::size_t row_tiles = ceil_div(left.count(), tile.rows), column_tiles = ceil_div(right.count(), tile.columns);
 
   for (std::size_t first = 0; first < all_blocks; first += slab_blocks) {

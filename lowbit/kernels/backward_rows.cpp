@@ -3,14 +3,9 @@
 
 #include "lowbit/base/aligned.h"
 #include "lowbit/kernels/backward_form.h"
+#include "lowbit/kernels/backward_tiles.h"
 
 namespace lowbit::kernels {
-namespace {
-
-constexpr std::size_t ceil_div(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
-
-}  // namespace
-
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
                        const float* inv, const float* dy, float* dx, bool accumulate_dx, float* dweight) {
   // dweight is summed per chunk of rows, then over the chunks in order: at most 64 of them, of 32 rows or more.

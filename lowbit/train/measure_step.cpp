@@ -5,26 +5,12 @@
 #include <vector>
 
 #include "lowbit/autograd/llama.h"
-#include "lowbit/base/error.h"
-#include "lowbit/base/rng.h"
 #include "lowbit/bench/random_model.h"
 #include "lowbit/machine/peak.h"
 #include "lowbit/train/optimizer.h"
 #include "lowbit/train/predict.h"
 
 namespace lowbit::train {
-namespace {
-
-std::vector<std::int32_t> random_tokens(std::size_t count, std::int64_t vocab, std::uint64_t seed) {
-  const Rng rng(seed);
-  std::vector<std::int32_t> ids(count);
-  for (std::size_t i = 0; i < count; ++i)
-    ids[i] = static_cast<std::int32_t>(rng.below(i, static_cast<std::uint64_t>(vocab)));
-  return ids;
-}
-
-}  // namespace
-
 StepSpeed measure_step(Executor& executor, CeilingMeter& meter, const Options& o, int rounds) {
   const Peaks peaks = measure_peaks(executor);
   bench::require_memory(static_cast<double>(predict(o, peaks).memory_bytes), "the training step");
@@ -35,7 +21,7 @@ StepSpeed measure_step(Executor& executor, CeilingMeter& meter, const Options& o
   llama.set_recompute(o.recompute);
   const auto rows = static_cast<std::size_t>(o.tokens_per_step());
   const auto micro = static_cast<std::size_t>(o.micro_batch * o.seq);
-  const std::vector<std::int32_t> ids = random_tokens(rows + 1, o.config.vocab, o.seed);
+  const std::vector<std::int32_t> ids = bench::random_tokens(o.config.vocab, rows + 1, o.seed);
   std::vector<double> losses(rows);
   std::int64_t step = 0;
   const auto work = [&] {
@@ -53,9 +39,7 @@ StepSpeed measure_step(Executor& executor, CeilingMeter& meter, const Options& o
   const double amount = peak_seconds_per_step(o, peaks) * peaks.bf16;
   StepSpeed speed;
   speed.beside = bench::measure_beside(executor, meter, Ceiling::bf16, rounds, amount, work);
-  const Figure& s = speed.beside.seconds;
-  const auto tokens = static_cast<double>(rows);
-  speed.tokens_per_second = {tokens / s.median, tokens / s.highest, tokens / s.lowest};
+  speed.tokens_per_second = bench::rate_of(speed.beside.seconds, static_cast<double>(rows));
   return speed;
 }
 

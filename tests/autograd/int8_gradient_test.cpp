@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "autograd/small_config.h"
 #include "lowbit/autograd/llama.h"
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/base/rng.h"
@@ -17,7 +18,7 @@ constexpr std::size_t kRows = 160, kLength = 80;
 class Model {
  public:
   Model(const std::string& format, const std::string& head, kernels::Precision precision, int threads)
-      : executor_(threads), llama_(executor_, config(), scheme(format, head), precision, kLength) {
+      : executor_(threads), llama_(executor_, test::small_config(2), scheme(format, head), precision, kLength) {
     llama_.initialize(3);
     for (autograd::Parameter& p : llama_.parameters()) {
       if (p.spec.role == model::TensorRole::norm) continue;
@@ -45,18 +46,6 @@ class Model {
   }
 
  private:
-  static model::Config config() {
-    model::Config c;
-    c.layers = 2;
-    c.width = 128;
-    c.heads = 4;
-    c.kv_heads = 2;
-    c.head_dim = 32;
-    c.mlp = 192;
-    c.vocab = 101;
-    c.positions = kLength;
-    return c;
-  }
   static Scheme scheme(const std::string& format, const std::string& head) {
     Scheme s = default_scheme(parse_format(format));
     s.head = parse_head(head);

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 
+#include "autograd/small_config.h"
 #include "lowbit/autograd/llama.h"
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/base/rng.h"
@@ -23,21 +24,6 @@ std::string test_name(const testing::TestParamInfo<Keys>& keys) {
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
-}
-
-// Three blocks, grouped queries, a vocabulary that fills no panel, and more tokens than one block of keys.
-model::Config small_config(bool tied) {
-  model::Config c;
-  c.layers = 3;
-  c.width = 128;
-  c.heads = 4;
-  c.kv_heads = 2;
-  c.head_dim = 32;
-  c.mlp = 192;
-  c.vocab = 101;
-  c.positions = 80;
-  c.tied = tied;
-  return c;
 }
 
 Scheme scheme_of(const Keys& keys) {
@@ -114,7 +100,7 @@ TEST_P(Parity, TrainingForwardAndInferenceGiveTheSameBitsInAnyChunksThreadsAndIn
   const Scheme scheme = scheme_of(GetParam());
   const std::vector<std::int32_t> ids = some_ids(70, 101);
   autograd::TorchExecutor training(2);
-  autograd::Llama llama(training, small_config(GetParam().head == "w8a8"), scheme, kernels::Precision::bf16, 80);
+  autograd::Llama llama(training, test::small_config(3, GetParam().head == "w8a8"), scheme, kernels::Precision::bf16, 80);
   make_lively(llama);
   std::vector<float> trained(ids.size() * 101);
   llama.logits(ids, ids.size(), trained.data());
@@ -129,7 +115,7 @@ TEST_P(Parity, TrainingForwardAndInferenceGiveTheSameBitsInAnyChunksThreadsAndIn
             << isa_name(isa) << ", " << threads << " threads, chunks of " << chunk;
     }
     std::vector<float> again(trained.size());
-    autograd::Llama other(training, small_config(GetParam().head == "w8a8"), scheme, kernels::Precision::bf16, 80);
+    autograd::Llama other(training, test::small_config(3, GetParam().head == "w8a8"), scheme, kernels::Precision::bf16, 80);
     make_lively(other);
     other.logits(ids, ids.size(), again.data());
     EXPECT_EQ(differing_bits(trained, again), 0u) << "training forward under " << isa_name(isa);
@@ -153,7 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Parity, OneWeightMovedByOneStepTurnsTheComparisonRed) {
   const std::vector<std::int32_t> ids = some_ids(70, 101);
   autograd::TorchExecutor training(1);
-  autograd::Llama llama(training, small_config(false), default_scheme(parse_format("w4a4")), kernels::Precision::bf16, 80);
+  autograd::Llama llama(training, test::small_config(3), default_scheme(parse_format("w4a4")), kernels::Precision::bf16, 80);
   make_lively(llama);
   std::vector<float> trained(ids.size() * 101);
   llama.logits(ids, ids.size(), trained.data());
