@@ -27,6 +27,7 @@ void add_inspect(CLI::App& verb);
 void add_logits(CLI::App& verb);
 void add_roofline(CLI::App& verb);
 void add_bench(CLI::App& verb);
+void add_fit(CLI::App& verb);
 /// In the second program, lowbit-train, which links libtorch; `lowbit` hands these verbs over to it.
 void add_train(CLI::App& verb);
 void add_train_logits(CLI::App& verb);
@@ -41,6 +42,7 @@ CLI::Option* add_option(CLI::App& parser, std::string names, std::uint64_t& valu
 CLI::Option* add_option(CLI::App& parser, std::string names, double& value, std::string help);
 CLI::Option* add_option(CLI::App& parser, std::string names, std::filesystem::path& value, std::string help);
 CLI::Option* add_option(CLI::App& parser, std::string names, std::vector<std::filesystem::path>& value, std::string help);
+CLI::Option* add_option(CLI::App& parser, std::string names, std::vector<std::string>& value, std::string help);
 CLI::Option* add_flag(CLI::App& parser, std::string names, bool& value, std::string help);
 
 /// Flags that several verbs share, declared the same way everywhere.

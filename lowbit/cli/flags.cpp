@@ -15,6 +15,7 @@ LOWBIT_OPTION(std::uint64_t)
 LOWBIT_OPTION(double)
 LOWBIT_OPTION(std::filesystem::path)
 LOWBIT_OPTION(std::vector<std::filesystem::path>)
+LOWBIT_OPTION(std::vector<std::string>)
 #undef LOWBIT_OPTION
 
 CLI::Option* add_flag(CLI::App& parser, std::string names, bool& value, std::string help) {

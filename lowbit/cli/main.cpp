@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     kLogits,
     {"roofline", "what this machine can do at most, and how near each layer comes", add_roofline},
     kBench,
+    {"fit", "scaling laws over runs: effective parameters of formats, predictions, what is best for a memory", add_fit},
 };
 
 // What lowbit-train does, since it alone links libtorch: `train` always, `logits` when `--engine train` asks for it, `bench`

@@ -1,0 +1,152 @@
+#include "lowbit/study/runs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "lowbit/base/error.h"
+#include "lowbit/base/file_map.h"
+#include "lowbit/files/run_folder.h"
+
+namespace lowbit::study {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What sets a run of a format apart from the usual one.
+std::string format_name(const Run& run, const std::vector<std::string>& labels) {
+  const report::RunInfo& info = *run.records.info;
+  std::string name = info.format;
+  const bool coded = name.starts_with('w') || name.find('p') != std::string::npos;
+  const bool weights_only = name.ends_with("a16");
+  if (coded && !info.estimator.empty() && info.estimator != "trust") name += " " + info.estimator;
+  if (coded && !info.transform.empty() && info.transform != (weights_only ? "hadamard-weights" : "hadamard"))
+    name += " " + (info.transform == "none" ? "no-rotation" : info.transform);
+  for (const std::string& label : labels) {
+    const std::string value = run.flag(label);
+    if (!value.empty()) name += fmt::format(" {}={}", label, value);
+  }
+  return name;
+}
+
+const report::EvalRecord* last_eval(const report::RunRecords& records) {
+  if (!records.info || records.info->steps < 1 || records.evals.empty() || records.steps.empty()) return nullptr;
+  if (records.steps.back().step != records.info->steps) return nullptr;
+  const report::EvalRecord& eval = records.evals.back();
+  return eval.step == records.info->steps && std::isfinite(eval.nats_per_token) ? &eval : nullptr;
+}
+
+}  // namespace
+
+std::string Run::flag(std::string_view name) const {
+  if (records.info)
+    for (const auto& [flag, value] : records.info->flags)
+      if (flag == name) return value;
+  return {};
+}
+
+bool is_done(const report::RunRecords& records) { return last_eval(records) != nullptr; }
+
+Run read_run(const fs::path& folder, const std::vector<std::string>& labels) {
+  Run run;
+  run.folder = folder;
+  run.records = report::read_run(folder);
+  if (!run.records.info)
+    fail_input("run folder {} has no run.json that can be read, so its model and format are not known; leave it out",
+               folder.string());
+  const report::RunInfo& info = *run.records.info;
+  const auto& m = info.model;
+  if (info.format.empty() || m.block_parameters < 1 || m.layers < 1 || m.width < 1 || info.steps < 1 ||
+      info.tokens_per_step < 1)
+    fail_input(
+        "{}/run.json, written by '{}', lacks the format, the model's shape or the steps; it is of another version: "
+        "leave it out",
+        folder.string(), info.program);
+  run.outcome = report::outcome_of(run.records);
+  // The weights of the blocks and all norms: two a block and the last.
+  run.parameters = static_cast<double>(m.block_parameters + m.width * (2 * m.layers + 1));
+  run.format = format_name(run, labels);
+  const std::int64_t step = run.records.steps.empty() ? 0 : run.records.steps.back().step;
+  if (const report::EvalRecord* eval = last_eval(run.records)) {
+    run.eval = *eval;
+    run.tokens = static_cast<double>(eval->step) * static_cast<double>(info.tokens_per_step);
+  } else if (step < info.steps) {
+    run.unfinished = fmt::format("is at step {} of {}", step, info.steps);
+  } else {
+    run.unfinished = "has no held-out loss of its last step";
+  }
+  return run;
+}
+
+std::vector<fs::path> run_folders(const std::vector<fs::path>& paths) {
+  std::vector<fs::path> found;
+  for (const fs::path& path : paths) {
+    std::error_code error;
+    if (!fs::exists(path, error)) fail_input("there is no {}; name run folders, or a folder of them", path.string());
+    if (!fs::is_directory(path, error))
+      fail_input("{} is a file; name run folders, or a folder of them", path.string());
+    if (files::is_run_folder(path)) {
+      found.push_back(path);
+      continue;
+    }
+    std::vector<fs::path> inside;
+    for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error))
+      if (it->is_directory(error) && files::is_run_folder(it->path())) inside.push_back(it->path());
+    if (inside.empty()) fail_input("{} is no run folder and holds none", path.string());
+    std::sort(inside.begin(), inside.end());
+    found.insert(found.end(), inside.begin(), inside.end());
+  }
+  return found;
+}
+
+laws::Points points_of(const std::vector<Run>& runs) {
+  laws::Points points;
+  for (const Run& run : runs) {
+    if (!run.eval) {
+      points.notes.push_back(fmt::format("{} {}: left out.", run.folder.string(), run.unfinished));
+      continue;
+    }
+    laws::Point point;
+    point.n = run.parameters;
+    point.d = run.tokens;
+    point.loss = run.eval->nats_per_token;
+    point.format = points.format(run.format);
+    point.where = run.folder.string();
+    points.points.push_back(std::move(point));
+  }
+  return points;
+}
+
+laws::Points points_of(const std::vector<fs::path>& paths, const std::vector<std::string>& labels) {
+  laws::Points all;
+  for (const fs::path& path : paths) {
+    std::error_code error;
+    laws::Points some;
+    if (fs::is_regular_file(path, error)) {
+      some = laws::read_csv(read_file(path), path.string());
+    } else {
+      std::vector<Run> runs;
+      for (const fs::path& folder : run_folders({path})) {
+        std::error_code ignored;
+        // A cell that was stopped before it wrote anything.
+        if (!fs::exists(folder / "run.json", ignored)) {
+          all.notes.push_back(fmt::format("{} has no run.json: left out.", folder.string()));
+          continue;
+        }
+        runs.push_back(read_run(folder, labels));
+      }
+      some = points_of(runs);
+    }
+    for (laws::Point& point : some.points) {
+      point.format = all.format(some.formats[point.format]);
+      all.points.push_back(std::move(point));
+    }
+    all.notes.insert(all.notes.end(), some.notes.begin(), some.notes.end());
+  }
+  if (all.points.empty())
+    fail_input("there is no finished run to fit{}", all.notes.empty() ? "" : ": " + all.notes.front());
+  return all;
+}
+
+}  // namespace lowbit::study

@@ -1,0 +1,48 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lowbit/laws/points.h"
+#include "lowbit/report/metrics.h"
+#include "lowbit/report/summary.h"
+
+// Training runs as a study looks at them: many beside each other, each one number of parameters, tokens and a loss.
+namespace lowbit::study {
+
+/// A run folder and what it comes to.
+struct Run {
+  std::filesystem::path folder;
+  report::RunRecords records;
+  report::Outcome outcome;
+  std::string format;     ///< "w4a4"; with what is not the default: "w4a4 clip", "w4a4 none", and the labels asked for
+  double parameters = 0;  ///< without embedding and head
+  double tokens = 0;      ///< trained on, at `eval`
+  std::optional<report::EvalRecord> eval;  ///< of the planned last step, over all held-out text; nothing: not done
+  std::string unfinished;  ///< why there is none, a sentence without its full stop: "is at step 20 of 300"
+
+  /// A flag as run.json records it, or "".
+  std::string flag(std::string_view name) const;
+};
+
+/// Whether a run came to its end: its last step is the planned one and the evaluation of it is written. A run that was
+/// stopped, killed or is under way is not.
+bool is_done(const report::RunRecords& records);
+
+/// labels  flags whose values join the format's name, to be told apart: {"lr"} gives "w4a4 lr=0.001".
+/// throws Error(input): no run folder, or its run.json is of another version and lacks what is needed.
+Run read_run(const std::filesystem::path& folder, const std::vector<std::string>& labels = {});
+
+/// Run folders that paths name: each itself, or for a folder of runs (a sweep's) those in it, by name.
+/// throws Error(input): a path that is neither.
+std::vector<std::filesystem::path> run_folders(const std::vector<std::filesystem::path>& paths);
+
+/// What a law is fitted to: CSV files, run folders, and folders of run folders, in their order. Runs that are not done
+/// are left out, which `notes` say. throws Error(input): nothing to read, or nothing done.
+laws::Points points_of(const std::vector<std::filesystem::path>& paths, const std::vector<std::string>& labels = {});
+laws::Points points_of(const std::vector<Run>& runs);
+
+}  // namespace lowbit::study

@@ -1,0 +1,92 @@
+#include "lowbit/study/runs.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "files/expect_error.h"
+#include "study/made_up_run.h"
+#include "support/data.h"
+
+namespace lowbit::study {
+namespace {
+
+using test::expect_error, test::MadeUpRun, test::TemporaryFolder, test::write_run;
+
+TEST(Runs, ARunIsItsParametersWithoutEmbeddingsItsTokensAndItsLastLoss) {
+  const TemporaryFolder folder;
+  write_run(folder / "a", {});
+  const study::Run run = read_run(folder / "a");
+  EXPECT_EQ(run.parameters, test::parameters_of({}));
+  EXPECT_EQ(run.tokens, 20 * 1024);
+  EXPECT_EQ(run.format, "w4a4");
+  ASSERT_TRUE(run.eval);
+  EXPECT_EQ(run.eval->nats_per_token, 3.25);
+  EXPECT_TRUE(is_done(run.records));
+  EXPECT_EQ(run.flag("lr"), "0.01");
+}
+
+TEST(Runs, AFormatIsNamedWithWhatIsNotUsualAndWithLabels) {
+  const TemporaryFolder folder;
+  const auto name = [&](MadeUpRun run, const std::vector<std::string>& labels = {}) {
+    write_run(folder / "a", run);
+    return read_run(folder / "a", labels).format;
+  };
+  EXPECT_EQ(name({.format = "w2a2", .estimator = "clip"}), "w2a2 clip");
+  EXPECT_EQ(name({.format = "w2a2", .estimator = "trust", .transform = "none"}), "w2a2 no-rotation");
+  EXPECT_EQ(name({.format = "w4a16", .estimator = "trust", .transform = "hadamard-weights"}), "w4a16");
+  EXPECT_EQ(name({.format = "bf16", .estimator = "ste", .transform = "none"}), "bf16");
+  EXPECT_EQ(name({}, {"lr", "nothing"}), "w4a4 lr=0.01");
+}
+
+TEST(Runs, OnlyARunWithItsLastStepAndThatStepsLossIsDone) {
+  const TemporaryFolder folder;
+  const auto done = [&](std::int64_t steps, bool evaluated) {
+    MadeUpRun run;
+    run.done = steps;
+    run.evaluated = evaluated;
+    write_run(folder / "a", run);
+    return read_run(folder / "a").eval.has_value();
+  };
+  EXPECT_TRUE(done(20, true));
+  EXPECT_FALSE(done(20, false));
+  EXPECT_FALSE(done(19, true));  // an evaluation on the way is not the last
+  EXPECT_FALSE(done(0, false));
+}
+
+TEST(Runs, AFolderOfRunsGivesThoseThatAreDone) {
+  const TemporaryFolder folder;
+  write_run(folder / "a", {});
+  write_run(folder / "b", {.format = "bf16", .loss = 3});
+  write_run(folder / "c", {.done = 7});
+  std::ofstream(folder / "results.csv") << "not read";
+  const laws::Points points = points_of({folder.path()});
+  ASSERT_EQ(points.points.size(), 2u);
+  EXPECT_EQ(points.formats, (std::vector<std::string>{"w4a4", "bf16"}));
+  ASSERT_EQ(points.notes.size(), 1u);
+  EXPECT_NE(points.notes[0].find("is at step 7 of 20"), std::string::npos) << points.notes[0];
+}
+
+TEST(Runs, CsvFilesAndRunFoldersMayStandTogether) {
+  const TemporaryFolder folder;
+  write_run(folder / "a", {});
+  std::ofstream(folder / "more.csv") << "N,D,format,loss\n1M,1M,W4A4,3.5\n";
+  const laws::Points points = points_of({folder / "a", folder / "more.csv"});
+  EXPECT_EQ(points.points.size(), 2u);
+  EXPECT_EQ(points.formats.size(), 1u);
+}
+
+TEST(Runs, WhatIsNoRunIsNamed) {
+  const TemporaryFolder folder;
+  expect_error(ErrorKind::input, {"there is no", "nowhere"}, [&] { points_of({folder / "nowhere"}); });
+  expect_error(ErrorKind::input, {"no run folder"}, [&] { points_of({folder.path()}); });
+  write_run(folder / "a", {.done = 7});
+  expect_error(ErrorKind::input, {"no finished run", "step 7 of 20"}, [&] { points_of({folder / "a"}); });
+  std::ofstream(folder / "a" / "run.json") << "{\"version\": 9, \"program\": \"lowbit 9\"}";
+  expect_error(ErrorKind::input, {"lowbit 9", "another version"}, [&] { points_of({folder / "a"}); });
+  std::ofstream(folder / "a" / "run.json") << "torn";
+  expect_error(ErrorKind::input, {"run.json", "leave it out"}, [&] { points_of({folder / "a"}); });
+}
+
+}  // namespace
+}  // namespace lowbit::study
