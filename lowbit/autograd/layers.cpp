@@ -235,10 +235,12 @@ struct HeadLossFunction : Function<HeadLossFunction> {
   static constexpr std::size_t kRows = 512;  ///< of logits in memory at once
 
   static Variable forward(AutogradContext* graph, const Variable& x, const Context* context, LinearGroup* head,
-                          const std::int32_t* targets, double scale, double* losses) {
+                          const std::int32_t* targets, double scale, double* losses, const SoftTargets* soft) {
     const std::size_t rows = rows_of(x), k = columns_of(x), vocab = head->weights().front()->n();
     at::Tensor dx = at::empty_like(x);
     at::Tensor logits = new_rows(static_cast<std::int64_t>(std::min(rows, kRows)), vocab);
+    const at::Tensor teacher_logits = soft->head ? at::empty_like(logits) : at::Tensor();
+    std::vector<double> unused(soft->head ? kRows : 0);
     for (std::size_t at = 0; at < rows; at += kRows) {
       const std::size_t count = std::min(kRows, rows - at);
       float* z = mutable_data(logits);
@@ -248,6 +250,17 @@ struct HeadLossFunction : Function<HeadLossFunction> {
         const Profile::Scope timed(context->profile, Work::loss);
         kernels::cross_entropy(*context->executor, count, vocab, z, targets + at, losses + at, z, static_cast<float>(scale));
       }
+      if (soft->head) {
+        // (softmax - (1 - w) onehot - w teacher) is (softmax - onehot) - w (teacher - onehot).
+        float* const t = mutable_data(teacher_logits);
+        const std::size_t teacher_k = columns_of(soft->x);
+        soft->head->prepare(data(soft->x) + at * teacher_k, count, false);
+        soft->head->multiply_into(std::span(&t, 1));
+        const Profile::Scope timed(context->profile, Work::loss);
+        kernels::cross_entropy(*context->executor, count, vocab, t, targets + at, unused.data(), t,
+                               -soft->weight * static_cast<float>(scale));
+        kernels::add_in_place(*context->executor, count * vocab, z, t);
+      }
       const float* dz = z;
       head->backward_into(std::span(&dz, 1), mutable_data(dx) + at * k, at / kRows);
     }
@@ -256,7 +269,7 @@ struct HeadLossFunction : Function<HeadLossFunction> {
   }
   static variable_list backward(AutogradContext* graph, const variable_list&) {
     const auto saved = graph->get_saved_variables();
-    return {saved[0], Variable(), Variable(), Variable(), Variable(), Variable()};
+    return {saved[0], Variable(), Variable(), Variable(), Variable(), Variable(), Variable()};
   }
 };
 
@@ -271,8 +284,8 @@ at::Tensor rms_norm(const Context& context, const at::Tensor& x, Parameter& weig
 }
 
 at::Tensor head_loss(const Context& context, LinearGroup& head, const at::Tensor& x, std::span<const std::int32_t> targets,
-                     float scale, std::span<double> losses) {
-  return HeadLossFunction::apply(x, &context, &head, targets.data(), static_cast<double>(scale), losses.data());
+                     float scale, std::span<double> losses, const SoftTargets& soft) {
+  return HeadLossFunction::apply(x, &context, &head, targets.data(), static_cast<double>(scale), losses.data(), &soft);
 }
 
 }  // namespace lowbit::autograd

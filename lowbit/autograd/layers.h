@@ -85,10 +85,16 @@ class LinearGroup {
 /// The residual stream's token rows: [rows, width].
 at::Tensor embed(const Context& context, const nn::Embedding& embedding, Parameter& table, std::span<const std::int32_t> ids);
 at::Tensor rms_norm(const Context& context, const at::Tensor& x, Parameter& weight, float eps);
+/// A teacher's distribution as a part of every token's target.
+struct SoftTargets {
+  LinearGroup* head = nullptr;  ///< the teacher's; null: there is none
+  at::Tensor x;                 ///< [rows, its width]: what its head reads
+  float weight = 0;             ///< of its distribution; the token has the rest
+};
 /// Head and cross-entropy in chunks of rows, so that the logits never stand in memory as a whole: the gradient is formed
 /// in the forward pass. losses: [rows], nats, in double (reference.h cross_entropy_row). scale: what each token's loss is
 /// multiplied by in the objective. returns a scalar tensor for backward().
 at::Tensor head_loss(const Context& context, LinearGroup& head, const at::Tensor& x, std::span<const std::int32_t> targets,
-                     float scale, std::span<double> losses);
+                     float scale, std::span<double> losses, const SoftTargets& soft = {});
 
 }  // namespace lowbit::autograd

@@ -90,6 +90,31 @@ void Llama::refresh() {
     nn::set_tensor(executor(), weights_, p.spec, p.value.const_data_ptr<float>(), {true, true});
 }
 
+void Llama::set_teacher(Llama* teacher, float weight) {
+  assert(teacher->weights().config.vocab == weights_.config.vocab);
+  teacher_ = teacher;
+  teacher_weight_ = weight;
+}
+
+void Llama::pull_to_grid(double amount) {
+  const Profile::Scope timed(context_.profile, Work::code_weights);
+  for (Parameter& p : parameters_) {
+    if (!p.spec.linear()) continue;
+    const nn::LinearWeights& w = nn::LlamaWeights::linear_of(weights_.blocks[static_cast<std::size_t>(p.spec.layer)], p.spec.role);
+    const std::size_t n = w.n(), k = w.k();
+    while (row_numbers_.size() < n) row_numbers_.push_back(static_cast<std::int32_t>(row_numbers_.size()));
+    decoded_.resize(n * k);
+    kernels::decode_rows(executor(), nn::weight_coding(w.coding()), n, row_numbers_.data(), k, w.coded().codes, w.scale(),
+                         decoded_.data(), k);
+    float* const value = p.value.mutable_data_ptr<float>();
+    const float* const q = decoded_.data();
+    const auto part = static_cast<float>(amount);
+    executor().parallel_for(n, [&](std::size_t row) {
+      for (std::size_t i = row * k; i < (row + 1) * k; ++i) value[i] -= part * (value[i] - q[i]);
+    });
+  }
+}
+
 void Llama::zero_gradients() {
   constexpr std::size_t kChunk = std::size_t{1} << 18;
   for (Parameter& p : parameters_) {
@@ -115,7 +140,12 @@ at::Tensor Llama::residual_stream(std::span<const std::int32_t> ids, std::size_t
 void Llama::accumulate(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets, std::size_t length,
                        float scale, std::span<double> losses) {
   assert(ids.size() == targets.size() && ids.size() == losses.size() && ids.size() % length == 0);
-  const at::Tensor loss = head_loss(context_, *head_, residual_stream(ids, length), targets, scale, losses);
+  SoftTargets soft;
+  if (teacher_) {
+    const at::NoGradGuard no_gradients;
+    soft = {teacher_->head_.get(), teacher_->residual_stream(ids, length), teacher_weight_};
+  }
+  const at::Tensor loss = head_loss(context_, *head_, residual_stream(ids, length), targets, scale, losses, soft);
   loss.backward();
 }
 

@@ -26,6 +26,15 @@ class Llama {
   /// Random bits of the next accumulate(), where the backward products round stochastically (Precision::int8).
   void set_draws(const Draws& draws) { draws_ = draws; }
 
+  /// The blocks' linear layers are coded so from the next refresh() on: bf16, or the format the model was made with.
+  void set_format(const Format& format) { weights_.scheme.format = format; }
+  /// From now on the target of every token is (1 - weight) of the token itself and `weight` of the teacher's distribution.
+  /// The losses that accumulate() writes stay those of the tokens. Requires the same vocabulary; it must live as long.
+  /// source  Hinton et al. 2015, arXiv 1503.02531, at temperature 1.
+  void set_teacher(Llama* teacher, float weight);
+  /// w -= amount (w - Q(w)) for the blocks' linear weights, Q(w) the values that the last refresh() coded, rotated back.
+  void pull_to_grid(double amount);
+
   /// Normal draws of standard deviation 0.02, the two projections onto the residual stream 0.02 / sqrt(2 layers), norms 1
   /// (quest.md section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).
   void initialize(std::uint64_t seed);
@@ -61,6 +70,10 @@ class Llama {
                              const std::function<void(std::size_t, const at::Tensor&)>& on_layer = {});
 
   Draws draws_;
+  Llama* teacher_ = nullptr;
+  float teacher_weight_ = 0;
+  Buffer<float> decoded_;
+  std::vector<std::int32_t> row_numbers_;
   Context context_;
   nn::LlamaWeights weights_;
   std::deque<Parameter> parameters_;  // of stable addresses: layers point to them

@@ -187,11 +187,18 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--schedule", o.schedule, "cosine (one cycle), wsd (warm-up, stable, decay)")->capture_default_str();
   add_option(verb, "--warmup", o.warmup, "steps of warm-up (default a tenth)");
   add_option(verb, "--cooldown", o.cooldown, "steps of decay under wsd (default a fifth)");
+  add_option(verb, "--final-lr", o.final_lr, "at the end of the cosine, as a part of the peak")->capture_default_str();
   add_option(verb, "--weight-decay", o.weight_decay, "decoupled, on the blocks' linear weights")->capture_default_str();
   add_option(verb, "--beta1", o.beta1, "of AdamW")->capture_default_str();
   add_option(verb, "--beta2", o.beta2, "of AdamW")->capture_default_str();
   add_option(verb, "--adam-eps", o.eps, "of AdamW")->capture_default_str();
   add_option(verb, "--clip", o.clip, "largest global gradient norm")->capture_default_str();
+  add_option(verb, "--cage", o.cage, "pull weights to their grid after each update: w -= lr L (w - Q(w)), L rising to this at the end")
+      ->capture_default_str();
+  add_option(verb, "--cage-start", o.cage_start, "part of the steps after which L rises from 0")->capture_default_str();
+  add_option(verb, "--float-start", o.float_start, "part of the steps done in bf16 before the format is taken up")->capture_default_str();
+  add_option(verb, "--distill", o.distill, "model folder of a teacher whose distribution is part of the target");
+  add_option(verb, "--distill-weight", o.distill_weight, "the teacher's part of the target")->capture_default_str();
   add_option(verb, "--seed", o.seed, "of initial weights and data order")->capture_default_str();
 
   add_option(verb, "--eval-every", o.eval_every, "steps between evaluations (default a tenth of the run)");

@@ -16,14 +16,14 @@ double cosine(double from, double to, double part) {
 
 }  // namespace
 
-double one_cycle_cosine(std::int64_t step, std::int64_t total, std::int64_t warmup, double peak) {
+double one_cycle_cosine(std::int64_t step, std::int64_t total, std::int64_t warmup, double peak, double final) {
   assert(step >= 0 && total > 0 && warmup >= 0 && warmup <= total);
   const std::int64_t top = std::max<std::int64_t>(warmup, 1) - 1, last = total - 1;
   if (step <= top)
     return top == 0 ? peak : cosine(peak / 100, peak, static_cast<double>(step) / static_cast<double>(top));
   const double part =
       static_cast<double>(std::min(step, last) - top) / static_cast<double>(std::max(last - top, std::int64_t{1}));
-  return cosine(peak, peak / 10, part);
+  return cosine(peak, peak * final, part);
 }
 
 double wsd(std::int64_t step, std::int64_t total, std::int64_t warmup, std::int64_t cooldown, double peak) {

@@ -75,7 +75,9 @@ void read_tensor(const files::SafetensorsFile& file, const std::string& name, co
 void save_checkpoint(const fs::path& run_folder, const State& state, const Options& options, autograd::Llama& llama,
                      AdamW& optimizer, const fs::path& tokenizer) {
   files::CheckpointWriter checkpoint(run_folder, state.step);
-  checkpoint.add("config.json", files::dump_pretty(model::config_json({options.config, options.scheme, false, true})));
+  Scheme scheme = options.scheme;
+  scheme.format = format_at(options, state.step);
+  checkpoint.add("config.json", files::dump_pretty(model::config_json({options.config, scheme, false, true})));
   checkpoint.add("generation_config.json", files::dump_pretty(generation_json(options.config)));
   if (!tokenizer.empty()) checkpoint.add("tokenizer.model", read_file(tokenizer));
 
@@ -86,7 +88,7 @@ void save_checkpoint(const fs::path& run_folder, const State& state, const Optio
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const model::TensorSpec& spec = parameters[i].spec;
     const auto values = floats(parameters[i].value);
-    if (stored_as_bf16(spec, options.scheme)) {
+    if (stored_as_bf16(spec, scheme)) {
       weights.add(spec.name, Dtype::bf16, spec.shape(), rounded(values));
       moments.add("master." + spec.name, Dtype::f32, spec.shape(), values);
     } else {

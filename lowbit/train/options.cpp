@@ -14,6 +14,9 @@ namespace {
 constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "eval-tokens",     "eval-windows",  "checkpoint-every",
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
+/// What came after the first release: a run that began without them had their defaults.
+constexpr std::array<std::string_view, 6> kLater{"final-lr", "cage", "cage-start", "float-start", "distill", "distill-weight"};
+
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
 void visit(Options& o, Visitor&& field) {
@@ -42,6 +45,7 @@ void visit(Options& o, Visitor&& field) {
   field("steps", o.steps);
   field("warmup", o.warmup);
   field("cooldown", o.cooldown);
+  field("final-lr", o.final_lr);
   field("batch", o.batch);
   field("micro-batch", o.micro_batch);
   field("seq", o.seq);
@@ -51,6 +55,11 @@ void visit(Options& o, Visitor&& field) {
   field("adam-eps", o.eps);
   field("weight-decay", o.weight_decay);
   field("clip", o.clip);
+  field("cage", o.cage);
+  field("cage-start", o.cage_start);
+  field("float-start", o.float_start);
+  field("distill", o.distill);
+  field("distill-weight", o.distill_weight);
   field("seed", o.seed);
   field("eval-every", o.eval_every);
   field("eval-tokens", o.eval_tokens);
@@ -121,6 +130,13 @@ void check(const Options& o) {
   require(o.schedule == "cosine" || o.schedule == "wsd", "--schedule must be cosine or wsd");
   require(o.warmup >= 0 && o.warmup <= o.steps, "--warmup must lie between 0 and the number of steps");
   require(o.cooldown >= 0 && o.warmup + o.cooldown <= o.steps, "--warmup and --cooldown together exceed the number of steps");
+  require(o.final_lr >= 0 && o.final_lr <= 1, "--final-lr must lie in [0, 1]");
+  require(std::isfinite(o.cage) && o.cage >= 0, "--cage must not be negative");
+  require(o.cage_start >= 0 && o.cage_start < 1, "--cage-start must lie in [0, 1)");
+  require(o.float_start >= 0 && o.float_start < 1, "--float-start must lie in [0, 1)");
+  require(o.distill_weight >= 0 && o.distill_weight <= 1, "--distill-weight must lie in [0, 1]");
+  if (!o.scheme.format.quantized() && (o.cage > 0 || o.float_start > 0))
+    fail_usage("--cage and --float-start are for low-bit formats, which {} is not", o.scheme.format.name());
   require(o.keep >= 1, "--keep must be at least 1");
   require(o.eval_every >= 0 && o.checkpoint_every >= 0 && o.eval_tokens >= 0 && o.eval_windows >= 0 && o.sample_tokens >= 0,
           "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");
@@ -130,6 +146,11 @@ void check(const Options& o) {
     fail_usage("--backward int8 multiplies gradients by codes, which --format {} has not; choose bf16 or f32",
                o.scheme.format.name());
   o.config.check(o.scheme);
+}
+
+Format format_at(const Options& o, std::int64_t step) {
+  const auto switched = static_cast<std::int64_t>(o.float_start * static_cast<double>(o.steps));
+  return step < switched ? Format{Format::Kind::bf16} : o.scheme.format;
 }
 
 std::vector<std::pair<std::string, std::string>> to_flags(const Options& options) {
@@ -144,6 +165,7 @@ Options from_flags(const std::vector<std::pair<std::string, std::string>>& flags
   Options options;
   visit(options, [&](std::string_view name, auto& value) {
     const auto found = map.find(name);
+    if (found == map.end() && std::find(kLater.begin(), kLater.end(), name) != kLater.end()) return;
     if (found == map.end()) fail_input("{}: the flag '{}' is missing, so this run cannot be resumed", where, name);
     try {
       read(found->second, value);

@@ -26,10 +26,16 @@ struct Options {
   std::int64_t steps = 0;               ///< (free: extends a run)
   std::int64_t warmup = 0;              ///< steps
   std::int64_t cooldown = 0;            ///< steps, wsd
+  double final_lr = 0.1;                ///< of the peak, at the end of the cosine
   std::int64_t batch = 0;               ///< sequences a step
   std::int64_t micro_batch = 0;         ///< sequences computed at once
   std::int64_t seq = 0;                 ///< tokens of a sequence
   double lr = 0, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1, clip = 1.0;
+  double cage = 0;                      ///< strength of the pull to the grid at the last step; 0: none
+  double cage_start = 0.8;              ///< part of the steps after which it rises from 0
+  double float_start = 0;               ///< part of the steps that are done in bf16, before the format is taken up
+  std::filesystem::path distill;        ///< model folder of a teacher; empty: none
+  double distill_weight = 0.5;          ///< of the teacher's distribution in the target
   std::uint64_t seed = 0;
   std::int64_t eval_every = 0;          ///< steps; 0: only at the end (free)
   std::int64_t eval_tokens = 0;         ///< of the evaluations on the way; 0: all (free). The last one takes all
@@ -45,6 +51,9 @@ struct Options {
 
   std::int64_t tokens_per_step() const { return batch * seq; }
 };
+
+/// The format of a step, counted from 0: bf16 during the float start.
+Format format_at(const Options& options, std::int64_t step);
 
 /// throws Error(usage) that names the flag: values out of range, or that contradict each other.
 void check(const Options& options);

@@ -18,6 +18,7 @@
 #include "lowbit/files/run_folder.h"
 #include "lowbit/machine/isa.h"
 #include "lowbit/machine/memory.h"
+#include "lowbit/model/model_folder.h"
 #include "lowbit/model/schedule.h"
 #include "lowbit/report/run_log.h"
 #include "lowbit/report/run_report.h"
@@ -50,6 +51,7 @@ class Run {
   void go() {
     find_start();
     open_data();
+    open_teacher();
     announce();
     llama_ = std::make_unique<autograd::Llama>(executor_, options_.config, options_.scheme, options_.backward,
                                                static_cast<std::size_t>(options_.seq));
@@ -57,7 +59,9 @@ class Run {
         executor_, llama_->parameters(),
         AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip});
     begin();
+    llama_->set_format(format_at(options_, state_.step));
     llama_->refresh();
+    if (teacher_) llama_->set_teacher(teacher_.get(), static_cast<float>(options_.distill_weight));
     llama_->set_recompute(options_.recompute);
     if (options_.profile) llama_->set_profile(&profile_);
     loop();
@@ -72,6 +76,8 @@ class Run {
   void loop();
   void finish();
   double step();
+  void open_teacher();
+  void pull_to_grid(double lr);
   void step_failed(double loss, std::span<const std::int32_t> ids);
   void evaluate(bool last);
   void save();
@@ -87,7 +93,7 @@ class Run {
   std::unique_ptr<Feed> feed_, eval_feed_;
   fs::path tokenizer_file_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
-  std::unique_ptr<autograd::Llama> llama_;
+  std::unique_ptr<autograd::Llama> llama_, teacher_;
   std::unique_ptr<AdamW> optimizer_;
   autograd::Profile profile_;
   std::unique_ptr<report::RunLog> log_;
@@ -144,8 +150,30 @@ void Run::open_data() {
   }
 }
 
+void Run::open_teacher() {
+  if (options_.distill.empty()) return;
+  const fs::path path = files::resolve_model(options_.distill);
+  const model::ModelFolder folder(path);
+  model::Config config = folder.config();
+  if (config.vocab != options_.config.vocab)
+    fail_input("--distill {}: the teacher has {} pieces, this model {}; both must read the same tokens", path.string(), config.vocab,
+               options_.config.vocab);
+  config.positions = options_.config.positions;
+  config.bos = options_.config.bos;
+  config.eos = options_.config.eos;
+  teacher_ = std::make_unique<autograd::Llama>(executor_, config, folder.scheme(), options_.backward, size(options_.seq));
+  load_weights(path, *teacher_);
+  teacher_->refresh();
+}
+
 void Run::announce() {
   prediction_ = predict(options_, peaks_);
+  if (teacher_) {  // its weights in memory, and a forward pass beside a step of three
+    const auto own = static_cast<double>(options_.config.parameters());
+    const auto teacher = static_cast<double>(teacher_->weights().config.parameters());
+    prediction_.memory_bytes += static_cast<std::int64_t>(12 * teacher);
+    prediction_.seconds_per_step *= 1 + teacher / (3 * own);
+  }
   const std::int64_t available = available_memory();
   if (prediction_.memory_bytes > available)
     fail_input("this run is predicted to need {} of memory, but {} are available; lower --micro-batch or --seq, or take a smaller model",
@@ -227,10 +255,27 @@ double Run::step() {
   }
   if (!std::isfinite(last_grad_norm_)) step_failed(last_grad_norm_, std::span(ids).first(std::min(micro, rows)));
   llama_->refresh();
+  pull_to_grid(learning_rate(options_, state_.step));
   ++state_.step;
+  const Format next = format_at(options_, state_.step);
+  if (next != llama_->weights().scheme.format) {
+    llama_->set_format(next);
+    llama_->refresh();
+    log_->add(report::EventRecord{state_.step, "format", next.name()});
+  }
   state_.cursor += static_cast<std::uint64_t>(options_.batch);
   state_.tokens += options_.tokens_per_step();
   return loss;
+}
+
+// CAGE: w -= lr lambda_t (w - Q(w)), where lambda_t is 0 up to the start and then rises to lambda in a straight line.
+// source  Tabesh et al. 2025, arXiv 2510.18784, the decoupled form.
+void Run::pull_to_grid(double lr) {
+  const auto steps = static_cast<double>(options_.steps), start = options_.cage_start * steps;
+  const double risen = (static_cast<double>(state_.step + 1) - start) / (steps - start);
+  if (options_.cage == 0 || risen <= 0 || !llama_->weights().scheme.format.quantized()) return;
+  llama_->pull_to_grid(std::min(1.0, lr * options_.cage * risen));
+  llama_->refresh();
 }
 
 void Run::step_failed(double value, std::span<const std::int32_t> ids) {
@@ -352,7 +397,7 @@ void Run::finish() {
 
 double learning_rate(const Options& o, std::int64_t step) {
   return o.schedule == "wsd" ? model::wsd(step, o.steps, o.warmup, o.cooldown, o.lr)
-                             : model::one_cycle_cosine(step, o.steps, o.warmup, o.lr);
+                             : model::one_cycle_cosine(step, o.steps, o.warmup, o.lr, o.final_lr);
 }
 
 void train(const fs::path& run_folder, const Options& options) {
