@@ -68,6 +68,11 @@ kernels::BackwardOperand LinearGroup::weight_operand(std::size_t i) {
   }
   operand.values = data(parameters_[i]->value);
   operand.stride = w.k();
+  if (parameters_[i]->gain) {
+    scaled_weight_.resize(w.n() * w.k());
+    kernels::scale_values(*context_.executor, w.n() * w.k(), parameters_[i]->factor(), operand.values, scaled_weight_.data());
+    operand.values = scaled_weight_.data();
+  }
   // bf16 products round their operands as the forward did; float32 products must be given what the forward multiplied.
   if (w.coding().format.kind == Format::Kind::bf16 && context_.precision == kernels::Precision::f32) {
     rounded_weight_.resize(w.n() * w.k());
@@ -132,20 +137,48 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
     a.transposed = true;
     a.contracted_scale = coded_input ? input_.coded().scale : nullptr;
     float* grad = mutable_data(parameters_[i]->grad);
-    const bool in_place = !coding.format.quantized();
+    const bool in_place = !coding.format.quantized() && !parameters_[i]->gain;
     if (!in_place) weight_grad_.resize(n * k);
     {
       const Profile::Scope timed(context_.profile, Work::product_dw, operations);
       multiply(stream | 1, n, k, rows, a, input_operand(), in_place ? grad : weight_grad_.data(), in_place);
     }
     if (in_place) continue;
-    const Profile::Scope timed(context_.profile, Work::mask_rotate);
-    kernels::mask_and_rotate_rows(executor, coding.group, n, k, w.coded().mask, weight_grad_.data(), k);
-    kernels::add_in_place(executor, n * k, grad, weight_grad_.data());
+    add_weight_gradient(i, weight_grad_.data());
   }
   const Profile::Scope timed(context_.profile, Work::mask_rotate);
   if (coding.format.quantized())
     kernels::mask_and_rotate_rows(executor, coding.input_group, rows, k, coded_input ? input_.coded().mask : nullptr, dx, k);
+}
+
+// With w_eff = g w: dL/dw = g dL/dw_eff through mask and rotation; dL/dg = sum of dL/dw_eff times what the product read
+// (codes: o h, where h has g in it) over g, exact: no estimator lies between a gain and the output.
+void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
+  Executor& executor = *context_.executor;
+  const Profile::Scope timed(context_.profile, Work::mask_rotate);
+  const nn::LinearWeights& w = *weights_[i];
+  const std::size_t n = w.n(), k = w.k();
+  Parameter& p = *parameters_[i];
+  const bool quantized = w.coding().format.quantized();
+  if (p.gain) {
+    std::vector<double> sums(n);
+    const float* const values = data(p.value);
+    const kernels::RowCoding coding = quantized ? nn::weight_coding(w.coding()) : kernels::RowCoding{};
+    executor.parallel_for(n, [&](std::size_t row) {
+      const float* const of_row = d + row * k;
+      if (quantized)
+        sums[row] = kernels::dot_codes(*coding.grid, k, w.coded().codes + row * kernels::code_stride(k), of_row) *
+                    static_cast<double>(w.scale()[row]) / static_cast<double>(p.factor());
+      else
+        sums[row] = kernels::dot_values(k, values + row * k, of_row);
+    });
+    double sum = 0;
+    for (const double s : sums) sum += s;
+    *mutable_data(p.gain->grad) += static_cast<float>(sum);
+  }
+  if (quantized) kernels::mask_and_rotate_rows(executor, w.coding().group, n, k, w.coded().mask, d, k);
+  if (p.gain) kernels::scale_values(executor, n * k, p.factor(), d, d);
+  kernels::add_in_place(executor, n * k, mutable_data(p.grad), d);
 }
 
 void LinearGroup::count_masks(std::vector<MaskShare>& shares) const {

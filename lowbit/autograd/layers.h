@@ -21,7 +21,10 @@ struct Parameter {
   model::TensorSpec spec;
   at::Tensor value;
   at::Tensor grad;
-  std::size_t number = 0;  ///< its place in the model's list
+  std::size_t number = 0;     ///< its place in the model's list
+  Parameter* gain = nullptr;  ///< of one value, which multiplies all of these before they are coded or rounded; or null
+
+  float factor() const { return gain ? *gain->value.const_data_ptr<float>() : 1.0f; }
 };
 
 /// What fixes the random bits of int8 backward products, beside the tensor: never how often anything ran before.
@@ -79,7 +82,10 @@ class LinearGroup {
   std::vector<const nn::LinearWeights*> weights_;
   std::vector<Parameter*> parameters_;
   nn::LinearInput input_;
-  Buffer<float> rounded_weight_, rounded_input_, weight_grad_;
+  /// What this layer's product adds to the gradients: of the weight, and of its gain. d: [n, k], gradient of what the
+  /// product read (rotated, unmasked); overwritten.
+  void add_weight_gradient(std::size_t i, float* d);
+  Buffer<float> rounded_weight_, rounded_input_, weight_grad_, scaled_weight_;
 };
 
 /// The residual stream's token rows: [rows, width].

@@ -2,6 +2,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -86,8 +87,31 @@ void Llama::set_profile(Profile* profile) {
 
 void Llama::refresh() {
   const Profile::Scope timed(context_.profile, Work::code_weights);
-  for (const Parameter& p : parameters_)
-    nn::set_tensor(executor(), weights_, p.spec, p.value.const_data_ptr<float>(), {true, true});
+  for (const Parameter& p : parameters_) {
+    const float* values = p.value.const_data_ptr<float>();
+    if (p.gain) {
+      decoded_.resize(static_cast<std::size_t>(p.spec.elements()));
+      kernels::scale_values(executor(), decoded_.size(), p.factor(), values, decoded_.data());
+      values = decoded_.data();
+    }
+    nn::set_tensor(executor(), weights_, p.spec, values, {true, true});
+  }
+}
+
+void Llama::add_gains() {
+  const auto options = at::TensorOptions().dtype(at::kFloat);
+  for (Parameter& p : parameters_) {
+    if (!p.spec.linear()) continue;
+    model::TensorSpec spec{p.spec.name + ".gain", TensorRole::norm, p.spec.layer, 1, 1};
+    gains_.push_back({spec, at::ones({1}, options), at::zeros({1}, options), gains_.size()});
+    p.gain = &gains_.back();
+  }
+}
+
+void Llama::stored_values(const Parameter& p, std::span<float> out) const {
+  const float* const values = p.value.const_data_ptr<float>();
+  const float factor = p.factor();
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = p.gain ? factor * values[i] : values[i];
 }
 
 void Llama::set_teacher(Llama* teacher, float weight) {
@@ -108,15 +132,18 @@ void Llama::pull_to_grid(double amount) {
                          decoded_.data(), k);
     float* const value = p.value.mutable_data_ptr<float>();
     const float* const q = decoded_.data();
+    // The grid is of gain * w.
     const auto part = static_cast<float>(amount);
+    const float factor = p.factor();
     executor().parallel_for(n, [&](std::size_t row) {
-      for (std::size_t i = row * k; i < (row + 1) * k; ++i) value[i] -= part * (value[i] - q[i]);
+      for (std::size_t i = row * k; i < (row + 1) * k; ++i) value[i] -= part * (value[i] - q[i] / factor);
     });
   }
 }
 
 void Llama::zero_gradients() {
   constexpr std::size_t kChunk = std::size_t{1} << 18;
+  for (Parameter& g : gains_) *g.grad.mutable_data_ptr<float>() = 0;
   for (Parameter& p : parameters_) {
     const auto n = static_cast<std::size_t>(p.grad.numel());
     float* grad = p.grad.mutable_data_ptr<float>();

@@ -40,6 +40,11 @@ class Llama {
   void initialize(std::uint64_t seed);
 
   std::deque<Parameter>& parameters() { return parameters_; }
+  /// Gives every linear layer of the blocks a gain of 1: w_eff = gain * w is what is coded, served and stored as the weight.
+  void add_gains();
+  std::deque<Parameter>& gains() { return gains_; }
+  /// What the model's file holds of a parameter: value, times its gain.
+  void stored_values(const Parameter& parameter, std::span<float> out) const;
   Parameter& parameter(std::string_view name);
 
   /// Codes the masters anew. Call after every change of the parameters; once per optimizer step.
@@ -76,6 +81,7 @@ class Llama {
   std::vector<std::int32_t> row_numbers_;
   Context context_;
   nn::LlamaWeights weights_;
+  std::deque<Parameter> gains_;
   std::deque<Parameter> parameters_;  // of stable addresses: layers point to them
   AttentionMemory attention_memory_;
   std::deque<Block> blocks_;

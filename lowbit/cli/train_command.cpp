@@ -193,6 +193,7 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--beta2", o.beta2, "of AdamW")->capture_default_str();
   add_option(verb, "--adam-eps", o.eps, "of AdamW")->capture_default_str();
   add_option(verb, "--clip", o.clip, "largest global gradient norm")->capture_default_str();
+  add_option(verb, "--gain-lr", o.gain_lr, "learn a gain for each matrix of the blocks, at this times --lr; 0: none")->capture_default_str();
   add_option(verb, "--cage", o.cage, "pull weights to their grid after each update: w -= lr L (w - Q(w)), L rising to this at the end")
       ->capture_default_str();
   add_option(verb, "--cage-start", o.cage_start, "part of the steps after which L rises from 0")->capture_default_str();

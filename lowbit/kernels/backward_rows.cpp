@@ -35,6 +35,36 @@ void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const 
   });
 }
 
+void scale_values(Executor& executor, std::size_t n, float factor, const float* x, float* y) {
+  constexpr std::size_t kChunk = std::size_t{1} << 16;
+  executor.parallel_for(ceil_div(n, kChunk), [&](std::size_t c) {
+    for (std::size_t i = c * kChunk; i < std::min(n, (c + 1) * kChunk); ++i) y[i] = factor * x[i];
+  });
+}
+
+namespace {
+template <class Value>
+double dot_of(std::size_t n, Value&& value, const float* y) {
+  constexpr std::size_t kSums = 16;
+  double sums[kSums] = {};
+  std::size_t i = 0;
+  for (; i + kSums <= n; i += kSums)
+    for (std::size_t j = 0; j < kSums; ++j) sums[j] += static_cast<double>(value(i + j) * y[i + j]);
+  for (; i < n; ++i) sums[i % kSums] += static_cast<double>(value(i) * y[i]);
+  double sum = 0;
+  for (const double s : sums) sum += s;
+  return sum;
+}
+}  // namespace
+
+double dot_values(std::size_t n, const float* x, const float* y) {
+  return dot_of(n, [x](std::size_t i) { return x[i]; }, y);
+}
+
+double dot_codes(const Grid& grid, std::size_t n, const std::uint8_t* codes, const float* y) {
+  return dot_of(n, [&](std::size_t i) { return static_cast<float>(grid.value_of_code(codes[i])); }, y);
+}
+
 void embedding_backward(Executor& executor, std::size_t rows, std::size_t k, const std::int32_t* ids, const float* dy,
                         float* dtable) {
   constexpr std::size_t kColumns = 64;  // two tasks never write to the same cache line of an aligned table

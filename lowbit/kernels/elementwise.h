@@ -5,6 +5,7 @@
 
 #include "lowbit/base/aligned.h"
 #include "lowbit/base/executor.h"
+#include "lowbit/formats/grid.h"
 
 // Row-wise float operations of a Llama block. All are bit-equal to reference.h on every instruction set.
 namespace lowbit::kernels {
@@ -28,6 +29,12 @@ void rope(Executor& executor, const RopeTable& table, std::size_t rows, std::siz
 /// y = silu(gate) * up. [rows, k] with row strides gate_stride (for gate and up) and k (for y).
 void swiglu(Executor& executor, std::size_t rows, std::size_t k, const float* gate, const float* up,
             std::size_t gate_stride, float* y);
+
+/// y = factor * x over n values; y may be x.
+void scale_values(Executor& executor, std::size_t n, float factor, const float* x, float* y);
+/// Sums of products in 16 partial sums in double, of values, or of the o that codes stand for and values. For gradients.
+double dot_values(std::size_t n, const float* x, const float* y);
+double dot_codes(const Grid& grid, std::size_t n, const std::uint8_t* codes, const float* y);
 
 /// x += y over n values.
 void add_in_place(Executor& executor, std::size_t n, float* x, const float* y);

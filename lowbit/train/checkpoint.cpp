@@ -84,16 +84,23 @@ void save_checkpoint(const fs::path& run_folder, const State& state, const Optio
   files::SafetensorsWriter weights, moments;
   weights.metadata("format", "pt");
   moments.metadata("format", "pt");
-  const auto& parameters = llama.parameters();
+  const auto& parameters = optimizer.parameters();
+  std::vector<std::vector<float>> scaled;  // where there are gains
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const model::TensorSpec& spec = parameters[i].spec;
-    const auto values = floats(parameters[i].value);
-    if (stored_as_bf16(spec, scheme)) {
-      weights.add(spec.name, Dtype::bf16, spec.shape(), rounded(values));
-      moments.add("master." + spec.name, Dtype::f32, spec.shape(), values);
-    } else {
-      weights.add(spec.name, Dtype::f32, spec.shape(), values);
+    const model::TensorSpec& spec = parameters[i]->spec;
+    const auto values = floats(parameters[i]->value);
+    auto stored = values;
+    if (parameters[i]->gain) {
+      scaled.emplace_back(values.size());
+      llama.stored_values(*parameters[i], scaled.back());
+      stored = scaled.back();
     }
+    const bool as_bf16 = stored_as_bf16(spec, scheme), in_model = i < llama.parameters().size();
+    if (as_bf16)
+      weights.add(spec.name, Dtype::bf16, spec.shape(), rounded(stored));
+    else if (in_model)
+      weights.add(spec.name, Dtype::f32, spec.shape(), stored);
+    if (as_bf16 || parameters[i]->gain || !in_model) moments.add("master." + spec.name, Dtype::f32, spec.shape(), values);
     moments.add("exp_avg." + spec.name, Dtype::f32, spec.shape(), floats(optimizer.first_moments()[i]));
     moments.add("exp_avg_sq." + spec.name, Dtype::f32, spec.shape(), floats(optimizer.second_moments()[i]));
   }
@@ -109,11 +116,11 @@ State load_checkpoint(const files::Checkpoint& checkpoint, autograd::Llama& llam
   const files::SafetensorsFile moments(checkpoint.folder / "optimizer.safetensors");
   if (!(folder.config() == llama.weights().config))
     fail_input("{} holds a model of another shape than this run's", checkpoint.folder.string());
-  auto& parameters = llama.parameters();
+  const auto& parameters = optimizer.parameters();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const model::TensorSpec& spec = parameters[i].spec;
+    const model::TensorSpec& spec = parameters[i]->spec;
     const bool master = moments.find("master." + spec.name) != nullptr;
-    read_tensor(master ? moments : weights, master ? "master." + spec.name : spec.name, spec, parameters[i].value);
+    read_tensor(master ? moments : weights, master ? "master." + spec.name : spec.name, spec, parameters[i]->value);
     read_tensor(moments, "exp_avg." + spec.name, spec, optimizer.first_moments()[i]);
     read_tensor(moments, "exp_avg_sq." + spec.name, spec, optimizer.second_moments()[i]);
   }

@@ -10,20 +10,24 @@
 
 namespace lowbit::train {
 
-AdamW::AdamW(Executor& executor, std::deque<autograd::Parameter>& parameters, const AdamWOptions& options)
-    : executor_(executor), parameters_(parameters), options_(options) {
+AdamW::AdamW(Executor& executor, std::deque<autograd::Parameter>& parameters, std::deque<autograd::Parameter>& gains,
+             const AdamWOptions& options)
+    : executor_(executor), options_(options) {
   const at::NoGradGuard no_gradients;
-  for (const autograd::Parameter& p : parameters_) {
-    first_.push_back(at::zeros_like(p.grad));
-    second_.push_back(at::zeros_like(p.grad));
+  for (autograd::Parameter& p : parameters) parameters_.push_back(&p);
+  first_gain_ = parameters_.size();
+  for (autograd::Parameter& g : gains) parameters_.push_back(&g);
+  for (const autograd::Parameter* p : parameters_) {
+    first_.push_back(at::zeros_like(p->grad));
+    second_.push_back(at::zeros_like(p->grad));
   }
 }
 
 double AdamW::update(std::int64_t step, double lr) {
   const at::NoGradGuard no_gradients;
   double squares = 0;
-  for (const autograd::Parameter& p : parameters_)
-    squares += kernels::sum_of_squares(executor_, static_cast<std::size_t>(p.grad.numel()), p.grad.const_data_ptr<float>());
+  for (const autograd::Parameter* p : parameters_)
+    squares += kernels::sum_of_squares(executor_, static_cast<std::size_t>(p->grad.numel()), p->grad.const_data_ptr<float>());
   const double norm = std::sqrt(squares);
   if (!std::isfinite(norm)) return norm;
   // The fused step divides gradients by this, so clipping costs no pass of its own.
@@ -39,15 +43,15 @@ double AdamW::update(std::int64_t step, double lr) {
   };
   std::vector<Piece> pieces;
   for (std::size_t i = 0; i < parameters_.size(); ++i)
-    for (std::int64_t begin = 0; begin < parameters_[i].value.numel(); begin += kChunk) pieces.push_back({i, begin});
+    for (std::int64_t begin = 0; begin < parameters_[i]->value.numel(); begin += kChunk) pieces.push_back({i, begin});
   executor_.parallel_for(pieces.size(), [&](std::size_t task) {
     const at::NoGradGuard no_gradients_here;
     const Piece& piece = pieces[task];
-    autograd::Parameter& p = parameters_[piece.tensor];
+    autograd::Parameter& p = *parameters_[piece.tensor];
     const std::int64_t n = std::min(kChunk, p.value.numel() - piece.begin);
     const auto part = [&](at::Tensor& t) { return t.view(-1).narrow(0, piece.begin, n); };
     at::_fused_adamw_({part(p.value)}, {part(p.grad)}, {part(first_[piece.tensor])}, {part(second_[piece.tensor])}, {},
-                      {count}, lr, options_.beta1, options_.beta2, p.spec.linear() ? options_.weight_decay : 0.0,
+                      {count}, piece.tensor >= first_gain_ ? lr * options_.gain_lr : lr, options_.beta1, options_.beta2, p.spec.linear() ? options_.weight_decay : 0.0,
                       options_.eps, /*amsgrad=*/false, /*maximize=*/false, scale, inf);
   });
   return norm;

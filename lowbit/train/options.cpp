@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "ev
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
 /// What came after the first release: a run that began without them had their defaults.
-constexpr std::array<std::string_view, 6> kLater{"final-lr", "cage", "cage-start", "float-start", "distill", "distill-weight"};
+constexpr std::array<std::string_view, 7> kLater{"final-lr", "gain-lr", "cage", "cage-start", "float-start", "distill", "distill-weight"};
 
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
@@ -55,6 +55,7 @@ void visit(Options& o, Visitor&& field) {
   field("adam-eps", o.eps);
   field("weight-decay", o.weight_decay);
   field("clip", o.clip);
+  field("gain-lr", o.gain_lr);
   field("cage", o.cage);
   field("cage-start", o.cage_start);
   field("float-start", o.float_start);
@@ -131,6 +132,7 @@ void check(const Options& o) {
   require(o.warmup >= 0 && o.warmup <= o.steps, "--warmup must lie between 0 and the number of steps");
   require(o.cooldown >= 0 && o.warmup + o.cooldown <= o.steps, "--warmup and --cooldown together exceed the number of steps");
   require(o.final_lr >= 0 && o.final_lr <= 1, "--final-lr must lie in [0, 1]");
+  require(std::isfinite(o.gain_lr) && o.gain_lr >= 0, "--gain-lr must not be negative");
   require(std::isfinite(o.cage) && o.cage >= 0, "--cage must not be negative");
   require(o.cage_start >= 0 && o.cage_start < 1, "--cage-start must lie in [0, 1)");
   require(o.float_start >= 0 && o.float_start < 1, "--float-start must lie in [0, 1)");

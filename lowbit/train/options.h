@@ -31,6 +31,7 @@ struct Options {
   std::int64_t micro_batch = 0;         ///< sequences computed at once
   std::int64_t seq = 0;                 ///< tokens of a sequence
   double lr = 0, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1, clip = 1.0;
+  double gain_lr = 0;                   ///< of a learned gain per matrix, times lr; 0: no gains
   double cage = 0;                      ///< strength of the pull to the grid at the last step; 0: none
   double cage_start = 0.8;              ///< part of the steps after which it rises from 0
   double float_start = 0;               ///< part of the steps that are done in bf16, before the format is taken up

@@ -55,9 +55,10 @@ class Run {
     announce();
     llama_ = std::make_unique<autograd::Llama>(executor_, options_.config, options_.scheme, options_.backward,
                                                static_cast<std::size_t>(options_.seq));
+    if (options_.gain_lr > 0) llama_->add_gains();
     optimizer_ = std::make_unique<AdamW>(
-        executor_, llama_->parameters(),
-        AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip});
+        executor_, llama_->parameters(), llama_->gains(),
+        AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip, options_.gain_lr});
     begin();
     llama_->set_format(format_at(options_, state_.step));
     llama_->refresh();
