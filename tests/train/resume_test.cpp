@@ -23,6 +23,16 @@ TEST(Resume, ThreeKillsLeaveTheBytesOfTheUninterruptedRunWithInt8Gradients) {
   EXPECT_EQ(kill_and_resume(60, 5, 3, 13, {"--backward", "int8"}), "");
 }
 
+TEST(Resume, ThreeKillsLeaveTheBytesOfTheUninterruptedRunWithEverythingThatRecipesAdd) {
+  const TemporaryFolder folder;
+  write_batches(folder / "b", 48, 32, 1);
+  auto teacher = small_run(folder / "b", folder / "teacher", 12);
+  *(std::find(teacher.begin(), teacher.end(), "--format") + 1) = "bf16";
+  ASSERT_EQ(run_program(teacher).exit_code, 0);
+  EXPECT_EQ(kill_and_resume(60, 5, 3, 17, {"--gain-lr", "3", "--cage", "10", "--cage-start", "0.5", "--float-start", "0.3", "--final-lr",
+                                           "0", "--distill", (folder / "teacher").string()}), "");
+}
+
 TEST(Resume, AnotherNumberOfThreadsGivesTheSameBytes) {
   for (const char* backward : {"bf16", "int8"}) {
     const TemporaryFolder folder;
