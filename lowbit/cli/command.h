@@ -28,6 +28,7 @@ void add_logits(CLI::App& verb);
 void add_roofline(CLI::App& verb);
 void add_bench(CLI::App& verb);
 void add_fit(CLI::App& verb);
+void add_sweep(CLI::App& verb);
 /// In the second program, lowbit-train, which links libtorch; `lowbit` hands these verbs over to it.
 void add_train(CLI::App& verb);
 void add_train_logits(CLI::App& verb);
@@ -55,6 +56,10 @@ struct CommonFlags {
 void add_common(CLI::App& verb, CommonFlags& flags, bool computes = true);
 /// threads resolved to a positive number; the instruction set forced. throws Error(usage).
 int apply_common(const CommonFlags& flags);
+
+/// lowbit-train, which lies beside this program. what: the verb that needs it, for the message.
+/// throws Error(usage): it was not built.
+std::filesystem::path training_program(std::string_view what);
 
 /// Runs a program: parses argv (with --config FILE.toml folded in), calls the verb, prints one line for an Error.
 /// returns the exit code: 0 done, 1 failed, 2 wrong use or bad input, 130 interrupted.

@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     kLogits,
     {"roofline", "what this machine can do at most, and how near each layer comes", add_roofline},
     kBench,
+    {"sweep", "train a grid of runs, resumable, several at once", add_sweep},
     {"fit", "scaling laws over runs: effective parameters of formats, predictions, what is best for a memory", add_fit},
 };
 

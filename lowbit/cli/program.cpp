@@ -51,12 +51,7 @@ std::optional<std::filesystem::path> second_program() {
 
 /// Becomes the second program, with the same arguments. Returns only by throwing.
 [[noreturn]] void hand_over(char** argv, std::string_view what) {
-  const auto path = second_program();
-  if (!path)
-    fail_usage("'{}' needs {} beside lowbit, which was built without training; build it with scripts/build.sh "
-               "(without --no-train)",
-               what, kSecondProgram);
-  std::string name = path->string();
+  std::string name = training_program(what).string();
   argv[0] = name.data();
   execv(name.c_str(), argv);
   fail("{} cannot be started: {}", name, errno_text(errno));
@@ -178,6 +173,15 @@ int finish_output(int exit_code) {
 }
 
 }  // namespace
+
+std::filesystem::path training_program(std::string_view what) {
+  const auto path = second_program();
+  if (!path)
+    fail_usage("'{}' needs {} beside lowbit, which was built without training; build it with scripts/build.sh "
+               "(without --no-train)",
+               what, kSecondProgram);
+  return *path;
+}
 
 void add_common(CLI::App& verb, CommonFlags& flags, bool computes) {
   if (computes) {

@@ -4,12 +4,15 @@
 #include <memory>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/progress.h"
 #include "lowbit/cli/command.h"
+#include "lowbit/files/json.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/files/token_shard.h"
 #include "lowbit/model/model_folder.h"
 #include "lowbit/text/dataset.h"
 #include "lowbit/text/tokenizer.h"
+#include "lowbit/train/inputs.h"
 #include "lowbit/train/recipe.h"
 #include "lowbit/train/trainer.h"
 
@@ -24,6 +27,7 @@ struct TrainFlags {
   fs::path out;
   std::string format = "w4a4", head, attention, estimator = "trust", transform = "hadamard", backward = "bf16", size, recipe = "quest";
   std::int64_t tokens = 0;
+  bool dry_run = false;
 };
 
 /// What the data or the weights to start from fix about the model: vocabulary, begin and end tokens.
@@ -122,7 +126,7 @@ void resume(const CLI::App& verb, TrainFlags& f) {
     if (option->count() == 0) continue;
     std::string name = option->get_name();
     name.erase(0, name.find_first_not_of('-'));
-    if (name == "out" || name == "resume" || name == "config" || name == "json" || name == "profile" || name == "recompute" || name == "help") continue;
+    if (name == "out" || name == "resume" || name == "config" || name == "json" || name == "dry-run" || name == "profile" || name == "recompute" || name == "help") continue;
     if (train::is_free_flag(name) || same_as_recorded(name, option->results(), o)) continue;
     fail_usage("--{} cannot change when a run is resumed; start a new run with --init {}", name, f.out.string());
   }
@@ -145,6 +149,29 @@ void resume(const CLI::App& verb, TrainFlags& f) {
   f.options.recompute = given.recompute;
 }
 
+/// What the run would be, on one line or for machines.
+void print_outline(const train::Options& o, bool json) {
+  const train::Outline outline = train::outline(o);
+  const double seconds = outline.prediction.seconds_per_step * static_cast<double>(o.steps);
+  if (json) {
+    files::Json out;
+    out["parameters"] = o.config.parameters();
+    out["block_parameters"] = o.config.block_parameters();
+    out["steps"] = o.steps;
+    out["tokens_per_step"] = o.tokens_per_step();
+    out["memory_bytes"] = outline.prediction.memory_bytes;
+    out["disk_bytes"] = outline.prediction.disk_bytes;
+    out["seconds"] = seconds;
+    out["held_out"] = outline.held_out;
+    fmt::print("{}\n", files::dump_line(out));
+    return;
+  }
+  fmt::print("{}: {} parameters, {} steps of {} tokens, {} of memory, about {}{}\n", o.scheme.format.name(),
+             human_count(static_cast<double>(o.config.parameters())), o.steps, o.tokens_per_step(),
+             human_bytes(static_cast<double>(outline.prediction.memory_bytes)), human_time(seconds),
+             outline.held_out ? "" : "; no held-out text");
+}
+
 }  // namespace
 
 void add_train(CLI::App& verb) {
@@ -155,6 +182,7 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--batches", o.batches, "raw uint16 windows [steps, batch, seq + 1], taken in order, instead of --data");
   add_option(verb, "--eval-batches", o.eval_batches, "raw uint16 windows [n, seq + 1] to evaluate on");
   add_option(verb, "--out", f->out, "run folder to make, or with --resume to go on with")->required();
+  add_flag(verb, "--dry-run", f->dry_run, "check all of it and predict memory and time; make nothing");
   add_flag(verb, "--resume", o.resume, "go on from the newest complete checkpoint; with more --tokens or --steps, beyond its end");
   add_option(verb, "--init", o.init, "model folder or run folder whose weights to start from");
 
@@ -223,6 +251,7 @@ void add_train(CLI::App& verb) {
     else
       start(verb, *f);
     f->options.threads = threads;
+    if (f->dry_run) return print_outline(f->options, f->common.json);
     train::train(f->out, f->options);
   });
 }

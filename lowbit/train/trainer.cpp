@@ -17,17 +17,13 @@
 #include "lowbit/eval/evaluate.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/machine/isa.h"
-#include "lowbit/machine/memory.h"
-#include "lowbit/model/model_folder.h"
 #include "lowbit/model/schedule.h"
 #include "lowbit/report/run_log.h"
 #include "lowbit/report/run_report.h"
 #include "lowbit/report/summary.h"
 #include "lowbit/run/window_losses.h"
-#include "lowbit/text/dataset.h"
-#include "lowbit/text/tokenizer.h"
 #include "lowbit/train/checkpoint.h"
-#include "lowbit/train/feed.h"
+#include "lowbit/train/inputs.h"
 #include "lowbit/train/predict.h"
 #include "lowbit/train/run_info.h"
 #include "lowbit/train/sample.h"
@@ -50,9 +46,9 @@ class Run {
 
   void go() {
     find_start();
-    open_data();
-    open_teacher();
+    inputs_ = open_inputs(options_);
     announce();
+    open_teacher();
     llama_ = std::make_unique<autograd::Llama>(executor_, options_.config, options_.scheme, options_.backward,
                                                static_cast<std::size_t>(options_.seq));
     if (options_.gain_lr > 0) llama_->add_gains();
@@ -71,7 +67,6 @@ class Run {
 
  private:
   void find_start();
-  void open_data();
   void announce();
   void begin();
   void loop();
@@ -90,10 +85,7 @@ class Run {
   autograd::TorchExecutor executor_;
   Peaks peaks_;
   Prediction prediction_;
-  std::unique_ptr<files::TokenShard> train_shard_, valid_shard_;
-  std::unique_ptr<Feed> feed_, eval_feed_;
-  fs::path tokenizer_file_;
-  std::unique_ptr<text::Tokenizer> tokenizer_;
+  Inputs inputs_;
   std::unique_ptr<autograd::Llama> llama_, teacher_;
   std::unique_ptr<AdamW> optimizer_;
   autograd::Profile profile_;
@@ -120,65 +112,17 @@ void Run::find_start() {
     fail_usage("{} is already at step {}, beyond the {} steps asked for", folder_.path().string(), start_from_->step, options_.steps);
 }
 
-void Run::open_data() {
-  const auto seq = options_.seq;
-  if (!options_.batches.empty()) {
-    feed_ = batches_feed(options_.batches, seq, options_.config.vocab);
-    const auto needed = static_cast<std::uint64_t>(options_.steps * options_.batch);
-    if (feed_->windows() < needed)
-      fail_input("{} holds {} windows, but {} steps of {} need {}", options_.batches.string(), feed_->windows(), options_.steps,
-                 options_.batch, needed);
-  } else {
-    train_shard_ = std::make_unique<files::TokenShard>(options_.data / text::kTrainShard);
-    train_shard_->verify();
-    const auto vocab = static_cast<std::int64_t>(train_shard_->counts().vocabulary);
-    if (vocab > options_.config.vocab)
-      fail_usage("--vocab {} is smaller than the {} ids of {}", options_.config.vocab, vocab, train_shard_->path());
-    feed_ = shard_feed(*train_shard_, seq, options_.seed);
-    if (fs::exists(options_.data / text::kTokenizerFile)) {
-      tokenizer_file_ = options_.data / text::kTokenizerFile;
-      tokenizer_ = std::make_unique<text::Tokenizer>(text::Tokenizer::load(tokenizer_file_));
-    }
-  }
-  if (!options_.eval_batches.empty()) {
-    eval_feed_ = batches_feed(options_.eval_batches, seq, options_.config.vocab);
-  } else if (!options_.data.empty() && fs::exists(options_.data / text::kValidShard)) {
-    valid_shard_ = std::make_unique<files::TokenShard>(options_.data / text::kValidShard);
-    valid_shard_->verify();
-    if (static_cast<std::int64_t>(valid_shard_->counts().vocabulary) > options_.config.vocab)
-      fail_usage("--vocab {} is smaller than the {} ids of {}", options_.config.vocab, valid_shard_->counts().vocabulary,
-                 valid_shard_->path());
-  }
-}
-
 void Run::open_teacher() {
-  if (options_.distill.empty()) return;
-  const fs::path path = files::resolve_model(options_.distill);
-  const model::ModelFolder folder(path);
-  model::Config config = folder.config();
-  if (config.vocab != options_.config.vocab)
-    fail_input("--distill {}: the teacher has {} pieces, this model {}; both must read the same tokens", path.string(), config.vocab,
-               options_.config.vocab);
-  config.positions = options_.config.positions;
-  config.bos = options_.config.bos;
-  config.eos = options_.config.eos;
-  teacher_ = std::make_unique<autograd::Llama>(executor_, config, folder.scheme(), options_.backward, size(options_.seq));
-  load_weights(path, *teacher_);
+  if (!inputs_.teacher) return;
+  const Teacher& t = *inputs_.teacher;
+  teacher_ = std::make_unique<autograd::Llama>(executor_, t.config, t.scheme, options_.backward, size(options_.seq));
+  load_weights(t.folder, *teacher_);
   teacher_->refresh();
 }
 
 void Run::announce() {
-  prediction_ = predict(options_, peaks_);
-  if (teacher_) {  // its weights in memory, and a forward pass beside a step of three
-    const auto own = static_cast<double>(options_.config.parameters());
-    const auto teacher = static_cast<double>(teacher_->weights().config.parameters());
-    prediction_.memory_bytes += static_cast<std::int64_t>(12 * teacher);
-    prediction_.seconds_per_step *= 1 + teacher / (3 * own);
-  }
-  const std::int64_t available = available_memory();
-  if (prediction_.memory_bytes > available)
-    fail_input("this run is predicted to need {} of memory, but {} are available; lower --micro-batch or --seq, or take a smaller model",
-               human_bytes(static_cast<double>(prediction_.memory_bytes)), human_bytes(static_cast<double>(available)));
+  prediction_ = predict(options_, inputs_, peaks_);
+  require_memory(prediction_);
   std::error_code error;
   const fs::space_info disk = fs::space(folder_.path(), error);
   if (!error && static_cast<std::uintmax_t>(prediction_.disk_bytes) > disk.available)
@@ -234,7 +178,7 @@ double Run::step() {
   {
     const autograd::Profile::Scope timed(&profile_, autograd::Work::data);
     for (std::size_t i = 0; i < size(options_.batch); ++i)
-      feed_->window(state_.cursor + i, std::span(ids).subspan(i * seq, seq), std::span(targets).subspan(i * seq, seq));
+      inputs_.feed->window(state_.cursor + i, std::span(ids).subspan(i * seq, seq), std::span(targets).subspan(i * seq, seq));
   }
   llama_->zero_gradients();
   const std::size_t micro = size(options_.micro_batch) * seq;
@@ -290,7 +234,7 @@ void Run::step_failed(double value, std::span<const std::int32_t> ids) {
 }
 
 void Run::evaluate(bool last) {
-  if (!eval_feed_ && !valid_shard_) return;
+  if (!inputs_.held_out()) return;
   const auto start = Clock::now();
   run::WindowLosses losses(executor_, llama_->weights(), size(options_.seq));
   eval::EvaluationOptions options;
@@ -299,14 +243,14 @@ void Run::evaluate(bool last) {
   options.bytes_per_token = options_.bytes_per_token;
   const auto apply = [&](auto ids, auto targets, std::size_t n, auto out) { losses(ids, targets, n, out); };
   eval::Evaluation result;
-  if (eval_feed_) {
+  if (inputs_.eval_feed) {
     const std::int64_t windows = last ? 0 : options_.eval_windows;
     options.most_tokens = windows > 0 ? windows * options_.seq : last ? 0 : options_.eval_tokens;
-    result = eval::evaluate_windows(eval_feed_->windows(), [&](std::uint64_t i, auto ids, auto targets) { eval_feed_->window(i, ids, targets); },
+    result = eval::evaluate_windows(inputs_.eval_feed->windows(), [&](std::uint64_t i, auto ids, auto targets) { inputs_.eval_feed->window(i, ids, targets); },
                                     apply, options);
   } else {
     options.most_tokens = last ? 0 : options_.eval_tokens;
-    result = eval::evaluate(eval::stream_of(*valid_shard_), apply, options);
+    result = eval::evaluate(eval::stream_of(*inputs_.valid_shard), apply, options);
   }
   report::EvalRecord record;
   record.step = state_.step;
@@ -324,8 +268,8 @@ void Run::evaluate(bool last) {
   if (!masks.layers.empty() && state_.tokens > 0) log_->add(masks);
   std::string line = fmt::format("step {:>6}  held-out {:.4f} nats a token", state_.step, result.nats_per_token);
   if (result.bits_per_byte) line += fmt::format(", {:.4f} bits a byte", *result.bits_per_byte);
-  if (tokenizer_ && options_.sample_tokens > 0) {
-    const std::string text = draw_sample(executor_, llama_->weights(), *tokenizer_, size(options_.sample_tokens), options_.seed,
+  if (inputs_.tokenizer && options_.sample_tokens > 0) {
+    const std::string text = draw_sample(executor_, llama_->weights(), *inputs_.tokenizer, size(options_.sample_tokens), options_.seed,
                                          static_cast<std::uint64_t>(state_.step));
     log_->add(report::SampleRecord{state_.step, "", text});
     line += "\n  | " + one_line(text);
@@ -334,7 +278,7 @@ void Run::evaluate(bool last) {
 }
 
 void Run::save() {
-  save_checkpoint(folder_.path(), state_, options_, *llama_, *optimizer_, tokenizer_file_);
+  save_checkpoint(folder_.path(), state_, options_, *llama_, *optimizer_, inputs_.tokenizer_file);
   if (log_) log_->sync();
   saved_step_ = state_.step;
   files::prune_checkpoints(folder_.path(), options_.keep, state_.step);
