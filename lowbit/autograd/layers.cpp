@@ -47,6 +47,7 @@ void LinearGroup::prepare(const float* x, std::size_t rows, bool want_mask) {
   const nn::LinearWeights& first = *weights_.front();
   const Profile::Scope timed(context_.profile, Work::code_inputs);
   input_.prepare(*context_.executor, first.coding(), rows, first.k(), x, first.k(), want_mask);
+  if (context_.observer) (*context_.observer)(*this, x, rows);
 }
 
 void LinearGroup::multiply_into(std::span<float* const> y) {

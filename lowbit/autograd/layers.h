@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,10 @@ struct Draws {
   std::uint64_t seed = 0, step = 0, micro_batch = 0;
 };
 
+class LinearGroup;
+/// Sees what layers that read the same input have been given, after it was prepared: x [rows, k].
+using InputObserver = std::function<void(const LinearGroup& group, const float* x, std::size_t rows)>;
+
 /// What every layer's Function needs to know.
 struct Context {
   Executor* executor;
@@ -40,6 +45,7 @@ struct Context {
   Profile* profile = nullptr;    ///< where the time of each layer is noted, or null
   bool recompute = false;        ///< products of the forward pass are done again on the way back instead of kept
   const Draws* draws = nullptr;  ///< required for int8
+  const InputObserver* observer = nullptr;
   /// What products of two float operands compute in.
   kernels::Precision float_precision() const {
     return precision == kernels::Precision::int8 ? kernels::Precision::bf16 : precision;
@@ -66,7 +72,9 @@ class LinearGroup {
   /// dy [rows, n] of each layer, dx [rows, k] (not accumulated); adds to the parameters' gradients.
   /// piece   counts the calls for one micro-batch, where its rows come in several.
   void backward_into(std::span<const float* const> dy, float* dx, std::uint64_t piece = 0);
+  const nn::LinearInput& input() const { return input_; }
   void set_profile(Profile* profile) { context_.profile = profile; }
+  void set_observer(const InputObserver* observer) { context_.observer = observer; }
   const std::vector<Parameter*>& parameters() const { return parameters_; }
   const std::vector<const nn::LinearWeights*>& weights() const { return weights_; }
   /// Shares of masked entries of the last forward pass. Requires coded weights with masks.

@@ -78,6 +78,31 @@ void Llama::initialize(std::uint64_t seed) {
   }
 }
 
+void Llama::set_observer(InputObserver observer) {
+  observer_ = std::move(observer);
+  for (Block& b : blocks_)
+    for (LinearGroup* group : {&b.attention.qkv(), &b.attention.o(), &b.mlp.gate_up(), &b.mlp.down()})
+      group->set_observer(observer_ ? &observer_ : nullptr);
+}
+
+std::vector<std::vector<float>> Llama::block_gradients(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets,
+                                                       std::size_t length) {
+  std::vector<at::Tensor> streams;
+  const at::Tensor last = residual_stream(ids, length, [&](std::size_t, const at::Tensor& x) {
+    x.retain_grad();
+    streams.push_back(x);
+  });
+  std::vector<double> losses(ids.size());
+  head_loss(context_, *head_, last, targets, 1.0f / static_cast<float>(ids.size()), losses).backward();
+  std::vector<std::vector<float>> gradients;
+  for (const at::Tensor& x : streams) {
+    const at::Tensor g = x.grad().contiguous();
+    gradients.emplace_back(g.const_data_ptr<float>(), g.const_data_ptr<float>() + g.numel());
+  }
+  zero_gradients();
+  return gradients;
+}
+
 void Llama::set_profile(Profile* profile) {
   context_.profile = profile;
   for (Block& b : blocks_)

@@ -58,6 +58,11 @@ class Llama {
                   std::span<double> losses);
   /// Logits of the training forward, as accumulate computes them: [ids, vocabulary]. For comparing engines bit by bit.
   void logits(std::span<const std::int32_t> ids, std::size_t length, float* out);
+  /// Gradients of the tokens' mean loss with respect to the residual stream after each block: [rows * width] each.
+  std::vector<std::vector<float>> block_gradients(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets,
+                                                  std::size_t length);
+  /// Shows every input of the blocks' layers from now on; an empty function: no more.
+  void set_observer(InputObserver observer);
   /// Index of the first block whose output holds a NaN or an infinity for these ids, or -1.
   std::int64_t first_bad_layer(std::span<const std::int32_t> ids, std::size_t length);
 
@@ -75,6 +80,7 @@ class Llama {
                              const std::function<void(std::size_t, const at::Tensor&)>& on_layer = {});
 
   Draws draws_;
+  InputObserver observer_;
   Llama* teacher_ = nullptr;
   float teacher_weight_ = 0;
   Buffer<float> decoded_;

@@ -33,6 +33,7 @@ void add_sweep(CLI::App& verb);
 void add_train(CLI::App& verb);
 void add_train_logits(CLI::App& verb);
 void add_train_bench(CLI::App& verb);
+void add_diagnose(CLI::App& verb);
 
 /// CLI::App::add_option and add_flag for the types that our flags have. Not templates: those of CLI11 would cost each
 /// file here seconds to compile.

@@ -1,0 +1,123 @@
+#include <memory>
+
+#include "lowbit/autograd/torch_executor.h"
+#include "lowbit/base/error.h"
+#include "lowbit/bench/table.h"
+#include "lowbit/cli/command.h"
+#include "lowbit/files/json.h"
+#include "lowbit/files/run_folder.h"
+#include "lowbit/files/token_shard.h"
+#include "lowbit/model/model_folder.h"
+#include "lowbit/text/dataset.h"
+#include "lowbit/train/diagnose.h"
+
+namespace lowbit::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct DiagnoseFlags {
+  CommonFlags common;
+  train::DiagnoseOptions options;
+  fs::path data, batches;
+  std::string against = "a16";
+};
+
+files::Json to_json(const train::SideDiagnosis& s) {
+  return {{"error", s.error}, {"normal_error", s.normal_error}, {"masked", s.masked}, {"normal_masked", s.normal_masked}};
+}
+
+files::Json to_json(const train::Diagnosis& d) {
+  files::Json json;
+  json["format"] = d.format;
+  json["reference"] = d.reference;
+  json["tokens"] = d.tokens;
+  json["blocks"] = files::Json::array();
+  for (const auto& b : d.blocks) json["blocks"].push_back({{"layer", b.layer}, {"cosine", b.cosine}, {"norm_ratio", b.norm_ratio}});
+  json["layers"] = files::Json::array();
+  for (const auto& l : d.layers)
+    json["layers"].push_back({{"name", l.name}, {"weight", to_json(l.weight)}, {"input", l.input ? to_json(*l.input) : files::Json()}});
+  json["changes"] = files::Json::array();
+  for (const auto& c : d.changes)
+    json["changes"].push_back({{"name", c.name}, {"masked_before", c.masked_before}, {"masked_now", c.masked_now},
+                               {"still_masked", c.still_masked}, {"codes_changed", c.codes_changed}});
+  return json;
+}
+
+std::string share(double x) { return x == 0 ? "0 %" : fmt::format("{} %", bench::short_number(100 * x)); }
+
+void print(const train::Diagnosis& d) {
+  fmt::print("Gradients of the residual stream after each block, {} against {}, over {} tokens\n", d.format, d.reference, d.tokens);
+  bench::Table blocks{{"block", "cosine", "length, with / without"}, {}, 1};
+  for (const auto& b : d.blocks) blocks.rows.push_back({std::to_string(b.layer), fmt::format("{:.4f}", b.cosine), fmt::format("{:.3f}", b.norm_ratio)});
+  fmt::print("{}\n", blocks.text());
+  fmt::print("Coding: squared error over squares, and share masked; beside each what a normal variable would have\n");
+  bench::Table layers{{"layer", "weight error", "normal", "masked", "normal", "input error", "normal", "masked", "normal"}, {}, 1};
+  for (const auto& l : d.layers) {
+    std::vector<std::string> row{l.name};
+    const auto add = [&](const std::optional<train::SideDiagnosis>& s) {
+      for (const double x : s ? std::vector{s->error, s->normal_error, s->masked, s->normal_masked} : std::vector<double>{})
+        row.push_back(share(x));
+      if (!s) row.insert(row.end(), 4, "");
+    };
+    add(l.weight);
+    add(l.input);
+    layers.rows.push_back(row);
+  }
+  fmt::print("{}", layers.text());
+  if (d.changes.empty()) return;
+  fmt::print("\nSince the earlier checkpoint\n");
+  bench::Table changes{{"layer", "masked then", "masked now", "still masked", "codes changed"}, {}, 1};
+  for (const auto& c : d.changes)
+    changes.rows.push_back({c.name, share(c.masked_before), share(c.masked_now), share(c.still_masked), share(c.codes_changed)});
+  fmt::print("{}", changes.text());
+}
+
+}  // namespace
+
+void add_diagnose(CLI::App& verb) {
+  auto f = std::make_shared<DiagnoseFlags>();
+  train::DiagnoseOptions& o = f->options;
+  add_option(verb, "--model", o.model, "run folder, or checkpoint, of a low-bit format")->required();
+  add_option(verb, "--data", f->data, "data folder: windows of its held-out part");
+  add_option(verb, "--batches", f->batches, "raw uint16 windows [n, seq + 1] instead");
+  add_option(verb, "--earlier", o.earlier, "an earlier checkpoint: which masks and codes have changed since");
+  add_option(verb, "--against", f->against, "compare gradients with: a16 (same weights, float activations), bf16")->capture_default_str();
+  add_option(verb, "--windows", o.windows, "of text, all in memory at once")->capture_default_str();
+  add_option(verb, "--seq", o.length, "tokens of a window (default the model's context)");
+  add_common(verb, f->common);
+  verb.callback([f] {
+    train::DiagnoseOptions& options = f->options;
+    if (f->against != "a16" && f->against != "bf16") fail_usage("unknown --against '{}'; choose a16 or bf16", f->against);
+    if (f->data.empty() == f->batches.empty()) fail_usage("say on what: --data DIR or --batches FILE");
+    if (options.windows < 1 || options.length < 0) fail_usage("--windows and --seq must be positive");
+    const int threads = apply_common(f->common);
+    options.against_bf16 = f->against == "bf16";
+    options.model = files::resolve_model(options.model);
+    const model::ModelFolder folder(options.model);
+    if (options.length == 0) options.length = folder.config().positions;
+    if (options.length > folder.config().positions)
+      fail_usage("--seq {} is beyond the model's context of {}", options.length, folder.config().positions);
+    std::unique_ptr<files::TokenShard> shard;
+    std::unique_ptr<train::Feed> feed;
+    if (!f->data.empty()) {
+      shard = std::make_unique<files::TokenShard>(f->data / text::kValidShard);
+      shard->verify();
+      if (static_cast<std::int64_t>(shard->counts().vocabulary) > folder.config().vocab)
+        fail_input("{} has {} ids, the model {}; name the data it was trained on", shard->path(), shard->counts().vocabulary, folder.config().vocab);
+      feed = train::shard_feed(*shard, options.length, 0);
+    } else {
+      feed = train::batches_feed(f->batches, options.length, folder.config().vocab);
+    }
+    if (static_cast<std::uint64_t>(options.windows) > feed->windows())
+      fail_usage("--windows {} is more than the {} that there are", options.windows, feed->windows());
+    autograd::TorchExecutor executor(threads);
+    const train::Diagnosis diagnosis = train::diagnose(executor, options, *feed);
+    if (f->common.json)
+      fmt::print("{}\n", files::dump_line(to_json(diagnosis)));
+    else
+      print(diagnosis);
+  });
+}
+
+}  // namespace lowbit::cli
