@@ -30,7 +30,7 @@ TEST(Diagnose, GradientsAlignBetterTheMoreBitsAndErrorsOfFreshWeightsAreThoseOfA
   for (const char* format : {"w1a1", "w2a2", "w8a8"}) {
     const fs::path run = folder / format;
     auto arguments = with_format(small_run(folder / "b", run, 12), format);
-    arguments.insert(arguments.end(), {"--keep", "3"});
+    arguments.insert(arguments.end(), {"--keep", "20"});
     ASSERT_EQ(run_program(arguments).exit_code, 0);
     const files::Json d = diagnose(run / "checkpoints" / "step-0", folder / "b", {"--against", "bf16"});
     EXPECT_EQ(d["format"], format);
