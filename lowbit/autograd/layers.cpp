@@ -61,9 +61,20 @@ void LinearGroup::multiply_into(std::span<float* const> y) {
 kernels::BackwardOperand LinearGroup::weight_operand(std::size_t i) {
   const nn::LinearWeights& w = *weights_[i];
   kernels::BackwardOperand operand;
-  if (w.coding().format.quantized()) {
+  const Format& format = w.coding().format;
+  if (format.quantized() && !format.weight->integer()) {  // levels, still without h
+    float_weight_.resize(w.n() * w.k());
+    unit_scale_.resize(w.n());
+    std::fill(unit_scale_.begin(), unit_scale_.end(), 1.0f);
+    kernels::decode_rows(*context_.executor, {format.weight, 1, 0}, w.n(), nullptr, w.k(), w.coded().codes,
+                         unit_scale_.data(), float_weight_.data(), w.k());
+    operand.values = float_weight_.data();
+    operand.stride = w.k();
+    return operand;
+  }
+  if (format.quantized()) {
     operand.codes = w.coded().codes;
-    operand.grid = w.coding().format.weight;
+    operand.grid = format.weight;
     operand.stride = kernels::code_stride(w.k());
     return operand;
   }
@@ -75,10 +86,10 @@ kernels::BackwardOperand LinearGroup::weight_operand(std::size_t i) {
     operand.values = scaled_weight_.data();
   }
   // bf16 products round their operands as the forward did; float32 products must be given what the forward multiplied.
-  if (w.coding().format.kind == Format::Kind::bf16 && context_.precision == kernels::Precision::f32) {
-    rounded_weight_.resize(w.n() * w.k());
-    round_to_bf16(*context_.executor, w.n() * w.k(), operand.values, rounded_weight_.data());
-    operand.values = rounded_weight_.data();
+  if (format.kind == Format::Kind::bf16 && context_.precision == kernels::Precision::f32) {
+    float_weight_.resize(w.n() * w.k());
+    round_to_bf16(*context_.executor, w.n() * w.k(), operand.values, float_weight_.data());
+    operand.values = float_weight_.data();
   }
   return operand;
 }
@@ -86,7 +97,7 @@ kernels::BackwardOperand LinearGroup::weight_operand(std::size_t i) {
 kernels::BackwardOperand LinearGroup::input_operand() {
   kernels::BackwardOperand operand;
   const Format& format = input_.coding().format;
-  if (format.quantized() && format.activation) {
+  if (format.integer()) {
     operand.codes = input_.coded().codes;
     operand.grid = format.activation;
     operand.stride = kernels::code_stride(input_.k());
@@ -134,9 +145,9 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
       const Profile::Scope timed(context_.profile, Work::product_dx, operations);
       multiply(stream, rows, k, n, a, weight_operand(i), dx, i > 0);
     }
-    // dW = dY^T . xq: here the contracted index is the row, so the tokens' h are folded in.
+    // dW = dY^T . xq: here the contracted index is the row, so the tokens' h are folded in (decoded rows carry them).
     a.transposed = true;
-    a.contracted_scale = coded_input ? input_.coded().scale : nullptr;
+    a.contracted_scale = coding.format.integer() ? input_.coded().scale : nullptr;
     float* grad = mutable_data(parameters_[i]->grad);
     const bool in_place = !coding.format.quantized() && !parameters_[i]->gain;
     if (!in_place) weight_grad_.resize(n * k);

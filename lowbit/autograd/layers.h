@@ -93,7 +93,7 @@ class LinearGroup {
   /// What this layer's product adds to the gradients: of the weight, and of its gain. d: [n, k], gradient of what the
   /// product read (rotated, unmasked); overwritten.
   void add_weight_gradient(std::size_t i, float* d);
-  Buffer<float> rounded_weight_, rounded_input_, weight_grad_, scaled_weight_;
+  Buffer<float> float_weight_, unit_scale_, rounded_input_, weight_grad_, scaled_weight_;
 };
 
 /// The residual stream's token rows: [rows, width].

@@ -19,17 +19,32 @@ void random_codes(const Rng& rng, const Grid& grid, std::size_t row_bytes, std::
   const std::uint64_t first = row * ((row_bytes + 15) / 16);
   for (std::size_t at = 0; at < row_bytes; at += 16) {
     auto words = rng.block(first + at / 16);
-    if (grid.levels == 3)
+    if (grid.levels == 3 && grid.plain())
       for (std::uint32_t& w : words) w &= ~(w & w << 1 & 0xAAAAAAAAu);  // 3 to 1
+    if (grid.cells == Cells::e2m1)
+      for (std::uint32_t& w : words) w &= ~(~(w << 1 | w << 2 | w << 3) & 0x88888888u);  // 1000 to 0000
     std::memcpy(out + at, words.data(), std::min<std::size_t>(16, row_bytes - at));
+  }
+}
+
+/// The part of a 2:4 row behind its survivors: any two of four pairs.
+void random_pairs(const Rng& rng, std::size_t groups, std::size_t row, std::uint8_t* out) {
+  constexpr unsigned kTwoOfFour[] = {4, 8, 12, 9, 13, 14};
+  for (std::size_t g = 0; g < groups; ++g) {
+    const unsigned nibble = kTwoOfFour[rng.below((std::uint64_t{1} << 60) + row * groups + g, 6)];
+    out[g / 2] = static_cast<std::uint8_t>(g % 2 == 0 ? nibble : out[g / 2] | nibble << 4);
   }
 }
 
 /// The h under which random levels have a variance of 1/k.
 float scale_of(const Grid& grid, std::size_t k) {
+  const Grid& side = grid.dense ? *grid.dense : grid;
   double squares = 0;
-  for (int u = 0; u < grid.levels; ++u) squares += std::pow(grid.value_of_code(u), 2);
-  const double mean = grid.levels == 3 ? 0.5 : squares / grid.levels;
+  if (side.cells == Cells::e2m1)
+    for (const int o : kE2m1Magnitudes) squares += std::pow(o, 2) / 8;
+  else
+    for (int u = 0; u < side.levels; ++u) squares += std::pow(side.value(u), 2) / side.levels;
+  const double mean = side.levels == 3 ? 0.5 : grid.dense ? squares / 2 : squares;
   return static_cast<float>(1 / std::sqrt(mean * static_cast<double>(k)));
 }
 
@@ -38,11 +53,13 @@ struct RandomTensor {
   Buffer<float> scale, values;
 
   void make_codes(Executor& executor, const Rng& rng, const Grid& grid, std::size_t n, std::size_t k) {
-    const std::size_t row_bytes = canonical_row_bytes(grid, k);
+    const std::size_t row_bytes = stored_row_bytes(grid, k);
     codes.resize(n * row_bytes);
     scale.resize(n);
     executor.parallel_for(n, [&](std::size_t row) {
       random_codes(rng, grid, row_bytes, row, codes.data() + row * row_bytes);
+      if (grid.dense)
+        random_pairs(rng, k / 8, row, codes.data() + row * row_bytes + canonical_row_bytes(*grid.dense, k / 2));
       scale[row] = scale_of(grid, k);
     });
   }

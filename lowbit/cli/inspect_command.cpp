@@ -102,12 +102,12 @@ void count_tensor(const model::ModelFolder& folder, const model::TensorSpec& spe
   const Grid& grid = *model::coding_of(spec, folder.scheme()).format.weight;
   const auto codes = folder.codes(spec);
   part.bytes += codes.size() + folder.scales(spec).size_bytes();
-  note_stored(part, fmt::format("{}-bit codes and scales", grid.storage_bits));
+  note_stored(part, fmt::format("{}-bit codes{} and scales", grid.storage_bits, grid.dense ? " of 2 of 4 pairs" : ""));
   const auto columns = static_cast<std::size_t>(spec.columns);
-  const std::size_t row_bytes = canonical_row_bytes(grid, columns);
+  const std::size_t row_bytes = stored_row_bytes(grid, columns);
   std::vector<std::uint8_t> row(columns);
   for (std::size_t i = 0; i < static_cast<std::size_t>(spec.rows); ++i)
-    unpack_canonical(grid, codes.subspan(i * row_bytes, row_bytes), row);
+    unpack_stored(grid, codes.subspan(i * row_bytes, row_bytes), row);
 }
 
 void describe_config(Findings& found, const model::ModelFolder& folder) {
@@ -131,7 +131,10 @@ void describe_config(Findings& found, const model::ModelFolder& folder) {
   if (s.format.quantized()) {
     found.json["estimator"] = name_of(s.estimator);
     found.json["transform"] = name_of(s.transform);
-    arithmetic += fmt::format(", estimator {}, transform {}, {}", name_of(s.estimator), name_of(s.transform),
+    found.json["scale"] = name_of(s.scale);
+    found.json["grid"] = name_of(s.grid);
+    if (s.format.pairs()) found.json["sparse_scale"] = name_of(s.sparse_scale);
+    arithmetic += fmt::format(", estimator {}, transform {}{}, {}", name_of(s.estimator), name_of(s.transform), s.variations(),
                               folder.packed() ? "packed" : "float weights, coded when they are loaded");
   }
   found.line("arithmetic", "{}", arithmetic);

@@ -25,7 +25,8 @@ struct TrainFlags {
   CommonFlags common;
   train::Options options;
   fs::path out;
-  std::string format = "w4a4", head, attention, estimator = "trust", transform = "hadamard", backward = "bf16", size, recipe = "quest";
+  std::string format = "w4a4", head, attention, estimator, transform = "hadamard", backward = "bf16", size, recipe = "quest";
+  std::string scale = "rms", grid = "uniform", fp4_threshold = "paper", sparse_scale = "dense";
   std::int64_t tokens = 0;
   bool dry_run = false;
 };
@@ -75,7 +76,13 @@ void take_scheme(const CLI::App& verb, TrainFlags& f) {
   scheme = default_scheme(parse_format(f.format));
   if (!f.head.empty()) scheme.head = parse_head(f.head);
   if (!f.attention.empty()) scheme.attention = parse_attention(f.attention);
-  scheme.estimator = parse_estimator(f.estimator);
+  scheme.scale = parse_scale_rule(f.scale);
+  scheme.grid = parse_grid_shape(f.grid);
+  scheme.fp4_threshold = parse_fp4_threshold(f.fp4_threshold);
+  scheme.sparse_scale = parse_sparse_scale(f.sparse_scale);
+  // A range that holds every entry trusts every entry.
+  const char* usual = scheme.scale == ScaleRule::absmax ? "ste" : "trust";
+  scheme.estimator = parse_estimator(f.estimator.empty() ? usual : f.estimator);
   scheme.transform = parse_transform(f.transform);
   if (verb.count("--outer-trust") > 0 && !(outer > 0)) fail_usage("--outer-trust must be positive, not {}", outer);
   scheme.outer_trust = outer;
@@ -186,12 +193,19 @@ void add_train(CLI::App& verb) {
   add_flag(verb, "--resume", o.resume, "go on from the newest complete checkpoint; with more --tokens or --steps, beyond its end");
   add_option(verb, "--init", o.init, "model folder or run folder whose weights to start from");
 
-  add_option(verb, "--format", f->format, "of the blocks' linear layers: f32, bf16, or wXaY with X in 1..8, 1.58 and Y in 1..8, 16")->capture_default_str();
+  add_option(verb, "--format", f->format, "of the blocks' linear layers: f32, bf16, fp4, or wXaY with X in 1..8, 1.58 and Y in 1..8, 16; +2:4 behind it")->capture_default_str();
   add_option(verb, "--head", f->head, "of head and embedding: bf16, w8a8, w4a8, f32 (default bf16; f32 with --format f32)");
   add_option(verb, "--attention", f->attention, "of scores and values: f32, bf16 (default f32; bf16 with --format bf16)");
-  add_option(verb, "--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste")->capture_default_str();
+  add_option(verb, "--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste (default trust; ste with --scale absmax)");
   add_option(verb, "--transform", f->transform, "before coding: hadamard, hadamard-weights (wXa16), none")->capture_default_str();
   add_option(verb, "--outer-trust", o.scheme.outer_trust, "S of the 1-bit trust rule |x| <= S alpha r (default 1.30 rotated, 1.25 not)");
+  add_option(verb, "--scale", f->scale, "of a row, from its: rms, absmax (QuaRot's, with the hadamard transform)")->capture_default_str();
+  add_option(verb, "--grid", f->grid, "levels: uniform, gaussian (the reference code's Lloyd-Max, 1 to 4 bits), gaussian-converged")
+      ->capture_default_str();
+  add_option(verb, "--fp4-threshold", f->fp4_threshold, "trust rule of fp4: paper, code (the narrower one of the reference code)")
+      ->capture_default_str();
+  add_option(verb, "--sparse-scale", f->sparse_scale, "of a +2:4 row: dense (of the whole row), refit (to what survived)")
+      ->capture_default_str();
   add_option(verb, "--backward", f->backward,
              "operands of the backward products: bf16, f32; int8: gradients of low-bit layers rounded stochastically to 8 bits")
       ->capture_default_str();

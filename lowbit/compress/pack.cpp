@@ -34,10 +34,10 @@ Coded code(Executor& executor, const model::ModelFolder& folder, const model::Te
   Coded coded;
   coded.scale.resize(n);
   kernels::code_rows(executor, nn::weight_coding(coding), n, k, values.data(), k, {rows.data(), coded.scale.data(), sums.data(), nullptr});
-  const std::size_t row_bytes = canonical_row_bytes(grid, k);
+  const std::size_t row_bytes = stored_row_bytes(grid, k);
   coded.codes.resize(n * row_bytes);
   executor.parallel_for(n, [&](std::size_t row) {
-    pack_canonical(grid, {rows.data() + row * kernels::code_stride(k), k}, {coded.codes.data() + row * row_bytes, row_bytes});
+    pack_stored(grid, {rows.data() + row * kernels::code_stride(k), k}, {coded.codes.data() + row * row_bytes, row_bytes});
   });
   return coded;
 }
@@ -101,7 +101,7 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
       continue;
     }
     held[i] = std::make_unique<Coded>(code(executor, folder, spec, coding));
-    const auto row_bytes = static_cast<std::int64_t>(canonical_row_bytes(*coding.format.weight, static_cast<std::size_t>(spec.columns)));
+    const auto row_bytes = static_cast<std::int64_t>(stored_row_bytes(*coding.format.weight, static_cast<std::size_t>(spec.columns)));
     writer.add(spec.name + ".codes", Dtype::u8, {spec.rows, row_bytes}, std::span<const std::uint8_t>(held[i]->codes));
     writer.add(spec.name + ".scale", Dtype::f32, {spec.rows}, std::span<const float>(held[i]->scale));
     summary.coded_weights += spec.elements();

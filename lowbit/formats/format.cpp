@@ -8,7 +8,10 @@
 namespace lowbit {
 namespace {
 
-constexpr std::string_view kKnown = "f32, bf16, or wXaY with X in 1..8 or 1.58 and Y in 1..8 or 16 (w4a4, w1.58a8, w4a16)";
+constexpr std::string_view kKnown =
+    "f32, bf16, fp4, or wXaY with X in 1..8, 1.58 or fp4 and Y in 1..8, 16 or fp4 (w4a4, w1.58a8, w4a16); +2:4 behind "
+    "it for X in 1..7 (w4a4+2:4)";
+constexpr std::string_view kPairs = "+2:4";
 
 template <class Value, std::size_t N>
 using Names = std::array<std::pair<std::string_view, Value>, N>;
@@ -18,6 +21,16 @@ constexpr Names<Transform, 3> kTransforms{{{"hadamard", Transform::hadamard},
                                            {"hadamard-weights", Transform::hadamard_weights},
                                            {"none", Transform::none}}};
 constexpr Names<AttentionFormat, 2> kAttentions{{{"f32", AttentionFormat::f32}, {"bf16", AttentionFormat::bf16}}};
+
+constexpr Names<ScaleRule, 2> kScaleRules{{{"rms", ScaleRule::rms}, {"absmax", ScaleRule::absmax}}};
+constexpr Names<GridShape, 3> kGridShapes{{{"uniform", GridShape::uniform},
+                                           {"gaussian", GridShape::gaussian},
+                                           {"gaussian-converged", GridShape::gaussian_converged}}};
+constexpr Names<Fp4Threshold, 2> kFp4Thresholds{{{"paper", Fp4Threshold::paper}, {"code", Fp4Threshold::code}}};
+constexpr Names<SparseScale, 2> kSparseScales{{{"dense", SparseScale::dense}, {"refit", SparseScale::refit}}};
+
+/// By the word that a format has for it.
+const Grid* find_side(std::string_view name) { return name == kE2m1Grid.name ? &kE2m1Grid : find_grid(name); }
 
 template <class Value, std::size_t N>
 std::string_view word_of(const Names<Value, N>& names, Value value) {
@@ -41,21 +54,26 @@ Value value_of(const Names<Value, N>& names, std::string_view word, std::string_
 std::string Format::name() const {
   if (kind == Kind::f32) return "f32";
   if (kind == Kind::bf16) return "bf16";
-  return fmt::format("w{}a{}", weight->name, activation ? activation->name : "16");
+  if (weight == &kE2m1Grid && activation == &kE2m1Grid) return "fp4";
+  const Grid& side = pairs() ? *weight->dense : *weight;
+  return fmt::format("w{}a{}{}", side.name, activation ? activation->name : "16", pairs() ? kPairs : "");
 }
 
 Format parse_format(std::string_view word) {
   if (word == "f32") return {Format::Kind::f32};
   if (word == "bf16") return {Format::Kind::bf16};
-  if (word.starts_with('w')) {
-    const std::size_t a = word.find('a');
-    if (a != std::string_view::npos) {
-      const std::string_view bits = word.substr(a + 1);
-      const Grid* weight = find_grid(word.substr(1, a - 1));
-      const Grid* activation = find_grid(bits);
-      const bool activation_known = bits == "16" || (activation && !activation->zero_is_level);
-      if (weight && activation_known) return {Format::Kind::quantized, weight, activation};
-    }
+  if (word == kE2m1Grid.name) return {Format::Kind::quantized, &kE2m1Grid, &kE2m1Grid};
+  const bool pairs = word.ends_with(kPairs);
+  const std::string_view sides = pairs ? word.substr(0, word.size() - kPairs.size()) : word;
+  const std::size_t a = sides.find('a');
+  if (sides.starts_with('w') && a != std::string_view::npos) {
+    const std::string_view bits = sides.substr(a + 1);
+    const Grid* weight = find_side(sides.substr(1, a - 1));
+    const Grid* activation = find_side(bits);
+    const bool ternary = activation && activation->levels == 3;
+    const bool activation_known = bits == "16" || (activation && !ternary);
+    if (pairs && weight) weight = find_pairs_grid(*weight);
+    if (weight && activation_known) return {Format::Kind::quantized, weight, activation};
   }
   fail_usage("unknown format '{}'; choose {}", word, kKnown);
 }
@@ -72,16 +90,60 @@ std::string_view name_of(AttentionFormat a) { return word_of(kAttentions, a); }
 Estimator parse_estimator(std::string_view word) { return value_of(kEstimators, word, "estimator"); }
 Transform parse_transform(std::string_view word) { return value_of(kTransforms, word, "transform"); }
 AttentionFormat parse_attention(std::string_view word) { return value_of(kAttentions, word, "attention format"); }
+std::string_view name_of(ScaleRule r) { return word_of(kScaleRules, r); }
+std::string_view name_of(GridShape g) { return word_of(kGridShapes, g); }
+std::string_view name_of(Fp4Threshold t) { return word_of(kFp4Thresholds, t); }
+std::string_view name_of(SparseScale s) { return word_of(kSparseScales, s); }
+ScaleRule parse_scale_rule(std::string_view word) { return value_of(kScaleRules, word, "scale"); }
+GridShape parse_grid_shape(std::string_view word) { return value_of(kGridShapes, word, "grid"); }
+Fp4Threshold parse_fp4_threshold(std::string_view word) { return value_of(kFp4Thresholds, word, "fp4 threshold"); }
+SparseScale parse_sparse_scale(std::string_view word) { return value_of(kSparseScales, word, "sparse scale"); }
 
 double Scheme::effective_outer_trust() const {
   if (outer_trust > 0) return outer_trust;
   return transform == Transform::none ? 1.25 : 1.30;
 }
 
-double Scheme::trust_factor(const Grid& grid) const {
+double Scheme::trust_factor(const Grid& coded) const {
   if (estimator == Estimator::ste) return std::numeric_limits<double>::infinity();
-  if (estimator == Estimator::clip) return grid.alpha;
-  return (grid.levels == 2 ? effective_outer_trust() : grid.trust_edge) * grid.alpha;
+  const Grid& side = coded.dense ? *coded.dense : coded;
+  if (estimator == Estimator::clip) return side.extent * side.alpha;
+  return (side.levels == 2 ? effective_outer_trust() * side.extent : side.trust_edge) * side.alpha;
+}
+
+SideCoding Scheme::head_side(const Grid& side) const {
+  SideCoding coding;
+  coding.grid = &side;
+  coding.trust = trust_factor(side);
+  return coding;
+}
+
+SideCoding Scheme::block_side(const Grid& side) const {
+  SideCoding coding = head_side(side);
+  coding.scale = scale;
+  if (side.cells == Cells::e2m1 && estimator == Estimator::trust && fp4_threshold == Fp4Threshold::code) {
+    // |xq - x| <= T r where the outermost interval, from 8 h to 12 h, is wider than 2 T.
+    coding.trust.edge = 6 * side.alpha + kE2m1TrustOfCode;
+    coding.trust.hole_begin = 4 * side.alpha + kE2m1TrustOfCode;
+    coding.trust.hole_end = 6 * side.alpha - kE2m1TrustOfCode;
+  }
+  if (side.dense) {
+    coding.sparse_scale = sparse_scale;
+    // |0 - x| <= T r for what was pruned; clip and ste do not look at what became of an entry.
+    coding.trust.pruned = estimator == Estimator::trust ? side.alpha / (side.dense->levels - 1) : coding.trust.edge;
+  }
+  return coding;
+}
+
+Format Scheme::blocks() const {
+  if (grid == GridShape::uniform || !format.quantized()) return format;
+  const auto& table = grid == GridShape::gaussian ? kGaussianGrids : kConvergedGrids;
+  const auto of = [&](const Grid* side) -> const Grid* {
+    for (const Grid& row : table)
+      if (side && row.name == side->name) return &row;
+    return nullptr;
+  };
+  return {format.kind, of(format.weight), of(format.activation)};
 }
 
 int Scheme::weight_group(std::int64_t k) const {
@@ -92,10 +154,39 @@ int Scheme::activation_group(std::int64_t k) const {
   return !format.quantized() || transform != Transform::hadamard ? 1 : hadamard_group(k);
 }
 
+std::string Scheme::variations() const {
+  const Scheme usual;
+  std::string text;
+  const auto add = [&](std::string_view key, auto value, auto default_value) {
+    if (value != default_value) text += fmt::format(", {} {}", key, name_of(value));
+  };
+  add("scale", scale, usual.scale);
+  add("grid", grid, usual.grid);
+  add("fp4 threshold", fp4_threshold, usual.fp4_threshold);
+  add("sparse scale", sparse_scale, usual.sparse_scale);
+  return text;
+}
+
 void Scheme::check() const {
   if (transform == Transform::hadamard_weights && !format.weight_only())
     fail_usage("transform hadamard-weights leaves activations unrotated, which only wXa16 formats can; {} needs hadamard or none",
                format.name());
+  if (scale == ScaleRule::absmax && estimator != Estimator::ste)
+    fail_usage("--scale absmax leaves nothing outside of the grid, so every gradient passes: it goes with --estimator ste, not {}",
+               name_of(estimator));
+  const Format coded = blocks();
+  if (grid != GridShape::uniform) {
+    if (!format.quantized() || !coded.weight || (format.activation && !coded.activation))
+      fail_usage("--grid {} has tables for 1 to 4 bits without +2:4, which --format {} does not ask for", name_of(grid),
+                 format.name());
+    if (scale == ScaleRule::absmax)
+      fail_usage("--grid {} places levels in units of a row's RMS; --scale absmax needs --grid uniform", name_of(grid));
+  }
+  const auto is_e2m1 = [](const Grid* side) { return side && side->cells == Cells::e2m1; };
+  if (fp4_threshold == Fp4Threshold::code && !is_e2m1(format.weight) && !is_e2m1(format.activation))
+    fail_usage("--fp4-threshold code is a rule of fp4; --format {} has none", format.name());
+  if (sparse_scale == SparseScale::refit && !format.pairs())
+    fail_usage("--sparse-scale refit is a rule of +2:4; --format {} is dense", format.name());
   if (!(outer_trust >= 0) || outer_trust > 100) fail_usage("--outer-trust must lie in (0, 100], not {}", outer_trust);
 }
 

@@ -16,16 +16,22 @@ struct Format {
     quantized,  ///< coded weights; activations coded, or float32 when `activation` is null (a16)
   };
   Kind kind = Kind::f32;
-  const Grid* weight = nullptr;      ///< of kGrids; set when quantized
-  const Grid* activation = nullptr;  ///< of kGrids; null: float32 activations (wXa16)
+  const Grid* weight = nullptr;      ///< of the tables in grid.h; set when quantized
+  const Grid* activation = nullptr;  ///< the same; null: float32 activations (wXa16)
 
   bool quantized() const { return kind == Kind::quantized; }
   bool weight_only() const { return quantized() && !activation; }
+  /// Whether both sides are coded, on integers: products are exact integer sums.
+  bool integer() const { return quantized() && activation && weight->integer() && activation->integer(); }
+  /// Whether both sides are coded but multiplied as floats: tables of levels.
+  bool decoded() const { return quantized() && activation && !integer(); }
+  bool pairs() const { return weight && weight->dense; }
   std::string name() const;
   friend bool operator==(const Format&, const Format&) = default;
 };
 
-/// f32, bf16, or wXaY with X in 1..8 or 1.58 and Y in 1..8 or 16. throws Error(usage) that lists what there is.
+/// f32, bf16, fp4, or wXaY with X in 1..8, 1.58 or fp4 and Y in 1..8, 16 or fp4, and +2:4 behind it for X in 1..7.
+/// throws Error(usage) that lists what there is.
 Format parse_format(std::string_view word);
 
 /// The head (and the embedding, tied or not). throws Error(usage).
@@ -36,16 +42,48 @@ Format parse_head(std::string_view word);
 enum class Estimator : std::uint32_t { trust = 1, clip = 2, ste = 3 };
 /// What is rotated before coding. hadamard_weights: weights only, the paper's weight-only runs (wXa16 only).
 enum class Transform : std::uint32_t { none = 0, hadamard = 1, hadamard_weights = 2 };
+/// What the scale of a row follows: its RMS, or its largest magnitude (whose whole range is then trusted: ste).
+enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2 };
+/// Even steps, or levels placed for a Gaussian: the reference code's 20 iterations, or converged.
+enum class GridShape : std::uint32_t { uniform = 1, gaussian = 2, gaussian_converged = 3 };
+/// The trust rule of fp4: half of the grid's outermost interval, or the narrower one that the reference code's runs had.
+enum class Fp4Threshold : std::uint32_t { paper = 1, code = 2 };
+/// The scale of a 2:4 row: of the whole row, or refitted to what survived.
+enum class SparseScale : std::uint32_t { dense = 1, refit = 2 };
 /// How scores and values are multiplied: never chosen by speed.
 enum class AttentionFormat : std::uint32_t { f32 = 1, bf16 = 2 };
 
 std::string_view name_of(Estimator estimator);
 std::string_view name_of(Transform transform);
 std::string_view name_of(AttentionFormat attention);
+std::string_view name_of(ScaleRule rule);
+std::string_view name_of(GridShape shape);
+std::string_view name_of(Fp4Threshold threshold);
+std::string_view name_of(SparseScale scale);
 /// throw Error(usage) that lists what there is.
 Estimator parse_estimator(std::string_view word);
 Transform parse_transform(std::string_view word);
 AttentionFormat parse_attention(std::string_view word);
+ScaleRule parse_scale_rule(std::string_view word);
+GridShape parse_grid_shape(std::string_view word);
+Fp4Threshold parse_fp4_threshold(std::string_view word);
+SparseScale parse_sparse_scale(std::string_view word);
+
+/// Which gradients pass the quantizer, in units of a row's RMS r; factors of which |x| is compared with the product.
+struct TrustRule {
+  double edge = 0;        ///< an entry is trusted where |x| <= edge * r; infinity: everywhere
+  double hole_begin = 0;  ///< but not where hole_begin * r < |x| <= hole_end * r
+  double hole_end = 0;
+  double pruned = 0;      ///< what 2:4 pruned is trusted where |x| <= pruned * r
+  constexpr TrustRule(double e = 0) : edge(e) {}
+};
+/// How the rows of one side of a product are scaled and coded.
+struct SideCoding {
+  const Grid* grid = nullptr;
+  TrustRule trust;
+  ScaleRule scale = ScaleRule::rms;
+  SparseScale sparse_scale = SparseScale::dense;  ///< of a 2:4 grid
+};
 
 /// Everything that fixes a model's arithmetic beside its weights; `quantization_config` in config.json.
 struct Scheme {
@@ -55,13 +93,25 @@ struct Scheme {
   Estimator estimator = Estimator::trust;
   Transform transform = Transform::hadamard;
   double outer_trust = 0;  ///< S of the 1-bit outer rule; 0: the default, 1.30 with a rotation and 1.25 without
+  ScaleRule scale = ScaleRule::rms;        ///< of the blocks' layers
+  GridShape grid = GridShape::uniform;     ///< of the blocks' layers
+  Fp4Threshold fp4_threshold = Fp4Threshold::paper;
+  SparseScale sparse_scale = SparseScale::dense;
 
-  /// The factor c * alpha of a trust mask |x| <= factor * r for one side; infinity for `ste`.
-  double trust_factor(const Grid& grid) const;
+  /// The format of the blocks' layers with the grids that `grid` asks for.
+  Format blocks() const;
+  /// How rows on a grid of the blocks' layers are coded.
+  SideCoding block_side(const Grid& side) const;
+  /// The same of head and embedding, whose key is one of its own: scaled by their RMS.
+  SideCoding head_side(const Grid& side) const;
+  /// The factor of a trust mask |x| <= factor * r for one side; infinity for `ste`.
+  double trust_factor(const Grid& coded) const;
   double effective_outer_trust() const;
   /// The Hadamard group for rows of K under this transform, 1 for none. throws Error(input): K has no group.
   int weight_group(std::int64_t k) const;
   int activation_group(std::int64_t k) const;
+  /// ", scale absmax" and the like for each key above that is not at its default.
+  std::string variations() const;
   /// throws Error(usage) for combinations that mean nothing (hadamard-weights without a16, ...).
   void check() const;
 };

@@ -62,7 +62,7 @@ double dot_values(std::size_t n, const float* x, const float* y) {
 }
 
 double dot_codes(const Grid& grid, std::size_t n, const std::uint8_t* codes, const float* y) {
-  return dot_of(n, [&](std::size_t i) { return static_cast<float>(grid.value_of_code(codes[i])); }, y);
+  return dot_of(n, [&](std::size_t i) { return static_cast<float>(grid.value(codes[i])); }, y);
 }
 
 void embedding_backward(Executor& executor, std::size_t rows, std::size_t k, const std::int32_t* ids, const float* dy,

@@ -2,7 +2,8 @@
 // into lane i % 16, so a block is what every vector width works in. Included once by each code_rows_ISA.cpp, inside its
 // own anonymous namespace and target, after the block F16 and its operations:
 //   load, load_first(p, n), store, store_first(p, v, n), zero, set1, add, sub, mul, fma, butterfly<1|2|4|8>, sum_tree,
-//   from_bytes(p), keep(v, bits), mask_of(v, threshold), CodeSum, store_codes.
+//   from_bytes(p), keep(v, bits), mask_of(v, threshold), count_above(count, v, edge), largest_of(a, b), size_of(v),
+//   largest_lane(v), CodeSum, store_codes.
 // No template of the standard library may be used here: its code would be compiled for this instruction set and could
 // be linked into callers that run on any processor.
 
@@ -119,14 +120,18 @@ LOWBIT_INLINE void sweep_rotated(Rotation rotation, std::size_t k, const Source&
   }
 }
 
-// clamp, then floor: the limits are integers, so this is the reference's floor, then clamp. A NaN becomes the lowest.
-template <bool ZeroIsLevel, bool WithMask>
-LOWBIT_INLINE void code_sweep(const float* x, const CodeRowJob& job, const RowScale& s) {
-  const F16 inverse = set1(s.inverse), threshold = set1(s.threshold);
-  const F16 lowest = set1(static_cast<float>(job.grid->lowest())),
-            highest = set1(static_cast<float>(job.grid->highest()));
+// How cells are found: steps of one size without or with a level at zero, E2M1, a table's edges.
+enum class CellKind { rise, tread, e2m1, table };
+
+// The limits are integers, so clamp, then floor, is the reference's floor, then clamp. A NaN becomes the lowest.
+template <CellKind Kind, bool WithMask>
+LOWBIT_INLINE void code_sweep(const float* x, const CodeRowJob& job, const RowScales& s, const float* edges) {
+  const F16 cells = set1(s.cells), threshold = set1(s.threshold), hole_begin = set1(s.hole_begin),
+            hole_end = set1(s.hole_end);
+  constexpr bool kE2m1 = Kind == CellKind::e2m1;
+  const int lo = kE2m1 ? kE2m1Lowest : job.grid->lowest(), hi = kE2m1 ? kE2m1Highest : job.grid->highest();
+  const F16 lowest = set1(static_cast<float>(lo)), highest = set1(static_cast<float>(hi));
   const F16 half = set1(0.5f);
-  const int offset = -job.grid->lowest();
   CodeSum sum = no_codes();
   for (std::size_t i = 0; i < job.k; i += 64) {
     const std::size_t count = job.k - i < 64 ? job.k - i : 64;
@@ -136,15 +141,37 @@ LOWBIT_INLINE void code_sweep(const float* x, const CodeRowJob& job, const RowSc
     for (std::size_t b = 0; b < 4; ++b) {
       const std::size_t left = count > 16 * b ? count - 16 * b : 0;
       const F16 v = left >= 16 ? load(x + i + 16 * b) : left > 0 ? load_first(x + i + 16 * b, left) : zero();
-      if constexpr (WithMask) mask |= static_cast<std::uint64_t>(mask_of(v, threshold)) << (16 * b);
-      F16 scaled = mul(v, inverse);
-      if constexpr (ZeroIsLevel) scaled = add(scaled, half);
-      cell[b] = at_most(at_least(scaled, lowest), highest);
+      if constexpr (WithMask) {
+        unsigned bits = mask_of(v, threshold);
+        if constexpr (kE2m1) bits &= mask_of(v, hole_begin) | ~mask_of(v, hole_end);
+        mask |= static_cast<std::uint64_t>(bits) << (16 * b);
+      }
+      F16 scaled = mul(v, cells);
+      if constexpr (Kind == CellKind::tread) scaled = add(scaled, half);
+      if constexpr (Kind == CellKind::table) {
+        cell[b] = zero();
+        for (int e = 0; e + 1 < job.grid->levels; ++e) cell[b] = count_above(cell[b], scaled, set1(edges[e]));
+      } else {
+        cell[b] = at_most(at_least(scaled, lowest), highest);
+      }
     }
-    store_codes(cell, offset, count, job.codes + i, sum);
+    store_codes<kE2m1>(cell, Kind == CellKind::table ? 0 : -lo, count, job.codes + i, sum);
     if constexpr (WithMask) job.mask[i / 64] = count == 64 ? mask : mask & ((std::uint64_t{1} << count) - 1);
   }
   *job.sum = total(sum);
+}
+
+template <CellKind Kind>
+LOWBIT_INLINE void code_sweep(const float* x, const CodeRowJob& job, const RowScales& s, const float* edges) {
+  job.mask ? code_sweep<Kind, true>(x, job, s, edges) : code_sweep<Kind, false>(x, job, s, edges);
+}
+
+LOWBIT_INLINE float largest_magnitude(const float* x, std::size_t k) {
+  F16 largest = zero();
+  std::size_t i = 0;
+  for (; i + 16 <= k; i += 16) largest = largest_of(size_of(load(x + i)), largest);
+  if (i < k) largest = largest_of(size_of(load_first(x + i, k - i)), largest);
+  return largest_lane(largest);
 }
 
 void code_row(const CodeRowJob& job) {
@@ -161,12 +188,20 @@ void code_row(const CodeRowJob& job) {
     squares = sink.squares;
     x = job.rotated;
   }
-  const RowScale s = row_scale(sum_tree(squares), job.k, *job.grid, job.trust_factor);
+  const float largest = job.rule == ScaleRule::absmax ? largest_magnitude(x, job.k) : 0;
+  const RowScales s = row_scales(job, sum_tree(squares), largest);
   *job.scale = s.scale;
-  if (job.grid->zero_is_level)
-    job.mask ? code_sweep<true, true>(x, job, s) : code_sweep<true, false>(x, job, s);
-  else
-    job.mask ? code_sweep<false, true>(x, job, s) : code_sweep<false, false>(x, job, s);
+  if (job.grid->cells == Cells::table) {
+    float edges[256];
+    table_edges(*job.grid, edges);
+    code_sweep<CellKind::table>(x, job, s, edges);
+  } else if (job.grid->cells == Cells::e2m1) {
+    code_sweep<CellKind::e2m1>(x, job, s, nullptr);
+  } else if (job.grid->zero_is_level) {
+    code_sweep<CellKind::tread>(x, job, s, nullptr);
+  } else {
+    code_sweep<CellKind::rise>(x, job, s, nullptr);
+  }
 }
 
 void decode_row(const DecodeRowJob& job) {

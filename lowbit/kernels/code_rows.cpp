@@ -1,6 +1,7 @@
 #include "lowbit/kernels/code_rows.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
 
@@ -26,20 +27,22 @@ void code_row_scalar(const CodeRowJob& job) {
     rotate_row_scalar(job.rotation, job.k, job.x, nullptr, job.rotated);
     x = {job.rotated, job.k};
   }
-  const auto row = reference::code_row(x, *job.grid, static_cast<double>(job.trust_factor), job.codes);
+  const SideCoding side{job.grid, job.trust, job.rule};
+  const auto row = reference::code_row(x, side, job.codes);
   std::fill(job.codes + job.k, job.codes + code_stride(job.k), std::uint8_t{0});
   *job.scale = row.scale;
+  *job.rms = reference::rms<float>(x);
   *job.sum = 0;
   for (std::size_t i = 0; i < job.k; ++i) *job.sum += job.codes[i];
   if (!job.mask) return;
   std::fill(job.mask, job.mask + mask_words(job.k), std::uint64_t{0});
   for (std::size_t i = 0; i < job.k; ++i)
-    job.mask[i / 64] |= std::uint64_t{reference::trusted(x[i], row.threshold)} << (i % 64);
+    job.mask[i / 64] |= std::uint64_t{reference::trusted(x[i], row, false)} << (i % 64);
 }
 
 void decode_row_scalar(const DecodeRowJob& job) {
   for (std::size_t i = 0; i < job.k; ++i)
-    job.y[i] = static_cast<float>(job.grid->value_of_code(job.codes[i])) * job.scale;
+    job.y[i] = static_cast<float>(job.grid->value(job.codes[i])) * job.scale;
   reference::hadamard_row(std::span(job.y, job.k), job.rotation.group);
 }
 
@@ -73,6 +76,28 @@ void for_rows(Executor& executor, std::size_t rows, std::size_t k, F&& row) {
   });
 }
 
+// A row that was coded on the dense grid, to its 2:4 form: codes, their sum, mask and scale. Weights alone, once a step.
+void prune_row(const RowCoding& coding, const CodeRowJob& job) {
+  const Grid& grid = *coding.grid;
+  const std::span x(job.rotation.group == 1 ? job.x : job.rotated, job.k);
+  reference::prune_row<float>(x, grid, job.codes);
+  std::int32_t sum = 0;
+  for (const std::uint8_t u : std::span(job.codes, job.k)) sum += u;
+  *job.sum = sum;
+  if (coding.sparse_scale == SparseScale::refit)
+    *job.scale = reference::refitted_scale<float>(x, grid, job.codes, *job.scale);
+  if (!job.mask) return;
+  const float threshold = reference::trust_threshold<float>(coding.trust.pruned, *job.rms);
+  for (std::size_t i = 0; i < job.k; ++i) {
+    if (!reference::is_pruned(grid, job.codes[i])) continue;
+    const std::uint64_t bit = std::uint64_t{1} << (i % 64);
+    if (reference::trusted(x[i], threshold))
+      job.mask[i / 64] |= bit;
+    else
+      job.mask[i / 64] &= ~bit;
+  }
+}
+
 // One rotated row of each thread. Grows to the longest row seen, then stays.
 float* rotated_row(std::size_t k) {
   thread_local Buffer<float> scratch;
@@ -82,14 +107,41 @@ float* rotated_row(std::size_t k) {
 
 }  // namespace
 
+RowScales row_scales(const CodeRowJob& job, float sum, float largest) {
+  const float r = math::sqrt(sum / static_cast<float>(job.k));
+  const auto s = reference::row_scale(*job.grid, job.rule, r, largest);
+  *job.rms = r;
+  return {s.cells, s.scale, reference::trust_threshold<float>(job.trust.edge, r),
+          reference::trust_threshold<float>(job.trust.hole_begin, r),
+          reference::trust_threshold<float>(job.trust.hole_end, r)};
+}
+
+void table_edges(const Grid& grid, float* edges) {
+  for (int u = 0; u + 1 < grid.levels; ++u) edges[u] = reference::table_edge<float>(grid, u);
+}
+
 void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, std::size_t k, const float* x,
                std::size_t x_stride, const CodedRows& out) {
   const Rotation rotation = rotation_of(coding.group, k);
   const RowForms& forms = row_forms();
+  const Grid* dense = coding.grid->dense;
+  assert(!dense || k % 8 == 0);
   for_rows(executor, rows, k, [&](std::size_t i) {
-    forms.code({x + i * x_stride, k, rotation, coding.grid, static_cast<float>(coding.trust_factor),
-                coding.group == 1 ? nullptr : rotated_row(k), out.codes + i * code_stride(k), out.scale + i,
-                out.sum + i, out.mask ? out.mask + i * mask_words(k) : nullptr});
+    float rms;
+    const CodeRowJob job{x + i * x_stride,
+                         k,
+                         rotation,
+                         dense ? dense : coding.grid,
+                         coding.scale,
+                         coding.trust,
+                         coding.group == 1 ? nullptr : rotated_row(k),
+                         out.codes + i * code_stride(k),
+                         out.scale + i,
+                         out.sum + i,
+                         out.mask ? out.mask + i * mask_words(k) : nullptr,
+                         &rms};
+    forms.code(job);
+    if (dense) prune_row(coding, job);
   });
 }
 
@@ -115,8 +167,15 @@ void decode_rows(Executor& executor, const RowCoding& coding, std::size_t rows, 
                  const std::uint8_t* codes, const float* scale, float* y, std::size_t y_stride) {
   const Rotation rotation = rotation_of(coding.group, k);
   const RowForms& forms = row_forms();
+  std::array<float, 256> levels{};
+  for (int u = 0; u < coding.grid->levels; ++u) levels[static_cast<std::size_t>(u)] = static_cast<float>(coding.grid->value(u));
   for_rows(executor, rows, k, [&](std::size_t i) {
-    const auto id = static_cast<std::size_t>(ids[i]);
+    const std::size_t id = ids ? static_cast<std::size_t>(ids[i]) : i;
+    if (coding.grid->cells == Cells::table) {
+      for (std::size_t j = 0; j < k; ++j) y[i * y_stride + j] = levels[codes[id * code_stride(k) + j]] * scale[id];
+      if (coding.group > 1) forms.rotate(rotation, k, y + i * y_stride, nullptr, y + i * y_stride);
+      return;
+    }
     forms.decode({codes + id * code_stride(k), k, rotation, coding.grid, scale[id], y + i * y_stride});
   });
 }

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "lowbit/base/executor.h"
-#include "lowbit/formats/grid.h"
+#include "lowbit/formats/format.h"
 
 namespace lowbit::kernels {
 
@@ -14,9 +14,11 @@ constexpr std::size_t mask_words(std::size_t k) { return (k + 63) / 64; }
 
 /// How the rows of one operand are coded.
 struct RowCoding {
-  const Grid* grid;      ///< not null
+  const Grid* grid;      ///< not null; one with pairs needs rows of a multiple of 8
   int group;             ///< Hadamard group, 1: no rotation
-  double trust_factor;   ///< c * alpha, infinity: trust all; used only where a mask is asked for
+  TrustRule trust;       ///< used only where a mask is asked for
+  ScaleRule scale = ScaleRule::rms;
+  SparseScale sparse_scale = SparseScale::dense;
 };
 
 /// Where coded rows go, or lie. Memory belongs to the caller.
@@ -42,8 +44,8 @@ void rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k,
 void mask_and_rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const std::uint64_t* mask,
                           float* g, std::size_t g_stride);
 
-/// y = (float(o) * h) H: decodes rows and rotates them back (the embedding of a coded head). codes as in CodedRows.
-/// ids: which rows, [rows] of them.
+/// y = (float(o) * h) H, or a table's level in o's place: decodes rows and rotates them back (the embedding of a coded
+/// head). codes as in CodedRows. ids: which rows, [rows] of them; null: the first `rows`.
 void decode_rows(Executor& executor, const RowCoding& coding, std::size_t rows, const std::int32_t* ids, std::size_t k,
                  const std::uint8_t* codes, const float* scale, float* y, std::size_t y_stride);
 

@@ -98,6 +98,37 @@ LOWBIT_INLINE unsigned mask_of(F16 v, F16 threshold) {
   return mask_of_8(v.low, threshold.low) | mask_of_8(v.high, threshold.high) << 8;
 }
 
+// count + 1 where v > edge.
+LOWBIT_INLINE __m256 count_above_of_8(__m256 count, __m256 v, __m256 edge) {
+  return _mm256_add_ps(count, _mm256_and_ps(_mm256_cmp_ps(v, edge, _CMP_GT_OQ), _mm256_set1_ps(1.0f)));
+}
+LOWBIT_INLINE F16 count_above(F16 count, F16 v, F16 edge) {
+  return {count_above_of_8(count.low, v.low, edge.low), count_above_of_8(count.high, v.high, edge.high)};
+}
+LOWBIT_INLINE F16 size_of(F16 v) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return {_mm256_andnot_ps(sign, v.low), _mm256_andnot_ps(sign, v.high)};
+}
+// b where a is NaN.
+LOWBIT_INLINE F16 largest_of(F16 a, F16 b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
+LOWBIT_INLINE float largest_lane(F16 v) {
+  const __m256 eight = _mm256_max_ps(v.low, v.high);
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+// kE2m1Cells of 32 bytes below 48.
+LOWBIT_INLINE __m256i e2m1_part(int at, __m256i cell) {
+  const auto* from = reinterpret_cast<const __m128i*>(kE2m1Cells.code + at);
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(from)), cell);
+}
+LOWBIT_INLINE __m256i e2m1_codes(__m256i cell) {
+  // The blends look at the top bit of each byte: bits 4 and 5 of the cell, shifted there.
+  const __m256i middle = _mm256_blendv_epi8(e2m1_part(0, cell), e2m1_part(16, cell), _mm256_slli_epi16(cell, 3));
+  return _mm256_blendv_epi8(middle, e2m1_part(32, cell), _mm256_slli_epi16(cell, 2));
+}
+
 using CodeSum = __m256i;
 LOWBIT_INLINE CodeSum no_codes() { return _mm256_setzero_si256(); }
 LOWBIT_INLINE std::int32_t total(CodeSum sum) {
@@ -114,7 +145,8 @@ LOWBIT_INLINE __m256i floor_of_8(__m256 v) { return _mm256_cvttps_epi32(_mm256_f
 LOWBIT_INLINE __m256i words(F16 v) { return _mm256_packs_epi32(floor_of_8(v.low), floor_of_8(v.high)); }
 
 // Stores the first `count` of 64 codes floor(cell) + offset, then zeros, and adds them to sum. Cells lie in [-128,
-// 127].
+// 127]. E2m1: of the code that this cell has.
+template <bool E2m1>
 LOWBIT_INLINE void store_codes(const F16* cell, int offset, std::size_t count, std::uint8_t* out, CodeSum& sum) {
   // Packing works within 128-bit lanes: dword 4 * lane + b of the result belongs at 2 * b + lane.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
@@ -123,6 +155,7 @@ LOWBIT_INLINE void store_codes(const F16* cell, int offset, std::size_t count, s
     const __m256i packed = _mm256_packs_epi16(words(cell[2 * half]), words(cell[2 * half + 1]));
     __m256i u =
         _mm256_add_epi8(_mm256_permutevar8x32_epi32(packed, order), _mm256_set1_epi8(static_cast<char>(offset)));
+    if constexpr (E2m1) u = e2m1_codes(u);
     u = _mm256_and_si256(u, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOnesThenZeroBytes + 64 - count + 32 * half)));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32 * half), u);
     sum = _mm256_add_epi64(sum, _mm256_sad_epu8(u, _mm256_setzero_si256()));

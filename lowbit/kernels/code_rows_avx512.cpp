@@ -59,12 +59,33 @@ LOWBIT_INLINE unsigned mask_of(F16 v, F16 threshold) {
   return _mm512_cmp_ps_mask(_mm512_abs_ps(v), threshold, _CMP_LE_OQ);
 }
 
+// count + 1 where v > edge.
+LOWBIT_INLINE F16 count_above(F16 count, F16 v, F16 edge) {
+  return _mm512_mask_add_ps(count, _mm512_cmp_ps_mask(v, edge, _CMP_GT_OQ), count, _mm512_set1_ps(1.0f));
+}
+LOWBIT_INLINE F16 size_of(F16 v) { return _mm512_abs_ps(v); }
+// b where a is NaN.
+LOWBIT_INLINE F16 largest_of(F16 a, F16 b) { return _mm512_max_ps(a, b); }
+LOWBIT_INLINE float largest_lane(F16 v) { return _mm512_reduce_max_ps(v); }
+
+// kE2m1Cells of 64 bytes below 48.
+LOWBIT_INLINE __m512i e2m1_part(int at) {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(kE2m1Cells.code + at)));
+}
+LOWBIT_INLINE __m512i e2m1_codes(__m512i cell) {
+  const __mmask64 bit4 = _mm512_test_epi8_mask(cell, _mm512_set1_epi8(16)),
+                  bit5 = _mm512_test_epi8_mask(cell, _mm512_set1_epi8(32));
+  const __m512i below = _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(e2m1_part(0), cell), bit4, e2m1_part(16), cell);
+  return _mm512_mask_shuffle_epi8(below, bit5, e2m1_part(32), cell);
+}
+
 using CodeSum = __m512i;
 LOWBIT_INLINE CodeSum no_codes() { return _mm512_setzero_si512(); }
 LOWBIT_INLINE std::int32_t total(CodeSum sum) { return static_cast<std::int32_t>(_mm512_reduce_add_epi64(sum)); }
 
 // Stores the first `count` of 64 codes floor(cell) + offset, then zeros, and adds them to sum. Cells lie in [-128,
-// 127].
+// 127]. E2m1: of the code that this cell has.
+template <bool E2m1>
 LOWBIT_INLINE void store_codes(const F16* cell, int offset, std::size_t count, std::uint8_t* out, CodeSum& sum) {
   constexpr int kDown = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
   const __m512i ab =
@@ -75,7 +96,8 @@ LOWBIT_INLINE void store_codes(const F16* cell, int offset, std::size_t count, s
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i k = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(ab, cd));
   const __mmask64 valid = count == 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
-  const __m512i u = _mm512_maskz_add_epi8(valid, k, _mm512_set1_epi8(static_cast<char>(offset)));
+  const __m512i cells = _mm512_add_epi8(k, _mm512_set1_epi8(static_cast<char>(offset)));
+  const __m512i u = _mm512_maskz_mov_epi8(valid, E2m1 ? e2m1_codes(cells) : cells);
   _mm512_storeu_si512(out, u);
   sum = _mm512_add_epi64(sum, _mm512_sad_epu8(u, _mm512_setzero_si512()));
 }

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "lowbit/base/math.h"
-#include "lowbit/formats/grid.h"
+#include "lowbit/formats/format.h"
 
 // What each instruction set provides for code_rows.h: one row at a time. Internal to kernels/.
 namespace lowbit::kernels {
@@ -18,13 +18,15 @@ struct CodeRowJob {
   const float* x;  ///< [k]
   std::size_t k;
   Rotation rotation;
-  const Grid* grid;
-  float trust_factor;
+  const Grid* grid;  ///< never one of 2:4: its rows are coded on the dense grid first
+  ScaleRule rule;
+  TrustRule trust;
   float* rotated;       ///< scratch of k floats rounded up to 16, 64-byte aligned; not used by group 1
   std::uint8_t* codes;  ///< [code_stride(k)]
   float* scale;         ///< one
   std::int32_t* sum;    ///< one
   std::uint64_t* mask;  ///< [mask_words(k)] or null
+  float* rms;           ///< one: r
 };
 
 struct DecodeRowJob {
@@ -48,17 +50,12 @@ extern const RowForms kRowFormsAvx2;
 extern const RowForms kRowFormsAvx512;
 #endif
 
-/// What follows from a row's sum of squares: reference.h code_row, the same operations one for one.
-struct RowScale {
-  float inverse, scale, threshold;
+/// What follows from a row's sum of squares and largest magnitude: reference.h code_row, the same operations one for one.
+struct RowScales {
+  float cells, scale, threshold, hole_begin, hole_end;
 };
-inline RowScale row_scale(float sum, std::size_t k, const Grid& grid, float trust_factor) {
-  const float r = math::sqrt(sum / static_cast<float>(k));
-  const float s = static_cast<float>(grid.alpha) * r + 1e-8f;
-  const float step = grid.zero_is_level ? s : (2.0f * s) / static_cast<float>(grid.levels - 1);
-  // Infinity trusts all, also in a row of zeros, where infinity * r would be NaN.
-  const float threshold = trust_factor == __builtin_inff() ? trust_factor : trust_factor * r;
-  return {1.0f / step, grid.zero_is_level ? s : step * 0.5f, threshold};
-}
+RowScales row_scales(const CodeRowJob& job, float sum, float largest);
+/// reference::table_edge of each level but the last.
+void table_edges(const Grid& grid, float* edges);
 
 }  // namespace lowbit::kernels

@@ -108,7 +108,7 @@ void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_
   panels.data.resize(count * k * 16);
   panels.scale.resize(count * 16);
   std::array<float, 256> value{};
-  for (int u = 0; u < grid.levels; ++u) value[static_cast<std::size_t>(u)] = static_cast<float>(grid.value_of_code(u));
+  for (int u = 0; u < grid.levels; ++u) value[static_cast<std::size_t>(u)] = static_cast<float>(grid.value(u));
   executor.parallel_for(count, [&](std::size_t panel) {
     float* out = panels.data.data() + panel * k * 16;
     const std::size_t rows = std::min<std::size_t>(16, n - panel * 16);

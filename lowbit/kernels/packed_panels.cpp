@@ -112,7 +112,7 @@ constexpr BuildPanel kBuildPanel[] = {nullptr,         &build_panel<1>, &build_p
 
 void build(Executor& executor, const Grid& grid, std::size_t n, std::size_t k, const Source& source, const float* scale,
            PackedPanels& panels) {
-  assert(grid.levels == 3 || grid.levels == 1 << grid.storage_bits);
+  assert(grid.plain() && (grid.levels == 3 || grid.levels == 1 << grid.storage_bits));
   const std::size_t count = (n + 15) / 16;
   panels.grid = &grid;
   panels.n = n;

@@ -13,7 +13,9 @@ namespace lowbit::kernels {
 /// 2^plane (ternary: half the sum of two planes of equal weight, [u >= 1] and [u >= 2]).
 constexpr int plane_count(const Grid& grid) { return std::bit_width(static_cast<unsigned>(grid.levels) - 1u); }
 /// Up to 4 bits: more planes than that are slower than bytes everywhere.
-constexpr bool has_planes(const Grid& grid) { return grid.levels <= 16; }
+constexpr bool has_planes(const Grid& grid) {
+  return grid.levels <= 16 && grid.cells == Cells::uniform && (!grid.zero_is_level || grid.levels == 3);
+}
 /// Dwords of one plane of one row of K codes: 32 codes a dword, rows as wide as those of bytes.
 constexpr std::size_t plane_blocks(std::size_t k) { return code_stride(k) / 32; }
 

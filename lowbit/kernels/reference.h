@@ -11,7 +11,7 @@
 
 #include "lowbit/base/math.h"
 #include "lowbit/formats/bf16.h"
-#include "lowbit/formats/grid.h"
+#include "lowbit/formats/format.h"
 
 // The arithmetic, once, one value at a time: the definition that every kernel is tested against (docs/numerics.md).
 // Templates on the number type: float is what is shipped, double is what the golden runs of the reference code are
@@ -64,35 +64,146 @@ void hadamard_row(std::span<T> x, int group) {
 
 template <class T>
 struct CodedRow {
-  T scale;      ///< h: a value is o * h
-  T threshold;  ///< trusted where |x_h| <= threshold
+  T scale;                     ///< h: a value is o * h
+  T threshold;                 ///< trusted where |x_h| <= threshold,
+  T hole_begin, hole_end;      ///< but not where hole_begin < |x_h| <= hole_end;
+  T pruned;                    ///< what 2:4 pruned: where |x_h| <= pruned
 };
 
-/// Codes one row, already rotated. codes[i] = k - lowest. trust_factor: c * alpha, infinity to trust all.
+/// The scale of a row, of its RMS r (or its largest magnitude under absmax): h, and what x is multiplied by before its
+/// cell is found.
+template <class T>
+struct RowScale {
+  T scale, cells;
+};
+template <class T>
+RowScale<T> row_scale(const Grid& grid, ScaleRule rule, T r, T largest) {
+  const T tiny = static_cast<T>(1e-8);
+  if (grid.cells == Cells::table) return {r + tiny, T{1} / (r + tiny)};
+  if (grid.cells == Cells::e2m1) {
+    const T s = rule == ScaleRule::absmax ? largest / static_cast<T>(grid.extent) + tiny
+                                          : static_cast<T>(grid.alpha) * (r + tiny);
+    const T h = s * T{0.5};
+    return {h, T{-2} / h};
+  }
+  const T s = (rule == ScaleRule::absmax ? largest : static_cast<T>(grid.alpha) * r) + tiny;
+  const T step = grid.zero_is_level ? s : (T{2} * s) / static_cast<T>(grid.levels - 1);
+  return {grid.zero_is_level ? s : step * T{0.5}, T{1} / step};
+}
+
+/// Edge between levels u and u + 1 of a table, in units of h. A tie goes to the lower level.
+template <class T>
+T table_edge(const Grid& grid, int u) {
+  return static_cast<T>((grid.level[u] + grid.level[u + 1]) / 2);
+}
+
+/// Code of an entry that was multiplied by RowScale::cells.
+template <class T>
+std::uint8_t code_of(T scaled, const Grid& grid) {
+  // In this order a NaN gives the lowest cell, as the processor's max and min do.
+  const auto clamped = [](T cell, int lowest, int highest) {
+    const T lo = static_cast<T>(lowest), hi = static_cast<T>(highest);
+    const T low = cell > lo ? cell : lo;
+    return static_cast<int>(low < hi ? low : hi) - lowest;
+  };
+  if (grid.cells == Cells::table) {
+    std::uint8_t u = 0;
+    while (u + 1 < grid.levels && scaled > table_edge<T>(grid, u)) ++u;
+    return u;
+  }
+  if (grid.cells == Cells::e2m1)
+    return kE2m1Cells.code[clamped(math::floor(scaled), kE2m1Lowest, kE2m1Highest)];
+  const T cell = math::floor(grid.zero_is_level ? scaled + T{0.5} : scaled);
+  return static_cast<std::uint8_t>(clamped(cell, grid.lowest(), grid.highest()));
+}
+
+/// factor * r, but infinity for infinity, also in a row of zeros, where infinity * r would be NaN.
+template <class T>
+T trust_threshold(double factor, T r) {
+  const T edge = static_cast<T>(factor);
+  return edge == std::numeric_limits<T>::infinity() ? edge : edge * r;
+}
+
+/// Which pairs of 8 entries are pruned: the two with the least a * a + b * b (three roundings), of equal ones the first.
+/// returns bit i for pair i.
+template <class T>
+unsigned pruned_pairs(const T* x) {
+  std::array<T, 4> norm;
+  for (std::size_t i = 0; i < 4; ++i) norm[i] = x[2 * i] * x[2 * i] + x[2 * i + 1] * x[2 * i + 1];
+  unsigned pruned = 0;
+  for (std::size_t i = 0; i < 4; ++i) {
+    int before = 0;  // pairs that are pruned rather than this one
+    for (std::size_t j = 0; j < 4; ++j) before += j != i && (norm[j] < norm[i] || (j < i && !(norm[i] < norm[j])));
+    if (before < 2) pruned |= 1u << i;
+  }
+  return pruned;
+}
+
+/// A row coded on the dense grid to its 2:4 form: survivors' u = 2 u_dense, the rest the code of 0.
+template <class T>
+void prune_row(std::span<const T> x, const Grid& grid, std::uint8_t* codes) {
+  assert(x.size() % 8 == 0);
+  const auto zero = static_cast<std::uint8_t>(-grid.lowest());
+  for (std::size_t i = 0; i < x.size(); i += 8) {
+    const unsigned pruned = pruned_pairs(x.data() + i);
+    for (std::size_t j = 0; j < 8; ++j)
+      codes[i + j] = pruned >> j / 2 & 1 ? zero : static_cast<std::uint8_t>(2 * codes[i + j]);
+  }
+}
+
+/// The h of a 2:4 row that fits its survivors best, their codes as they are: sum x o / sum o o, each in order (b); the one
+/// that was, where that is not positive.
+template <class T>
+T refitted_scale(std::span<const T> x, const Grid& grid, const std::uint8_t* codes, T scale) {
+  const auto value = [&](std::size_t i) { return static_cast<T>(grid.value_of_code(codes[i])); };
+  const T cross = sum_of_products<T>(x.size(), [&](std::size_t i) { return std::pair(x[i], value(i)); });
+  const T squares = sum_of_products<T>(x.size(), [&](std::size_t i) { return std::pair(value(i), value(i)); });
+  const T fitted = cross / squares;
+  return fitted > T{0} ? fitted : scale;
+}
+
+template <class T>
+T rms(std::span<const T> x) {
+  return math::sqrt(sum_of_squares(x) / static_cast<T>(x.size()));
+}
+
+/// Codes one row, already rotated. codes[i] = u.
+template <class T>
+CodedRow<T> code_row(std::span<const T> x, const SideCoding& side, std::uint8_t* codes) {
+  const Grid& grid = side.grid->dense ? *side.grid->dense : *side.grid;
+  const T r = rms(x);
+  T largest = 0;
+  if (side.scale == ScaleRule::absmax)
+    for (const T value : x) largest = std::abs(value) > largest ? std::abs(value) : largest;
+  RowScale<T> s = row_scale(grid, side.scale, r, largest);
+  for (std::size_t i = 0; i < x.size(); ++i) codes[i] = code_of(x[i] * s.cells, grid);
+  if (side.grid->dense) {
+    prune_row(x, *side.grid, codes);
+    if (side.sparse_scale == SparseScale::refit) s.scale = refitted_scale(x, *side.grid, codes, s.scale);
+  }
+  return {s.scale, trust_threshold(side.trust.edge, r), trust_threshold(side.trust.hole_begin, r),
+          trust_threshold(side.trust.hole_end, r), trust_threshold(side.trust.pruned, r)};
+}
+
+/// The row's RMS sets its scale; trust_factor: infinity to trust all.
 template <class T>
 CodedRow<T> code_row(std::span<const T> x, const Grid& grid, double trust_factor, std::uint8_t* codes) {
-  const T r = math::sqrt(sum_of_squares(x) / static_cast<T>(x.size()));
-  const T s = static_cast<T>(grid.alpha) * r + static_cast<T>(1e-8);
-  const T step = grid.zero_is_level ? s : (T{2} * s) / static_cast<T>(grid.levels - 1);
-  const T inverse = T{1} / step;
-  const T lo = static_cast<T>(grid.lowest()), hi = static_cast<T>(grid.highest());
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const T scaled = x[i] * inverse;
-    const T cell = math::floor(grid.zero_is_level ? scaled + T{0.5} : scaled);
-    // In this order a NaN gives the lowest code, as the processor's max and min do.
-    const T low = cell > lo ? cell : lo;
-    const T k = low < hi ? low : hi;
-    codes[i] = static_cast<std::uint8_t>(static_cast<int>(k) - grid.lowest());
-  }
-  // Infinity trusts all, also in a row of zeros, where infinity * r would be NaN.
-  const T edge = static_cast<T>(trust_factor);
-  return {grid.zero_is_level ? s : step * T{0.5}, edge == std::numeric_limits<T>::infinity() ? edge : edge * r};
+  return code_row<T>(x, SideCoding{&grid, trust_factor}, codes);
 }
 
 template <class T>
 bool trusted(T x, T threshold) {
   return std::abs(x) <= threshold;
 }
+/// pruned: the entry's code says that 2:4 pruned it.
+template <class T>
+bool trusted(T x, const CodedRow<T>& row, bool pruned) {
+  const T size = std::abs(x);
+  if (pruned) return size <= row.pruned;
+  return size <= row.threshold && !(size <= row.hole_end && !(size <= row.hole_begin));
+}
+/// Whether a code of this grid stands for a pruned entry.
+inline bool is_pruned(const Grid& grid, std::uint8_t code) { return grid.dense && grid.value_of_code(code) == 0; }
 
 /// y = float(sum o_x o_w) * (h_x * h_w): the sum is exact, so its order is free.
 template <class T>
@@ -113,12 +224,12 @@ T product_a(std::span<const T> a, std::span<const T> b) {
   return acc;
 }
 
-/// wXa16: order (a) over float(o) * x, then one multiplication by h.
+/// wXa16, and tables, whose x is float(level) * h_x: order (a) over float(o) * x, then one multiplication by h.
 template <class T>
 T wide_product(std::span<const T> x, std::span<const std::uint8_t> w, const Grid& grid, T w_scale) {
   T acc = 0;
   for (std::size_t i = 0; i < x.size(); ++i)
-    acc = math::fma(static_cast<T>(grid.value_of_code(w[i])), x[i], acc);
+    acc = math::fma(static_cast<T>(grid.value(w[i])), x[i], acc);
   return acc * w_scale;
 }
 

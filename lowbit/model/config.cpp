@@ -1,5 +1,6 @@
 #include "lowbit/model/config.h"
 
+#include <algorithm>
 #include <array>
 
 #include "lowbit/base/error.h"
@@ -52,12 +53,16 @@ void Config::check(const Scheme& scheme) const {
   scheme.check();
   const auto require_rows = [&](const Format& format, std::int64_t k, std::string_view what) {
     if (!format.quantized() || !format.activation) return;
+    if (!format.integer()) return;
     const std::int64_t longest = longest_row(*format.weight, *format.activation);
     if (k > longest)
       fail_usage("{} {} is too long for exact 32-bit sums under {}, which allow {}", what, k, format.name(), longest);
   };
   for (const auto& [k, what] : {std::pair{width, "--width"}, {q_width(), "heads times head width"}, {mlp, "--mlp"}}) {
-    require_rows(scheme.format, k, what);
+    require_rows(scheme.blocks(), k, what);
+    if (scheme.format.pairs() && k % 8 != 0)
+      fail_usage("{} {} is not a multiple of 8, of which +2:4 keeps two pairs; the nearest that works is {}", what, k,
+                 std::max<std::int64_t>(8, (k + 4) / 8 * 8));
     if (scheme.format.quantized() && scheme.transform != Transform::none) hadamard_group(k, what);
   }
   if (scheme.head.quantized()) {

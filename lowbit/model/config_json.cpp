@@ -85,9 +85,15 @@ void check_groups(const Json& json, const ModelDescription& d, std::string_view 
   }
 }
 
+/// The layout of the blocks' codes. Head and embedding are in layout 1.
+LayoutId block_layout(const Scheme& scheme) {
+  return scheme.format.weight ? layout_of(*scheme.format.weight) : LayoutId::canonical;
+}
+
 void parse_scheme(const Json& json, ModelDescription& d, std::string_view where) {
   files::refuse_unknown_keys(json, {"quant_method", "version", "format", "head", "attention", "estimator", "transform",
-                                    "outer_trust", "packed", "layout", "groups"}, where);
+                                    "outer_trust", "scale", "grid", "fp4_threshold", "sparse_scale", "packed", "layout",
+                                    "groups"}, where);
   const auto method = files::required<std::string>(json, "quant_method", where);
   if (method != "lowbit") fail_input("{}: quant_method is '{}'; this program reads only lowbit", where, method);
   const auto version = files::required<int>(json, "version", where);
@@ -99,10 +105,19 @@ void parse_scheme(const Json& json, ModelDescription& d, std::string_view where)
   d.scheme.estimator = word(json, "estimator", where, parse_estimator);
   d.scheme.transform = word(json, "transform", where, parse_transform);
   d.scheme.outer_trust = files::optional<double>(json, "outer_trust", 0.0, where);
+  // Written where they are not what they always were: folders without them mean the first.
+  const auto take = [&](std::string_view key, auto parse, auto& value) {
+    if (json.contains(key)) value = word(json, key, where, parse);
+  };
+  take("scale", parse_scale_rule, d.scheme.scale);
+  take("grid", parse_grid_shape, d.scheme.grid);
+  take("fp4_threshold", parse_fp4_threshold, d.scheme.fp4_threshold);
+  take("sparse_scale", parse_sparse_scale, d.scheme.sparse_scale);
   d.packed = files::optional<bool>(json, "packed", false, where);
   const auto layout = files::optional<std::uint32_t>(json, "layout", 1, where);
-  if (d.packed && layout != static_cast<std::uint32_t>(LayoutId::canonical))
-    fail_input("{}: code layout {} is unknown; this program reads layout 1", where, layout);
+  const auto wanted = static_cast<std::uint32_t>(block_layout(d.scheme));
+  if (d.packed && layout != wanted)
+    fail_input("{}: the codes lie in layout {}; this program reads {} in layout {}", where, layout, d.scheme.format.name(), wanted);
   d.scheme_stated = true;
 }
 
@@ -177,8 +192,13 @@ Json config_json(const ModelDescription& d) {
   ours["estimator"] = name_of(d.scheme.estimator);
   ours["transform"] = name_of(d.scheme.transform);
   ours["outer_trust"] = d.scheme.effective_outer_trust();
+  const Scheme usual;
+  if (d.scheme.scale != usual.scale) ours["scale"] = name_of(d.scheme.scale);
+  if (d.scheme.grid != usual.grid) ours["grid"] = name_of(d.scheme.grid);
+  if (d.scheme.fp4_threshold != usual.fp4_threshold) ours["fp4_threshold"] = name_of(d.scheme.fp4_threshold);
+  if (d.scheme.sparse_scale != usual.sparse_scale) ours["sparse_scale"] = name_of(d.scheme.sparse_scale);
   ours["packed"] = d.packed;
-  ours["layout"] = static_cast<std::uint32_t>(LayoutId::canonical);
+  ours["layout"] = static_cast<std::uint32_t>(block_layout(d.scheme));
   Json groups = Json::object();
   for (const TensorSpec& spec : tensors(c)) {
     const TensorCoding coding = coding_of(spec, d.scheme);

@@ -84,7 +84,7 @@ void ModelFolder::check_tensors() {
     if (is_coded(spec)) {
       const Grid& grid = *coding_of(spec, scheme()).format.weight;
       const auto& codes = at(spec.name + ".codes");
-      const auto row_bytes = static_cast<std::int64_t>(canonical_row_bytes(grid, static_cast<std::size_t>(spec.columns)));
+      const auto row_bytes = static_cast<std::int64_t>(stored_row_bytes(grid, static_cast<std::size_t>(spec.columns)));
       codes.require_dtype(Dtype::u8);
       codes.require_shape(std::vector{spec.rows, row_bytes});
       const auto& scale = at(spec.name + ".scale");

@@ -26,7 +26,7 @@ TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
   TensorCoding coding;
   if (spec.role == TensorRole::norm) return coding;
   if (spec.linear()) {
-    coding.format = scheme.format;
+    coding.format = scheme.blocks();
     if (!scheme.format.quantized()) return coding;
     coding.group = scheme.weight_group(spec.columns);
     coding.input_group = scheme.activation_group(spec.columns);
@@ -36,8 +36,11 @@ TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
     // Head and embedding are always rotated: their key is one of its own, apart from the blocks' transform.
     coding.group = coding.input_group = hadamard_group(spec.columns);
   }
-  coding.trust_factor = scheme.trust_factor(*coding.format.weight);
-  if (coding.format.activation) coding.input_trust_factor = scheme.trust_factor(*coding.format.activation);
+  const auto side = [&](const Grid* grid) {
+    return !grid ? SideCoding{} : spec.linear() ? scheme.block_side(*grid) : scheme.head_side(*grid);
+  };
+  coding.weight = side(coding.format.weight);
+  coding.input = side(coding.format.activation);
   return coding;
 }
 

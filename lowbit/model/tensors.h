@@ -32,8 +32,8 @@ struct TensorCoding {
   Format format;        ///< of the product: f32, bf16, quantized; norms f32
   int group = 1;        ///< Hadamard group of the weight rows
   int input_group = 1;  ///< and of the activations it meets
-  double trust_factor = 0;        ///< of the weight rows
-  double input_trust_factor = 0;  ///< of the activations
+  SideCoding weight;    ///< how the weight rows are coded; no grid: they are not
+  SideCoding input;     ///< and the activations
 };
 TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme);
 

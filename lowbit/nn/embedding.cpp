@@ -60,7 +60,7 @@ void Embedding::set_coded(Executor& executor, const model::TensorCoding& coding,
   n_ = n;
   k_ = k;
   const Grid& grid = *coding.format.weight;
-  const std::size_t row_bytes = canonical_row_bytes(grid, k);
+  const std::size_t row_bytes = stored_row_bytes(grid, k);
   assert(canonical.size() == n * row_bytes && scale.size() == n);
   canonical_.resize(n * row_bytes);
   scale_.resize(n);
@@ -73,7 +73,7 @@ void Embedding::set_coded(Executor& executor, const model::TensorCoding& coding,
     if (all_known) return;
     std::vector<std::uint8_t> codes(k);  // damage shows here, not when a row is looked up
     for (std::size_t row = begin; row < end; ++row)
-      unpack_canonical(grid, canonical.subspan(row * row_bytes, row_bytes), codes);
+      unpack_stored(grid, canonical.subspan(row * row_bytes, row_bytes), codes);
   });
 }
 
@@ -86,7 +86,7 @@ void Embedding::look_up_packed(Executor& executor, std::size_t rows, const std::
   scale.resize(rows);
   order.resize(rows);
   std::uint8_t* const to = codes.data();
-  const std::size_t row_bytes = canonical_row_bytes(*coding_.format.weight, k_);
+  const std::size_t row_bytes = stored_row_bytes(*coding_.format.weight, k_);
   for (std::size_t row = 0; row < rows; ++row) {
     assert(ids[row] >= 0 && static_cast<std::size_t>(ids[row]) < n_);
     scale[row] = scale_[static_cast<std::size_t>(ids[row])];
@@ -95,7 +95,7 @@ void Embedding::look_up_packed(Executor& executor, std::size_t rows, const std::
   executor.parallel_for((rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task) {
     for (std::size_t row = task * kRowsPerTask; row < std::min(rows, (task + 1) * kRowsPerTask); ++row) {
       const std::uint8_t* from = canonical_.data() + static_cast<std::size_t>(ids[row]) * row_bytes;
-      unpack_canonical(*coding_.format.weight, {from, row_bytes}, {to + row * code_stride(k_), k_});
+      unpack_stored(*coding_.format.weight, {from, row_bytes}, {to + row * code_stride(k_), k_});
     }
   });
   kernels::decode_rows(executor, weight_coding(coding_), rows, order.data(), k_, to, scale.data(), y, k_);

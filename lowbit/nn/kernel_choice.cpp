@@ -15,7 +15,7 @@ constexpr bool everywhere(Isa) { return true; }
 constexpr double two(const Format&) { return 2; }
 constexpr double none(const Format&) { return 0; }
 
-bool both_coded(const Format& f) { return f.quantized() && f.activation; }
+bool integer(const Format& f) { return f.integer(); }
 double planes_of(const Grid& grid) { return kernels::plane_count(grid); }
 
 // A mask and a shift or load for 64 weights of one field; widths of several fields (3 is 2 and 1) take as many more,
@@ -25,20 +25,21 @@ constexpr std::size_t kRowsPerUnpacking = 96;
 
 constexpr std::array kTable{
     Kernel{KernelId::codes, "codes", "one byte a weight, multiplied as bytes",  //
-           both_coded, everywhere, [](const Format&) { return Ceiling::int8; }, two, [](const Format&) { return 8.0; },
+           integer, everywhere, [](const Format&) { return Ceiling::int8; }, two, [](const Format&) { return 8.0; },
            none, 1},
     Kernel{KernelId::packed, "packed", "weights at their own width, unpacked in registers or once for many rows",
-           both_coded, everywhere, [](const Format&) { return Ceiling::int8; }, two,
+           [](const Format& f) { return f.integer() && f.weight->plain(); }, everywhere,
+           [](const Format&) { return Ceiling::int8; }, two,
            [](const Format& f) { return static_cast<double>(f.weight->storage_bits); }, unpacking, kRowsPerUnpacking},
     Kernel{KernelId::planes, "planes", "a bit of each weight side by side, multiplied by xor and counting",
            [](const Format& f) {
-             return both_coded(f) && kernels::has_planes(*f.weight) && kernels::has_planes(*f.activation);
+             return f.integer() && kernels::has_planes(*f.weight) && kernels::has_planes(*f.activation);
            },
            everywhere, [](const Format&) { return Ceiling::binary; },
            [](const Format& f) { return 2 * planes_of(*f.weight) * planes_of(*f.activation); },
            [](const Format& f) { return planes_of(*f.weight); }, none, 1},
     Kernel{KernelId::floats, "float", "one float32 a weight, multiplied one after another",
-           [](const Format& f) { return f.kind == Format::Kind::f32 || f.weight_only(); }, everywhere,
+           [](const Format& f) { return f.kind == Format::Kind::f32 || (f.quantized() && !f.integer()); }, everywhere,
            [](const Format&) { return Ceiling::f32; }, two, [](const Format&) { return 32.0; }, none, 1},
     Kernel{KernelId::bf16, "bf16", "one bfloat16 a weight, multiplied in pairs",
            [](const Format& f) { return f.kind == Format::Kind::bf16; }, everywhere,
@@ -49,7 +50,7 @@ std::optional<Rates> given_rates;
 const Kernel* forced = nullptr;
 
 double activation_bytes(const Format& f) {
-  return f.kind == Format::Kind::bf16 ? 2 : f.quantized() && f.activation ? 1 : 4;
+  return f.kind == Format::Kind::bf16 ? 2 : f.integer() ? 1 : 4;
 }
 
 std::string usable(const Format& format) {

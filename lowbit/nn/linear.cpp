@@ -12,10 +12,14 @@ namespace lowbit::nn {
 using kernels::code_stride;
 using kernels::mask_words;
 
-kernels::RowCoding weight_coding(const model::TensorCoding& c) { return {c.format.weight, c.group, c.trust_factor}; }
-kernels::RowCoding input_coding(const model::TensorCoding& c) {
-  return {c.format.activation, c.input_group, c.input_trust_factor};
+namespace {
+kernels::RowCoding row_coding(const SideCoding& side, int group) {
+  return {side.grid, group, side.trust, side.scale, side.sparse_scale};
 }
+}  // namespace
+
+kernels::RowCoding weight_coding(const model::TensorCoding& c) { return row_coding(c.weight, c.group); }
+kernels::RowCoding input_coding(const model::TensorCoding& c) { return row_coding(c.input, c.input_group); }
 
 kernels::CodedRows LinearWeights::coded() const {
   return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()), const_cast<std::int32_t*>(sum_.data()),
@@ -81,7 +85,7 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
   k_ = k;
   choose(executor, Purpose::run);
   const Grid& grid = *coding.format.weight;
-  const std::size_t row_bytes = canonical_row_bytes(grid, k);
+  const std::size_t row_bytes = stored_row_bytes(grid, k);
   assert(canonical.size() == n * row_bytes && scale.size() == n);
   if (kernel_->id == KernelId::packed) {
     kernels::make_panels(executor, grid, n, k, canonical, scale, packed_panels_);
@@ -98,7 +102,7 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
   mask_.resize(0);
   executor.parallel_for(n, [&](std::size_t row) {
     const std::span codes(codes_.data() + row * code_stride(k), k);
-    unpack_canonical(grid, canonical.subspan(row * row_bytes, row_bytes), codes);
+    unpack_stored(grid, canonical.subspan(row * row_bytes, row_bytes), codes);
     std::int32_t sum = 0;
     for (const std::uint8_t u : codes) sum += u;
     sum_[row] = sum;
@@ -121,6 +125,7 @@ void LinearInput::reserve(const model::TensorCoding& coding, std::size_t rows, s
   } else if (coding.format.weight_only()) {
     if (coding.input_group > 1 && rotated_.size() < rows * k) rotated_.resize(rows * k);
   } else if (coding.format.quantized()) {
+    if (coding.format.decoded() && rotated_.size() < rows * k) rotated_.resize(rows * k);
     if (codes_.size() < rows * code_stride(k)) codes_.resize(rows * code_stride(k));
     if (scale_.size() < rows) scale_.resize(rows), sum_.resize(rows);
     if (want_mask && mask_.size() < rows * mask_words(k)) mask_.resize(rows * mask_words(k));
@@ -145,6 +150,11 @@ void LinearInput::prepare(Executor& executor, const model::TensorCoding& coding,
     values_stride_ = k;
   } else if (coding.format.quantized()) {
     kernels::code_rows(executor, input_coding(coding), rows, k, x, x_stride, coded());
+    if (!coding.format.decoded()) return;
+    kernels::decode_rows(executor, {coding.format.activation, 1, 0}, rows, nullptr, k, codes_.data(), scale_.data(),
+                         rotated_.data(), k);
+    values_ = rotated_.data();
+    values_stride_ = k;
   }
 }
 

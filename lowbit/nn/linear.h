@@ -36,7 +36,7 @@ class LinearWeights {
   /// From float weights, row-major [n, k]: rounds or codes them. Call again when they change; memory is reused.
   void set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k, const float* weights,
            Keep keep);
-  /// From stored codes, canonical layout, and h of each row. throws Error(input): a code that the grid does not have.
+  /// From stored codes (formats/layout.h, row by row), and h of each row. throws Error(input): a code that the grid does not have.
   void set_coded(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
                  std::span<const std::uint8_t> canonical, std::span<const float> scale);
 
@@ -88,7 +88,8 @@ class LinearInput {
   const model::TensorCoding& coding() const { return coding_; }
   /// Valid when the activation side is coded.
   kernels::CodedRows coded() const;
-  /// The float rows that met the weights: rotated (a16), or x itself. Valid when the activation side is not coded.
+  /// The float rows that met the weights: rotated (a16), decoded (tables), or x itself. Valid when the product is one of
+  /// floats.
   const float* values() const { return values_; }
   std::size_t values_stride() const { return values_stride_; }
 

@@ -33,7 +33,7 @@ struct ErrorSums {
     for (std::size_t r = 0; r < rows; ++r)
       for (std::size_t i = 0; i < k; ++i) {
         const double v = static_cast<double>(rotated[r * k + i]);
-        const double q = static_cast<double>(coded.scale[r]) * coding.grid->value_of_code(coded.codes[r * kernels::code_stride(k) + i]);
+        const double q = static_cast<double>(coded.scale[r]) * coding.grid->value(coded.codes[r * kernels::code_stride(k) + i]);
         error += (v - q) * (v - q);
         squares += v * v;
       }
@@ -41,9 +41,10 @@ struct ErrorSums {
       for (std::size_t i = 0; i < rows * kernels::mask_words(k); ++i) masked += size(std::popcount(coded.mask[i]));
     entries += rows * k;
   }
-  SideDiagnosis result(const Grid& grid, double trust_factor) const {
+  SideDiagnosis result(const SideCoding& side) const {
+    const GaussianCoding normal = gaussian_coding(side);
     const auto share = entries ? 1 - static_cast<double>(masked) / static_cast<double>(entries) : 0;
-    return {squares > 0 ? error / squares : 0, gaussian_error(grid), share, gaussian_masked_share(trust_factor)};
+    return {squares > 0 ? error / squares : 0, normal.error, share, normal.masked};
   }
 };
 
@@ -149,9 +150,9 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
     LayerDiagnosis layer{short_name(p.spec.name), {}, {}};
     ErrorSums sums;
     sums.add(executor, nn::weight_coding(w.coding()), w.n(), w.k(), p.value.const_data_ptr<float>(), w.coded());
-    layer.weight = sums.result(*format.weight, w.coding().trust_factor);
+    layer.weight = sums.result(w.coding().weight);
     if (const auto found = inputs.find(p.spec.name); found != inputs.end())
-      layer.input = found->second.result(*format.activation, w.coding().input_trust_factor);
+      layer.input = found->second.result(w.coding().input);
     d.layers.push_back(layer);
   }
   if (!options.earlier.empty()) d.changes = changes(executor, model.llama, options.earlier, length);

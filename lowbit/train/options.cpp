@@ -15,7 +15,8 @@ constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "ev
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
 /// What came after the first release: a run that began without them had their defaults.
-constexpr std::array<std::string_view, 7> kLater{"final-lr", "gain-lr", "cage", "cage-start", "float-start", "distill", "distill-weight"};
+constexpr std::array<std::string_view, 11> kLater{"final-lr", "gain-lr",        "cage",  "cage-start", "float-start",   "distill",
+                                                  "scale",    "distill-weight", "grid",  "fp4-threshold", "sparse-scale"};
 
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
@@ -40,6 +41,10 @@ void visit(Options& o, Visitor&& field) {
   field("estimator", o.scheme.estimator);
   field("transform", o.scheme.transform);
   field("outer-trust", o.scheme.outer_trust);
+  field("scale", o.scheme.scale);
+  field("grid", o.scheme.grid);
+  field("fp4-threshold", o.scheme.fp4_threshold);
+  field("sparse-scale", o.scheme.sparse_scale);
   field("backward", o.backward);
   field("schedule", o.schedule);
   field("steps", o.steps);
@@ -78,6 +83,10 @@ std::string text_of(const Format& v) { return v.name(); }
 std::string text_of(AttentionFormat v) { return std::string(name_of(v)); }
 std::string text_of(Estimator v) { return std::string(name_of(v)); }
 std::string text_of(Transform v) { return std::string(name_of(v)); }
+std::string text_of(ScaleRule v) { return std::string(name_of(v)); }
+std::string text_of(GridShape v) { return std::string(name_of(v)); }
+std::string text_of(Fp4Threshold v) { return std::string(name_of(v)); }
+std::string text_of(SparseScale v) { return std::string(name_of(v)); }
 std::string text_of(kernels::Precision v) { return kernels::name_of(v); }
 std::string text_of(bool v) { return v ? "true" : "false"; }
 template <class Number>
@@ -92,6 +101,10 @@ void read(std::string_view text, Format& v) { v = parse_format(text); }
 void read(std::string_view text, AttentionFormat& v) { v = parse_attention(text); }
 void read(std::string_view text, Estimator& v) { v = parse_estimator(text); }
 void read(std::string_view text, Transform& v) { v = parse_transform(text); }
+void read(std::string_view text, ScaleRule& v) { v = parse_scale_rule(text); }
+void read(std::string_view text, GridShape& v) { v = parse_grid_shape(text); }
+void read(std::string_view text, Fp4Threshold& v) { v = parse_fp4_threshold(text); }
+void read(std::string_view text, SparseScale& v) { v = parse_sparse_scale(text); }
 void read(std::string_view text, kernels::Precision& v) { v = parse_precision(text); }
 void read(std::string_view text, bool& v) { v = text == "true"; }
 template <class Number>

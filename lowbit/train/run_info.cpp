@@ -17,7 +17,7 @@ report::RunInfo::Sizes packed_sizes(const model::Config& config, const Scheme& s
     const Format format = model::coding_of(spec, scheme).format;
     std::int64_t codes = 0, scales = 0;
     if (format.quantized()) {
-      codes = spec.rows * static_cast<std::int64_t>(canonical_row_bytes(*format.weight, static_cast<std::size_t>(spec.columns)));
+      codes = spec.rows * static_cast<std::int64_t>(stored_row_bytes(*format.weight, static_cast<std::size_t>(spec.columns)));
       scales = 4 * spec.rows;
     } else {
       codes = spec.elements() * (format.kind == Format::Kind::bf16 ? 2 : 4);

@@ -133,9 +133,9 @@ void Run::announce() {
   fmt::print(stderr, "model    {} layers, width {}, {} heads ({} key-value), mlp {}, vocabulary {}: {} parameters, {} in the blocks\n",
              c.layers, c.width, c.heads, c.kv_heads, c.mlp, c.vocab, human_count(static_cast<double>(c.parameters())),
              human_count(static_cast<double>(c.block_parameters())));
-  fmt::print(stderr, "format   {}, head {}, attention {}, estimator {}, transform {}, backward {}\n", options_.scheme.format.name(),
+  fmt::print(stderr, "format   {}, head {}, attention {}, estimator {}, transform {}{}, backward {}\n", options_.scheme.format.name(),
              options_.scheme.head.name(), name_of(options_.scheme.attention), name_of(options_.scheme.estimator),
-             name_of(options_.scheme.transform), kernels::name_of(options_.backward));
+             name_of(options_.scheme.transform), options_.scheme.variations(), kernels::name_of(options_.backward));
   fmt::print(stderr, "steps    {} of {} x {} tokens = {} tokens; {} peak {:.3g}, warm-up {}\n", options_.steps, options_.batch,
              options_.seq, human_count(static_cast<double>(options_.steps * options_.tokens_per_step())), options_.schedule,
              options_.lr, options_.warmup);

@@ -17,10 +17,12 @@ namespace {
 
 struct Keys {
   std::string format, head, attention, transform;
+  std::string scale = "rms", grid = "uniform", sparse_scale = "dense";
 };
 
 std::string test_name(const testing::TestParamInfo<Keys>& keys) {
-  std::string name = keys.param.format + "_" + keys.param.head + "_" + keys.param.attention + "_" + keys.param.transform;
+  std::string name = keys.param.format + "_" + keys.param.head + "_" + keys.param.attention + "_" + keys.param.transform + "_" +
+                     keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale;
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
@@ -31,6 +33,10 @@ Scheme scheme_of(const Keys& keys) {
   scheme.head = parse_head(keys.head);
   scheme.attention = parse_attention(keys.attention);
   scheme.transform = parse_transform(keys.transform);
+  scheme.scale = parse_scale_rule(keys.scale);
+  scheme.grid = parse_grid_shape(keys.grid);
+  scheme.sparse_scale = parse_sparse_scale(keys.sparse_scale);
+  if (scheme.scale == ScaleRule::absmax) scheme.estimator = Estimator::ste;
   scheme.check();
   return scheme;
 }
@@ -133,7 +139,19 @@ INSTANTIATE_TEST_SUITE_P(
                     Keys{"w4a16", "bf16", "f32", "hadamard-weights"}, Keys{"bf16", "bf16", "bf16", "hadamard"},
                     Keys{"f32", "f32", "f32", "hadamard"}, Keys{"w4a4", "f32", "f32", "hadamard"},
                     Keys{"w4a4", "w8a8", "f32", "hadamard"}, Keys{"w4a4", "w4a8", "bf16", "hadamard"},
-                    Keys{"w5a6", "bf16", "bf16", "none"}, Keys{"w7a1", "bf16", "f32", "none"}),
+                    Keys{"w5a6", "bf16", "bf16", "none"}, Keys{"w7a1", "bf16", "f32", "none"},
+                    Keys{"fp4", "bf16", "f32", "hadamard"}, Keys{"fp4", "bf16", "f32", "none"},
+                    Keys{"wfp4a8", "w8a8", "f32", "hadamard"}, Keys{"w2afp4", "bf16", "f32", "hadamard"},
+                    Keys{"wfp4a16", "bf16", "f32", "hadamard-weights"},
+                    Keys{"w4a4+2:4", "bf16", "f32", "hadamard"}, Keys{"w1a1+2:4", "bf16", "f32", "hadamard"},
+                    Keys{"w7a8+2:4", "bf16", "f32", "none"}, Keys{"w3a16+2:4", "bf16", "f32", "hadamard-weights"},
+                    Keys{"w4a4+2:4", "bf16", "f32", "hadamard", "rms", "uniform", "refit"},
+                    Keys{"w4a4", "bf16", "f32", "hadamard", "absmax"}, Keys{"w2a2", "bf16", "f32", "none", "absmax"},
+                    Keys{"fp4", "bf16", "f32", "hadamard", "absmax"},
+                    Keys{"w4a4", "bf16", "f32", "hadamard", "rms", "gaussian"},
+                    Keys{"w2a3", "bf16", "f32", "none", "rms", "gaussian"},
+                    Keys{"w1a16", "bf16", "f32", "hadamard", "rms", "gaussian"},
+                    Keys{"w3a4", "w8a8", "f32", "hadamard", "rms", "gaussian-converged"}),
     test_name);
 
 TEST(Parity, OneWeightMovedByOneStepTurnsTheComparisonRed) {

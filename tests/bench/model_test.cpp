@@ -160,7 +160,7 @@ TEST(Measuring, AProductIsBoundByWhatTheModelSays) {
   CeilingMeter meter(alone, 0.001);
   const Rates rates = typical_rates(active_isa(), 1);
   const Format format = parse_format("w4a4");
-  const model::TensorCoding coding{format, 64, 64, 1, 1};
+  const model::TensorCoding coding{format, 64, 64, {format.weight, 1}, {format.activation, 1}};
   const MeasuredProduct m = measure_product(alone, meter, rates, {64, 64, 128, format, 0}, coding, 2, 1);
   EXPECT_EQ(m.bound, m.choice.estimate.bound());
   EXPECT_GT(m.beside.share.median, 0);

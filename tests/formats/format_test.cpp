@@ -77,6 +77,54 @@ TEST(Format, ReadsEveryWordBackAsItIsWritten) {
   EXPECT_EQ(parse_format("bf16").name(), "bf16");
 }
 
+TEST(Format, ReadsTheWordsOfFp4AndPairsBackAsTheyAreWritten) {
+  for (std::string_view word : {"fp4", "wfp4a8", "w4afp4", "wfp4a16", "w4a4+2:4", "w1a1+2:4", "w7a8+2:4", "w4a16+2:4", "w2afp4+2:4"})
+    EXPECT_EQ(parse_format(word).name(), word);
+  EXPECT_EQ(parse_format("wfp4afp4").name(), "fp4");
+  EXPECT_EQ(parse_format("w4a4+2:4").weight->dense, find_grid("4"));
+  EXPECT_EQ(parse_format("w4a4+2:4").activation, find_grid("4"));
+  for (std::string_view word : {"w8a8+2:4", "w1.58a4+2:4", "fp4+2:4", "wfp4a4+2:4", "f32+2:4", "w4+2:4a4", "fp8", "+2:4"})
+    EXPECT_THROW(parse_format(word), Error) << word;
+}
+
+TEST(Scheme, RefusesKeysThatHaveNothingToActOn) {
+  const auto refused = [](std::string_view format, auto change) {
+    Scheme scheme = default_scheme(parse_format(format));
+    EXPECT_NO_THROW(scheme.check()) << format;
+    change(scheme);
+    EXPECT_THROW(scheme.check(), Error) << format << scheme.variations();
+  };
+  const auto absmax = [](Scheme& s) { s.scale = ScaleRule::absmax; };
+  const auto gaussian = [](Scheme& s) { s.grid = GridShape::gaussian; };
+  const auto code = [](Scheme& s) { s.fp4_threshold = Fp4Threshold::code; };
+  const auto refit = [](Scheme& s) { s.sparse_scale = SparseScale::refit; };
+  refused("w4a4", absmax);  // with trust
+  refused("f32", gaussian);
+  refused("fp4", gaussian);
+  refused("w4a8", gaussian);
+  refused("w4a4+2:4", gaussian);
+  refused("w4a4", code);
+  refused("w4a4", refit);
+  refused("w4a4", [&](Scheme& s) { gaussian(s), absmax(s), s.estimator = Estimator::ste; });
+}
+
+TEST(Scheme, TrustsAnEntryUpToHalfAnOutermostIntervalPastTheGrid) {
+  Scheme scheme;
+  EXPECT_DOUBLE_EQ(scheme.block_side(kE2m1Grid).trust.edge, 7 * 0.48707976);
+  EXPECT_DOUBLE_EQ(scheme.block_side(kGaussianGrids[3]).trust.edge, 2.9699926376342773 + kE2m1TrustOfCode);
+  EXPECT_DOUBLE_EQ(scheme.block_side(kPairsGrids[3]).trust.edge, find_grid("4")->alpha * 16 / 15);
+  EXPECT_DOUBLE_EQ(scheme.block_side(kPairsGrids[3]).trust.pruned, 0.16759537190456156);
+  scheme.fp4_threshold = Fp4Threshold::code;  // quest.md 1: 2.2669 < |x| / r < 2.6039 and beyond 3.2411 are masked
+  const TrustRule code = scheme.block_side(kE2m1Grid).trust;
+  EXPECT_NEAR(code.hole_begin, 2.2669, 5e-5);
+  EXPECT_NEAR(code.hole_end, 2.6039, 5e-5);
+  EXPECT_NEAR(code.edge, 3.2411, 5e-5);
+  scheme.estimator = Estimator::clip;
+  EXPECT_DOUBLE_EQ(scheme.block_side(kE2m1Grid).trust.edge, 2.92247856);
+  EXPECT_EQ(scheme.block_side(kE2m1Grid).trust.hole_end, 0);
+  EXPECT_DOUBLE_EQ(scheme.block_side(kGaussianGrids[1]).trust.edge, 1.510452151298523);
+}
+
 TEST(Format, RefusesUnknownWordsWithTheListOfKnownOnes) {
   for (std::string_view word : {"", "w", "w9a4", "w4a9", "w4a", "wa", "w4a1.58", "w0a4", "W4A4", "w4a4 ", "int4", "w16a16"}) {
     try {
@@ -151,6 +199,54 @@ TEST(CanonicalLayout, HasTheseGoldenBytes) {
   EXPECT_EQ(pack("6", {63, 1, 32, 5}), (Bytes{0x7f, 0x00, 0x16}));
   EXPECT_EQ(pack("7", {127, 1}), (Bytes{0xff, 0x00}));
   EXPECT_EQ(pack("8", {255, 7}), (Bytes{0xff, 0x07}));
+}
+
+TEST(CanonicalLayout, StoresFp4AsItsFourBits) {
+  // o = -12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12, 0: sign, then the magnitude's place.
+  const std::vector<std::uint8_t> codes{0, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 24, 12};
+  std::vector<std::uint8_t> out(canonical_row_bytes(kE2m1Grid, codes.size())), back(codes.size());
+  pack_stored(kE2m1Grid, codes, out);
+  EXPECT_EQ(out, (std::vector<std::uint8_t>{0xef, 0xcd, 0xab, 0x09, 0x21, 0x43, 0x65, 0x07}));
+  unpack_stored(kE2m1Grid, out, back);
+  EXPECT_EQ(back, codes);
+  out[7] = 0x87;  // a negative zero
+  EXPECT_THROW(unpack_stored(kE2m1Grid, out, back), Error);
+}
+
+TEST(PairsLayout, HasTheseGoldenBytes) {
+  // The example O8 of the oracles: pairs 1 and 3 of both groups survive, nibble 13.
+  const Grid& grid = *find_pairs_grid(*find_grid("4"));
+  EXPECT_EQ(layout_of(grid), LayoutId::pairs);
+  // Dense codes k: 5 0 -5 2 | -8 0 2 2; u_dense = k + 8, u = 2 u_dense, and 15 is the code of 0.
+  const std::vector<std::uint8_t> codes{15, 15, 26, 16, 15, 15, 6, 20, 15, 15, 0, 16, 15, 15, 20, 20};
+  std::vector<std::uint8_t> out(stored_row_bytes(grid, codes.size())), back(codes.size());
+  ASSERT_EQ(out.size(), 5u);  // 2.5 bits a weight
+  pack_stored(grid, codes, out);
+  EXPECT_EQ(out, (std::vector<std::uint8_t>{0x8d, 0xa3, 0x80, 0xaa, 0xdd}));
+  unpack_stored(grid, out, back);
+  EXPECT_EQ(back, codes);
+  for (const std::uint8_t damaged : {0xd5, 0xd1, 0x0d}) {  // pairs 1 and 1; 1 and 0; 0 and 0
+    out[4] = damaged;
+    EXPECT_THROW(unpack_stored(grid, out, back), Error) << int{damaged};
+  }
+}
+
+TEST(PairsLayout, PacksAndUnpacksEveryGridAndLength) {
+  const Rng rng(8);
+  for (const Grid& grid : kPairsGrids)
+    for (std::size_t k = 8; k < 140; k += 8) {
+      std::vector<std::uint8_t> codes(k, static_cast<std::uint8_t>(-grid.lowest()));
+      for (std::size_t g = 0; g < k; g += 8) {
+        const std::size_t a = rng.below(k * 1000 + g, 4), b = (a + 1 + rng.below(k * 1000 + g + 1, 3)) % 4;
+        for (const std::size_t i : {2 * a, 2 * a + 1, 2 * b, 2 * b + 1})
+          codes[g + i] = static_cast<std::uint8_t>(2 * rng.below(k * 1000 + g + i + 2, static_cast<std::uint64_t>(grid.dense->levels)));
+      }
+      std::vector<std::uint8_t> packed(stored_row_bytes(grid, k)), back(k);
+      EXPECT_EQ(packed.size(), (k / 2 * static_cast<std::size_t>(grid.storage_bits) + 7) / 8 + (k / 8 + 1) / 2);
+      pack_stored(grid, codes, packed);
+      unpack_stored(grid, packed, back);
+      EXPECT_EQ(codes, back) << grid.name << " " << k;
+    }
 }
 
 TEST(CanonicalLayout, RefusesTheCodeThatATernaryRowCannotHold) {

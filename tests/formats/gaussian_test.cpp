@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "lowbit/formats/gaussian.h"
 
 namespace lowbit {
@@ -18,6 +20,21 @@ TEST(Gaussian, ErrorsAndMaskedSharesOfEveryGridAreThePublishedTables) {
     EXPECT_NEAR(gaussian_error(grid), row.error, 1e-9) << row.grid;
     EXPECT_NEAR(gaussian_masked_share(grid.trust_edge * grid.alpha) / row.masked, 1, 1e-4) << row.grid;
   }
+}
+
+TEST(Gaussian, ErrorsAndMaskedSharesOfFp4AndOfTables) {
+  EXPECT_NEAR(gaussian_error(kE2m1Grid), .0126849041, 1e-10);
+  EXPECT_NEAR(gaussian_error(kGaussianGrids[1]), .117481848, 1e-9);
+  EXPECT_NEAR(gaussian_error(kGaussianGrids[2]), .0346797561, 1e-9);
+  EXPECT_NEAR(gaussian_error(kGaussianGrids[3]), .0104684031, 1e-9);
+  EXPECT_NEAR(gaussian_error(kConvergedGrids[2]), .0345477608, 1e-10);
+  EXPECT_NEAR(gaussian_error(kConvergedGrids[3]), .0095010080, 1e-10);
+  Scheme scheme;
+  scheme.fp4_threshold = Fp4Threshold::code;
+  const GaussianCoding coding = gaussian_coding(scheme.block_side(kE2m1Grid));
+  // Beyond 3.24106 r, and between 2.26690 r and 2.60390 r.
+  EXPECT_NEAR(coding.masked, .0011908815 + (.0233966032 - .0092169111), 1e-9);
+  EXPECT_TRUE(std::isnan(gaussian_coding(scheme.block_side(kPairsGrids[3])).error));
 }
 
 }  // namespace

@@ -43,7 +43,8 @@ INSTANTIATE_TEST_SUITE_P(Runs, GoldenFloatRun,
                          testing::Values("none", "w8a8@closed", "w4a4@closed", "w3a3@closed", "w2a2@closed", "w1a1",
                                          "w4a8@closed", "w2a8@closed", "w4a16", "w2a16", "w1a16", "w4a16-full",
                                          "w2a16-full", "w1a16-full", "w4a4-nohadamard@closed", "w4a4-ste", "w4a4-clip",
-                                         "w1a1-nohadamard"),
+                                         "w1a1-nohadamard", "fp4", "fp4-paper", "w4a4+2:4", "w4a4-gaussian",
+                                         "w4a4-absmax"),
                          golden_test_name);
 
 }  // namespace

@@ -74,7 +74,8 @@ TEST_P(GoldenFloat, FirstStepLossLogitsAndGradients) {
   // Without rotation the plain golden runs take an exact zero for 1e-17 of either sign, thousands of times.
   const bool ties =
       scheme.format.quantized() && scheme.transform == Transform::none && name.find('@') == std::string::npos;
-  const bool same_codes = flips == 0 && !ties, same = same_codes && masks == 0;
+  // 2:4 of the golden runs has its epsilon elsewhere, which decides a code now and then.
+  const bool same_codes = flips == 0 && !ties && differing(exact.codes(), literal.codes()) == 0, same = same_codes && masks == 0;
 
   Worst logits, norms, gradients;
   for (std::size_t i = 0; i < golden.step0.logits.size(); ++i)
@@ -99,7 +100,9 @@ INSTANTIATE_TEST_SUITE_P(Runs, GoldenFloat,
                          testing::Values("none", "w8a8", "w4a4", "w3a3", "w2a2", "w1a1", "w4a8", "w2a8", "w4a16",
                                          "w2a16", "w1a16", "w4a16-full", "w2a16-full", "w1a16-full",
                                          "w4a4-nohadamard@closed", "w4a4-ste", "w4a4-clip", "w1a1-nohadamard",
-                                         "w4a4-ste@tie0", "w4a4-clip@tie0", "w1a1-nohadamard@tie0"),
+                                         "w4a4-ste@tie0", "w4a4-clip@tie0", "w1a1-nohadamard@tie0",
+                                         "fp4", "fp4-paper", "w4a4+2:4", "w4a4-gaussian", "w4a4-absmax",
+                                         "w4a4-absmax@tie0"),
                          golden_test_name);
 
 }  // namespace

@@ -100,6 +100,95 @@ TYPED_TEST(Oracle, OuterTrustAtOneBit) {
   }
 }
 
+TYPED_TEST(Oracle, AbsmaxScalesByTheLargestMagnitude) {
+  using T = TypeParam;
+  const std::vector<T> x{T(0.1), T(-0.45), T(0.75), T(1.3), T(-2.2), T(0.05), T(3.0), T(-0.9)};
+  const auto values = [&](int bits) {
+    return make_operand<T>(x, 8, SideCoding{&grid_of(bits), kEverything, ScaleRule::absmax}, 1);
+  };
+  const std::vector<double> four{.2, -.6, .6, 1.4, -2.2, .2, 3.0, -1.0}, two{1, -1, 1, 1, -3, 1, 3, -1};
+  EXPECT_ORACLE(2 * values(4).scales[0], 0.4);
+  EXPECT_ORACLE(2 * values(2).scales[0], 2);
+  for (std::size_t i = 0; i < 8; ++i) {
+    EXPECT_ORACLE(values(4).values[i], four[i]) << i;
+    EXPECT_ORACLE(values(2).values[i], two[i]) << i;
+    EXPECT_EQ(values(4).trusted[i], 1) << i;
+  }
+}
+
+TYPED_TEST(Oracle, TwoOfFourPairsSurvive) {
+  using T = TypeParam;
+  const std::vector<double> z{.5,  -.1, 2,  .3, -.2, .2,  -1.5, 1,   //
+                              .05, 0,   -3, .1, .4,  -.4, .9,   .8};
+  const std::vector<double> wanted{0, 0, 1.980341,  .180031, 0, 0, -1.620279, .900155,
+                                   0, 0, -2.700465, .180031, 0, 0, .900155,   .900155};
+  const std::string mask = "0111001111010011";
+  const std::vector<T> x(z.begin(), z.end());
+  Scheme scheme;
+  scheme.format = parse_format("w4a4+2:4");
+  const auto q = make_operand<T>(x, 16, scheme.block_side(*scheme.format.weight), 1);
+  EXPECT_ORACLE(2 * q.scales[0], .36006199);
+  for (std::size_t i = 0; i < 16; ++i) {
+    EXPECT_NEAR(static_cast<double>(q.values[i]), wanted[i], 1e-6) << i;
+    EXPECT_EQ(reference::is_pruned(*q.grid, q.codes[i]), wanted[i] == 0) << i;
+    EXPECT_EQ(q.trusted[i], mask[i] - '0') << i;
+  }
+  // Clip and ste do not ask what became of an entry.
+  scheme.estimator = Estimator::clip;
+  const auto clipped = make_operand<T>(x, 16, scheme.block_side(*scheme.format.weight), 1);
+  for (std::size_t i = 0; i < 16; ++i) EXPECT_EQ(clipped.trusted[i], i != 10) << i;
+  // The least squared error that codes and pairs as they are allow.
+  scheme.sparse_scale = SparseScale::refit;
+  const auto refit = make_operand<T>(x, 16, scheme.block_side(*scheme.format.weight), 1);
+  const auto error = [&](double h) {
+    double sum = 0;
+    for (std::size_t i = 0; i < 16; ++i)
+      sum += std::pow(refit.grid->value_of_code(refit.codes[i]) * h - (q.values[i] == 0 ? 0 : z[i]), 2);
+    return sum;
+  };
+  const double best = static_cast<double>(refit.scales[0]);
+  EXPECT_EQ(refit.codes, q.codes);
+  EXPECT_LT(error(best), error(static_cast<double>(q.scales[0])));
+  EXPECT_LE(error(best), error(best * 1.001));
+  EXPECT_LE(error(best), error(best * 0.999));
+}
+
+TYPED_TEST(Oracle, Fp4TakesTheNearestLevelAndEitherThreshold) {
+  using T = TypeParam;
+  const std::vector<T> x{T(10), T(-.3), T(.2), T(5), T(-1), T(.7), T(.1), T(-.2)};
+  const std::vector<double> wanted{11.629023, 0, 0, 5.814511, -.969085, .969085, 0, 0};
+  Scheme scheme;
+  scheme.format = parse_format("fp4");
+  const auto paper = make_operand<T>(x, 8, scheme.block_side(kE2m1Grid), 1);
+  scheme.fp4_threshold = Fp4Threshold::code;
+  const auto code = make_operand<T>(x, 8, scheme.block_side(kE2m1Grid), 1);
+  for (std::size_t i = 0; i < 8; ++i) {
+    EXPECT_NEAR(static_cast<double>(paper.values[i]), wanted[i], 1e-6 * 12) << i;
+    EXPECT_EQ(paper.codes[i], code.codes[i]);
+    EXPECT_EQ(paper.trusted[i], 1) << i;
+    EXPECT_EQ(code.trusted[i], i != 0) << i;  // its error is .40939 r
+  }
+}
+
+TYPED_TEST(Oracle, ATieBetweenLevelsGoesToTheLowerOne) {
+  using T = TypeParam;
+  // E2M1 is handed -2 x / h. Halfway between o and o' it is -(o + o'), exactly.
+  constexpr int kLevels[] = {-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12};
+  for (std::size_t i = 0; i + 1 < std::size(kLevels); ++i) {
+    const T tie = static_cast<T>(-(kLevels[i] + kLevels[i + 1]));
+    const T above = std::nextafter(tie, T(-100)), below = std::nextafter(tie, T(100));
+    EXPECT_EQ(reference::code_of(tie, kE2m1Grid), kLevels[i] + 12);
+    EXPECT_EQ(reference::code_of(below, kE2m1Grid), kLevels[i] + 12);
+    EXPECT_EQ(reference::code_of(above, kE2m1Grid), kLevels[i + 1] + 12);
+  }
+  for (const Grid& grid : kGaussianGrids)
+    for (int u = 0; u + 1 < grid.levels; ++u) {
+      const T tie = reference::table_edge<T>(grid, u);
+      EXPECT_EQ(reference::code_of(tie, grid), u);
+      EXPECT_EQ(reference::code_of(tie == T{0} ? T(1e-30) : std::nextafter(tie, T(9)), grid), u + 1);
+    }
+}
+
 TYPED_TEST(Oracle, CellEdgesBelongToTheCellAbove) {
   using T = TypeParam;
   // A row whose step is a power of two exactly, so that x / step can be whole: found by trying fillers and widths.

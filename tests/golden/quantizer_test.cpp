@@ -21,14 +21,13 @@ using files::SafetensorsFile;
 /// One class of the paper's code as lowbit names it.
 struct Quantizer {
   std::string name;  ///< as in the files
-  const Grid* grid;
-  double trust_factor;  ///< c * alpha
-  int group;            ///< 128 with "Hadamard" in its name
-  bool half;            ///< the result stays rotated
+  SideCoding side;
+  int group = 1;      ///< 128 with "Hadamard" in its name
+  bool half = false;  ///< the result stays rotated
 };
 
 Quantizer quantizer(const std::string& text) {
-  Quantizer out{text, nullptr, 0, 1, false};
+  Quantizer out{text, {}};
   std::string name = text;
   const auto take = [&name](std::string_view prefix) {
     if (!name.starts_with(prefix)) return false;
@@ -36,18 +35,31 @@ Quantizer quantizer(const std::string& text) {
     return true;
   };
   out.half = take("Half");
-  if (take("Hadamard")) out.group = 128;
+  // One name of the code is misspelt.
+  if (take("Hadamard") || take("Hadamaard")) out.group = 128;
+  const bool fp4 = take("FP4"), pairs = take("FourEight"), gaussian = take("Gaussian");
   const bool ste = take("STE"), clip = take("Clip"), trust = take("Trust");
-  int bits = 0;
-  double clip_scale = 1;
-  if (std::sscanf(name.c_str(), "Quantizer(bits=%d,clip_scale=%lf)", &bits, &clip_scale) < 1 || !(ste || clip || trust))
-    throw std::runtime_error("unknown quantizer " + text);
-  out.grid = find_grid(std::to_string(bits));
-  const double alpha = out.grid->alpha;
-  // clip_scale is the outer trust of lowbit; the trust classes at 1 bit have its value 2.
-  out.trust_factor =
-      ste ? std::numeric_limits<double>::infinity() : alpha * (trust ? out.grid->trust_edge : clip_scale);
+  int bits = 4;
+  double clip_scale = 1, threshold = 0;
+  const bool read = std::sscanf(name.c_str(), "Quantizer(bits=%d,clip_scale=%lf)", &bits, &clip_scale) >= 1 ||
+                    (fp4 && (std::sscanf(name.c_str(), "Quantizer(trust=%lf)", &threshold) == 1 || name == "Quantizer()"));
+  if (!read || !(ste || clip || trust)) throw std::runtime_error("unknown quantizer " + text);
+  const Grid* plain = find_grid(std::to_string(bits));
+  Scheme scheme;
+  scheme.estimator = ste ? Estimator::ste : clip ? Estimator::clip : Estimator::trust;
+  scheme.outer_trust = 2;  // what the trust classes have at 1 bit
+  scheme.fp4_threshold = threshold > 0 ? Fp4Threshold::paper : Fp4Threshold::code;
+  out.side = scheme.block_side(fp4        ? kE2m1Grid
+                               : pairs    ? *find_pairs_grid(*plain)
+                               : gaussian ? kGaussianGrids[static_cast<std::size_t>(bits - 1)]
+                                          : *plain);
+  if (clip) out.side.trust.edge *= clip_scale;  // the outer trust of lowbit
   return out;
+}
+
+/// 2:4 at 8 bits, which lowbit does not have: a value and a zero would not fit a byte.
+bool pairs_of_8_bits(const std::string& name) {
+  return name.find("FourEight") != std::string::npos && name.find("bits=8") != std::string::npos;
 }
 
 template <class T>
@@ -83,13 +95,13 @@ TEST(GoldenQuantizers, PlainClassesInFloat) {
   for (const auto& view : file.tensors()) {
     const std::string suffix = "/y", name = view.name.substr(0, view.name.find('/'));
     if (!view.name.ends_with(suffix) || name.find("centered") != std::string::npos ||
-        name.find("1.585") != std::string::npos ||
-        !(name.starts_with("STE") || name.starts_with("Clip") || name.starts_with("Trust")))
+        name.find("1.585") != std::string::npos || pairs_of_8_bits(name) ||
+        name.starts_with("No") || name.starts_with("FourEightMasked"))
       continue;
     SCOPED_TRACE(name);
     ++classes;
     const Quantizer q = quantizer(name);
-    const auto mine = make_operand<float>(x, kColumns, q.grid, q.group, q.trust_factor);
+    const auto mine = make_operand<float>(x, kColumns, q.side, q.group);
     const auto y = view.floats();
     const auto packed = file.at(name + "/mask_packed").values<std::uint8_t>();
     for (std::size_t row = 0; row < kRows; ++row)
@@ -99,7 +111,7 @@ TEST(GoldenQuantizers, PlainClassesInFloat) {
         EXPECT_EQ(mine.trusted[at], packed[at / 8] >> (7 - i % 8) & 1) << row << " " << i;
       }
   }
-  EXPECT_EQ(classes, 27u);
+  EXPECT_EQ(classes, 49u);
 }
 
 /// y and dx of a class with Hadamard, in T.
@@ -108,7 +120,9 @@ void expect_rotated(const Quantizer& q, const SafetensorsFile& inputs, const Saf
   SCOPED_TRACE(q.name);
   const auto x = tensor<T>(inputs, "x");
   auto dx = tensor<T>(inputs, "g");
-  auto mine = make_operand<T>(x, kColumns, q.grid, q.group, q.trust_factor);
+  EdgeRules rules;
+  rules.scales_of_code = std::is_same_v<T, double>;  // as these fixtures have them
+  auto mine = make_operand<T>(x, kColumns, q.side, q.group, rules);
   auto y = mine.values;
   for (std::size_t row = 0; row < kRows; ++row) {
     if (q.half) continue;
@@ -127,9 +141,8 @@ std::vector<Quantizer> rotated_classes(const SafetensorsFile& file) {
   std::vector<Quantizer> out;
   for (const auto& view : file.tensors()) {
     const std::string name = view.name.substr(0, view.name.find('/'));
-    const bool plain =
-        name.find("HadamardTrust") != std::string::npos || name.find("HadamardClip") != std::string::npos;
-    if (view.name.ends_with("/y") && plain && name.find("trust=") == std::string::npos) out.push_back(quantizer(name));
+    const bool other_trust = name.find("trust=0.1") != std::string::npos;
+    if (view.name.ends_with("/y") && !other_trust && !pairs_of_8_bits(name)) out.push_back(quantizer(name));
   }
   return out;
 }
@@ -138,7 +151,7 @@ TEST(GoldenQuantizers, RotatedClassesInDouble) {
   LOWBIT_NEEDS_DATA();
   const SafetensorsFile inputs = fixture("inputs"), file = fixture("hadamard_exact");
   const auto classes = rotated_classes(file);
-  EXPECT_EQ(classes.size(), 30u);
+  EXPECT_EQ(classes.size(), 50u);
   for (const Quantizer& q : classes) expect_rotated<double>(q, inputs, file);
 }
 
@@ -152,9 +165,9 @@ template <class T>
 void expect_linear(const std::string& name, const SafetensorsFile& file) {
   SCOPED_TRACE(name);
   const auto x = tensor<T>(file, "in/x"), w = tensor<T>(file, "in/w"), dy = tensor<T>(file, "in/dy");
-  const Quantizer q = name == "NoQuantizer()" ? Quantizer{name, nullptr, 0, 1, false} : quantizer(name);
-  const auto qx = make_operand<T>(x, kColumns, q.grid, q.group, q.trust_factor);
-  const auto qw = make_operand<T>(w, kColumns, q.grid, q.group, q.trust_factor);
+  const Quantizer q = name == "NoQuantizer()" ? Quantizer{name, {}} : quantizer(name);
+  const auto qx = make_operand<T>(x, kColumns, q.side, q.group);
+  const auto qw = make_operand<T>(w, kColumns, q.side, q.group);
   const auto y = linear_forward(qx, qw);
   std::vector<T> dx, dw(w.size());
   linear_backward<T>(qx, qw, dy, dx, dw);
@@ -182,7 +195,7 @@ INSTANTIATE_TEST_SUITE_P(Exact, GoldenLinear,
                          testing::Values("NoQuantizer()", "STEQuantizer(bits=4)", "TrustQuantizer(bits=4)",
                                          "HadamardTrustQuantizer(bits=2)", "HadamardTrustQuantizer(bits=4)",
                                          "HalfHadamardTrustQuantizer(bits=4)", "HalfHadamardTrustQuantizer(bits=8)",
-                                         "HadamardClipQuantizer(bits=1,clip_scale=1.3)"),
+                                         "HadamardClipQuantizer(bits=1,clip_scale=1.3)", "HalfHadamardFP4TrustQuantizer()"),
                          golden_test_name);
 
 TEST(GoldenQuantizers, GridsHaveTheScalesAndThresholdsOfTheCode) {

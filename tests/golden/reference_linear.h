@@ -21,12 +21,38 @@ namespace reference = kernels::reference;
 struct EdgeRules {
   enum class Mask {
     closed,         ///< |x| <= c alpha r
-    literal_trust,  ///< |xq - x| <= T r, T = alpha / (n - 1)
+    literal_trust,  ///< |xq - x| <= T r, T = alpha / (n - 1), or `trust` where it is given
     literal_clip,   ///< |x| <= c (alpha r + 1e-8)
   };
   Mask mask = Mask::closed;
   bool zero_goes_down = false;  ///< an exact 0 takes the cell below it (half to even), in place of the one above
+  /// FP4 levels as the code of the paper has them, each product of a magnitude and alpha rounded to float32; and 2:4 rows
+  /// with its epsilon, s = alpha (r + 1e-8).
+  bool scales_of_code = false;
 };
+
+/// T of the literal rule |xq - x| <= T r.
+inline double literal_trust(const Grid& side, Fp4Threshold threshold) {
+  const Grid& grid = side.dense ? *side.dense : side;
+  if (grid.cells == Cells::e2m1) return threshold == Fp4Threshold::code ? kE2m1TrustOfCode : grid.alpha;
+  return grid.cells == Cells::table ? grid.trust_edge - grid.extent : grid.alpha / (grid.levels - 1);
+}
+
+/// A level of FP4 in units of r as the code of the paper has it.
+template <class T>
+T rounded_level(std::uint8_t u) {
+  return static_cast<T>(static_cast<float>(kE2m1Grid.value(u) / 2 * kE2m1Grid.alpha));
+}
+/// Code of the nearest of them, the lower of two.
+template <class T>
+std::uint8_t nearest_rounded(T x) {
+  std::uint8_t best = 0;
+  for (const int o : {-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12}) {
+    const auto u = static_cast<std::uint8_t>(o + 12);
+    if (std::abs(x - rounded_level<T>(u)) < std::abs(x - rounded_level<T>(best))) best = u;
+  }
+  return best;
+}
 
 /// One side of a product as it enters it: rows of x H, coded or not.
 template <class T>
@@ -39,21 +65,24 @@ struct Operand {
   std::vector<T> values;              ///< [rows, k]: o * h, or x H itself when not coded
   std::vector<std::uint8_t> trusted;  ///< [rows, k], 0 or 1; empty when not coded
 
-  /// The integers o as numbers.
+  /// The integers o as numbers, or a table's levels.
   template <class U>
-  std::vector<U> integers() const {
+  std::vector<U> numbers() const {
     std::vector<U> out(codes.size());
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<U>(grid->value_of_code(codes[i]));
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<U>(grid->value(codes[i]));
     return out;
   }
+  bool rounded = false;  ///< values are not o * h: EdgeRules::scales_of_code
 };
 
-/// trust_factor: c * alpha of Scheme::trust_factor, infinity to trust all.
+/// trust: T of the literal rule.
 template <class T>
-Operand<T> make_operand(std::span<const T> x, std::size_t k, const Grid* grid, int group, double trust_factor,
-                        EdgeRules rules = {}) {
+Operand<T> make_operand(std::span<const T> x, std::size_t k, const SideCoding& side, int group, EdgeRules rules = {},
+                        double trust = 0) {
+  const Grid* grid = side.grid;
   Operand<T> out;
   out.rows = x.size() / k, out.k = k, out.group = group, out.grid = grid;
+  out.rounded = rules.scales_of_code && grid && grid->cells == Cells::e2m1;
   out.values.assign(x.begin(), x.end());
   if (grid) {
     out.codes.resize(x.size());
@@ -65,24 +94,44 @@ Operand<T> make_operand(std::span<const T> x, std::size_t k, const Grid* grid, i
     reference::hadamard_row(h, group);
     if (!grid) continue;
     std::uint8_t* codes = out.codes.data() + row * k;
-    const auto [scale, threshold] = reference::code_row<T>(h, *grid, trust_factor, codes);
-    out.scales[row] = scale;
-    const T r = math::sqrt(reference::sum_of_squares<T>(h) / static_cast<T>(k));
-    const T half_cell = static_cast<T>(grid->alpha / (grid->levels - 1)) * r;
+    auto coded = reference::code_row<T>(h, side, codes);
+    const T r = reference::rms<T>(h), unit = r + static_cast<T>(1e-8);
+    if (grid->dense && rules.scales_of_code) {
+      const T step = T{2} * (static_cast<T>(grid->alpha) * unit) / static_cast<T>(grid->dense->levels - 1);
+      for (std::size_t i = 0; i < k; ++i) codes[i] = reference::code_of(h[i] / step, *grid->dense);
+      reference::prune_row<T>(h, *grid, codes);
+      coded.scale = step / 2;
+    }
+    out.scales[row] = coded.scale;
+    // The uniform classes of the code compare in units of r, all others in those of r + 1e-8.
+    const T distance = static_cast<T>(trust) * (grid->plain() ? r : unit);
     const T clip =
-        static_cast<T>(trust_factor / grid->alpha) * (static_cast<T>(grid->alpha) * r + static_cast<T>(1e-8));
+        static_cast<T>(side.trust.edge / grid->alpha) * (static_cast<T>(grid->alpha) * r + static_cast<T>(1e-8));
     for (std::size_t i = 0; i < k; ++i) {
       if (rules.zero_goes_down && h[i] == T{0}) codes[i] = static_cast<std::uint8_t>(-grid->lowest() - 1);
-      const T quantized = static_cast<T>(grid->value_of_code(codes[i])) * scale;
+      T quantized = static_cast<T>(grid->value(codes[i])) * coded.scale;
+      if (out.rounded) {
+        codes[i] = nearest_rounded(h[i] / unit);
+        quantized = rounded_level<T>(codes[i]) * unit;
+      }
       std::uint8_t& trusted = out.trusted[row * k + i];
       if (rules.mask == EdgeRules::Mask::literal_trust)
-        trusted = std::abs(quantized - h[i]) <= half_cell;
+        trusted = std::abs(quantized - h[i]) <= distance;
+      else if (rules.mask == EdgeRules::Mask::literal_clip)
+        trusted = reference::trusted(h[i], clip);
       else
-        trusted = reference::trusted(h[i], rules.mask == EdgeRules::Mask::closed ? threshold : clip);
+        trusted = reference::trusted(h[i], coded, reference::is_pruned(*grid, codes[i]));
       h[i] = quantized;
     }
   }
   return out;
+}
+/// Scaled by its RMS; trust_factor as TrustRule::edge.
+template <class T>
+Operand<T> make_operand(std::span<const T> x, std::size_t k, const Grid* grid, int group, double trust_factor,
+                        EdgeRules rules = {}) {
+  return make_operand<T>(x, k, SideCoding{grid, trust_factor}, group, rules,
+                         grid ? literal_trust(*grid, Fp4Threshold::paper) : 0);
 }
 
 /// y [x.rows, w.rows] as reference::code_product, wide_product or product_a define it, by what is coded.
@@ -91,10 +140,15 @@ std::vector<T> linear_forward(const Operand<T>& x, const Operand<T>& w) {
   assert(x.k == w.k);
   const std::size_t b = x.rows, n = w.rows, k = x.k;
   std::vector<T> y(b * n);
-  if (x.grid && w.grid) {
+  if (x.rounded || w.rounded) {
+    const auto wt = transposed(w.values, n, k);
+    product(b, n, k, x.values.data(), k, 1, wt.data(), y.data());
+    return y;
+  }
+  if (x.grid && w.grid && x.grid->integer()) {
     // Every partial sum is a whole number below 2^31, so double holds it exactly.
-    const auto xo = x.template integers<double>();
-    const auto wo = transposed(w.template integers<double>(), n, k);
+    const auto xo = x.template numbers<double>();
+    const auto wo = transposed(w.template numbers<double>(), n, k);
     std::vector<double> sums(b * n);
     product(b, n, k, xo.data(), k, 1, wo.data(), sums.data());
     for (std::size_t i = 0; i < b; ++i)
@@ -102,8 +156,8 @@ std::vector<T> linear_forward(const Operand<T>& x, const Operand<T>& w) {
         y[i * n + j] = static_cast<T>(static_cast<std::int32_t>(sums[i * n + j])) * (x.scales[i] * w.scales[j]);
     return y;
   }
-  assert(!x.grid);
-  const auto wt = transposed(w.grid ? w.template integers<T>() : w.values, n, k);
+  assert(!x.grid || w.grid);
+  const auto wt = transposed(w.grid ? w.template numbers<T>() : w.values, n, k);
   product(b, n, k, x.values.data(), k, 1, wt.data(), y.data());
   if (w.grid)
     for (std::size_t i = 0; i < b; ++i)

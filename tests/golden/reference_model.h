@@ -164,16 +164,17 @@ class ReferenceModel {
     return rules;
   }
 
+  Operand<T> coded_side(const std::vector<T>& x, std::size_t k, const Grid* grid, int group) const {
+    if (!grid) return make_operand<T>(x, k, SideCoding{}, group);
+    return make_operand<T>(x, k, scheme_.block_side(*grid), group, rules_for(grid),
+                           literal_trust(*grid, scheme_.fp4_threshold));
+  }
   Operand<T> coded_weight(const std::vector<T>& w, std::size_t i) const {
-    const Grid* grid = scheme_.format.weight;
     const std::size_t k = inputs(i);
-    return make_operand<T>(w, k, grid, scheme_.weight_group(static_cast<std::int64_t>(k)),
-                           grid ? scheme_.trust_factor(*grid) : 0, rules_for(grid));
+    return coded_side(w, k, scheme_.blocks().weight, scheme_.weight_group(static_cast<std::int64_t>(k)));
   }
   Operand<T> coded_input(const std::vector<T>& x, std::size_t k) const {
-    const Grid* grid = scheme_.format.activation;
-    return make_operand<T>(x, k, grid, scheme_.activation_group(static_cast<std::int64_t>(k)),
-                           grid ? scheme_.trust_factor(*grid) : 0, rules_for(grid));
+    return coded_side(x, k, scheme_.blocks().activation, scheme_.activation_group(static_cast<std::int64_t>(k)));
   }
 
   std::vector<T> norm(const std::vector<T>& x, const std::vector<T>& weight, std::vector<T>& inv) const {

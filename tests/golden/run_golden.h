@@ -14,7 +14,8 @@ struct GoldenSetup {
   EdgeRules rules;
 };
 
-/// name  as in golden.json: the format's word, then -full, -nohadamard, -ste or -clip, then @closed or @tie0.
+/// name  as in golden.json: the format's word, then -full, -nohadamard, -ste, -clip, -absmax, -gaussian or (fp4) -paper,
+/// then @closed or @tie0.
 inline GoldenSetup golden_setup(std::string name) {
   GoldenSetup out;
   const auto take = [&name](std::string_view suffix) {
@@ -26,14 +27,20 @@ inline GoldenSetup golden_setup(std::string name) {
   out.rules.mask = closed ? EdgeRules::Mask::closed : EdgeRules::Mask::literal_trust;
   out.rules.zero_goes_down = tie;
   const bool full = take("-full"), ste = take("-ste"), clip = take("-clip");
-  const bool unrotated = take("-nohadamard") || ste || clip;
+  const bool absmax = take("-absmax"), gaussian = take("-gaussian"), paper = take("-paper");
+  const bool unrotated = take("-nohadamard") || ste || clip || absmax;
+  out.rules.scales_of_code = !closed;
   out.scheme = default_scheme(parse_format(name == "none" ? "f32" : name));
   out.scheme.head = parse_head("f32");
   // The paper's weight-only runs rotate the weights alone.
   out.scheme.transform = unrotated                                  ? Transform::none
                          : out.scheme.format.weight_only() && !full ? Transform::hadamard_weights
                                                                     : Transform::hadamard;
-  out.scheme.estimator = ste ? Estimator::ste : clip ? Estimator::clip : Estimator::trust;
+  out.scheme.scale = absmax ? ScaleRule::absmax : ScaleRule::rms;
+  out.scheme.grid = gaussian ? GridShape::gaussian : GridShape::uniform;
+  // The runs named fp4 have the threshold of the code.
+  if (name == "fp4" && !paper) out.scheme.fp4_threshold = Fp4Threshold::code;
+  out.scheme.estimator = ste || absmax ? Estimator::ste : clip ? Estimator::clip : Estimator::trust;
   out.scheme.check();
   return out;
 }

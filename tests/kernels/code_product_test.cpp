@@ -70,7 +70,7 @@ void compare(const std::vector<Shape>& shapes, std::span<const Grid> grids, Exec
 TEST(CodeProduct, EqualsTheReferenceForEveryPairOfGridsOnEveryInstructionSet) {
   SerialExecutor serial;
   compare({{1, 1, 1}, {1, 15, 3}, {2, 16, 32}, {3, 17, 64}, {5, 33, 96}, {7, 100, 65}, {8, 20, 128}, {17, 70, 160}},
-          kGrids, serial);
+          integer_grids(), serial);
 }
 
 TEST(CodeProduct, EqualsTheReferenceForEveryHeightOfTilesAndTailOfOutputs) {
@@ -97,8 +97,9 @@ TEST(CodeProduct, IsTheSameForAnyNumberOfThreads) {
 TEST(CodeProduct, IsExactAtTheLargestSumsThatItsHeaderAllows) {
   SerialExecutor serial;
   constexpr std::size_t kM = 3, kN = 17;
-  for (const Grid& x_grid : kGrids) {
-    for (const Grid& w_grid : kGrids) {
+  for (const Grid& x_grid : integer_grids()) {
+    for (const Grid& w_grid : integer_grids()) {
+      if (x_grid.dense) continue;  // weights alone
       const auto k = static_cast<std::size_t>(std::min<std::int64_t>(longest_row(x_grid, w_grid), 300'000));
       for (const int x_code : {0, x_grid.levels - 1}) {
         for (const int w_code : {0, w_grid.levels - 1}) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <limits>
 
 #include "kernels/code_support.h"
@@ -30,6 +32,19 @@ std::vector<float> rotated(std::vector<float> x, std::size_t begin, std::size_t 
   return row;
 }
 
+/// The grid's own edge, none, and one with a hole; what is pruned by a factor of its own.
+std::vector<TrustRule> some_rules(const Grid& grid) {
+  TrustRule edge = grid.trust_edge * grid.alpha, hole = edge;
+  edge.pruned = 0.3;
+  hole.hole_begin = 0.25;
+  hole.hole_end = 0.75;
+  hole.pruned = kInfinity;
+  TrustRule all = kInfinity;
+  all.pruned = kInfinity;
+  if (grid.cells == Cells::e2m1) return {edge, hole, all};
+  return {edge, all};
+}
+
 // Every output of code_rows against the definition, element by element.
 void expect_coded(const RowCoding& coding, std::size_t rows, std::size_t k, const std::vector<float>& x,
                   std::size_t stride, OwnedRows& out, const std::string& what) {
@@ -37,7 +52,8 @@ void expect_coded(const RowCoding& coding, std::size_t rows, std::size_t k, cons
   std::vector<std::uint8_t> codes(k);
   for (std::size_t row = 0; row < rows; ++row) {
     const auto x_h = rotated(x, row * stride, k, coding.group);
-    const auto expected = reference::code_row<float>(x_h, *coding.grid, coding.trust_factor, codes.data());
+    const SideCoding side{coding.grid, coding.trust, coding.scale, coding.sparse_scale};
+    const auto expected = reference::code_row<float>(x_h, side, codes.data());
     ASSERT_TRUE(same(out.scale[row], expected.scale)) << what << " row " << row << ": scale " << out.scale[row];
     std::int32_t sum = 0;
     for (std::size_t i = 0; i < code_stride(k); ++i) {
@@ -48,7 +64,8 @@ void expect_coded(const RowCoding& coding, std::size_t rows, std::size_t k, cons
     ASSERT_EQ(out.sum[row], sum) << what << " row " << row;
     if (!out.with_mask) continue;
     for (std::size_t i = 0; i < 64 * mask_words(k); ++i) {
-      const bool expected_bit = i < k && reference::trusted(x_h[i], expected.threshold);
+      const bool expected_bit =
+          i < k && reference::trusted(x_h[i], expected, reference::is_pruned(*coding.grid, codes[i]));
       ASSERT_EQ(out.mask[row * mask_words(k) + i / 64] >> (i % 64) & 1, expected_bit)
           << what << " row " << row << " mask " << i;
     }
@@ -66,15 +83,18 @@ TEST(CodeRows, EqualTheReferenceInEveryBitOnEveryInstructionSetGridShapeAndConte
       std::vector<float> x(kinds * stride);
       for (std::size_t row = 0; row < kinds; ++row)
         fill_row(static_cast<Content>(row), rng, 10000 * row + k, x.data() + row * stride, k);
-      for (const Grid& grid : kGrids) {
-        for (const double factor : {grid.trust_edge * grid.alpha, kInfinity}) {
-          const RowCoding coding{&grid, group, factor};
-          OwnedRows out(kinds, k, factor < kInfinity || grid.id % 2 == 0);
-          code_rows(serial, coding, kinds, k, x.data(), stride, out.view());
-          expect_coded(coding, kinds, k, x, stride, out,
-                       std::string(isa_name(isa)) + " grid " + std::string(grid.name) + " K " + std::to_string(k) +
-                           " group " + std::to_string(group));
-          if (HasFatalFailure()) return;
+      for (const Grid* grid : every_grid()) {
+        if (grid->dense && k % 8 != 0) continue;
+        for (const TrustRule& trust : some_rules(*grid)) {
+          for (const ScaleRule scale : {ScaleRule::rms, ScaleRule::absmax}) {
+            if (scale == ScaleRule::absmax && grid->cells == Cells::table) continue;  // there is none
+            const RowCoding coding{grid, group, trust, scale, SparseScale{1 + grid->id % 2}};
+            OwnedRows out(kinds, k, trust.edge < kInfinity || grid->id % 2 == 0);
+            code_rows(serial, coding, kinds, k, x.data(), stride, out.view());
+            expect_coded(coding, kinds, k, x, stride, out,
+                         fmt::format("{} grid {} K {} group {} {}", isa_name(isa), grid->name, k, group, name_of(scale)));
+            if (HasFatalFailure()) return;
+          }
         }
       }
     }
@@ -205,7 +225,8 @@ TEST(DecodeRows, GiveTheValueOfEachCodeRotatedBackInEveryBit) {
   for (const Isa isa : supported_isas()) {
     const ForcedIsa forced(isa);
     for (const auto& [group, k] : kShapes) {
-      for (const Grid& grid : kGrids) {
+      for (const Grid* of_table : every_grid()) {
+        const Grid& grid = *of_table;
         const std::size_t stride = k + 4;
         std::vector<std::uint8_t> codes(kTable * code_stride(k));
         std::vector<float> scale(kTable);
@@ -223,7 +244,7 @@ TEST(DecodeRows, GiveTheValueOfEachCodeRotatedBackInEveryBit) {
           const auto id = static_cast<std::size_t>(ids[row]);
           std::vector<float> expected(k);
           for (std::size_t i = 0; i < k; ++i)
-            expected[i] = static_cast<float>(grid.value_of_code(codes[id * code_stride(k) + i])) * scale[id];
+            expected[i] = static_cast<float>(grid.value(codes[id * code_stride(k) + i])) * scale[id];
           reference::hadamard_row<float>(expected, group);
           for (std::size_t i = 0; i < k; ++i)
             ASSERT_TRUE(same(y[row * stride + i], expected[i])) << isa_name(isa) << " grid " << grid.name << " group "

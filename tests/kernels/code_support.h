@@ -34,6 +34,14 @@ inline std::vector<Isa> supported_isas() {
   return isas;
 }
 
+/// Those whose products are sums of integers: the tables of grid.h but for levels placed for a Gaussian.
+inline std::vector<Grid> integer_grids() {
+  std::vector<Grid> grids;
+  for (const Grid* grid : every_grid())
+    if (grid->integer()) grids.push_back(*grid);
+  return grids;
+}
+
 /// Equal bits, signed zeros too; of NaN only that both are (which one comes out is not the processor's promise).
 inline bool same(float a, float b) {
   return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) || (std::isnan(a) && std::isnan(b));

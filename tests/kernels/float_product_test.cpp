@@ -140,7 +140,8 @@ TEST(FloatProduct, StaysWithinTheBoundOfASequentialSum) {
 
 TEST(FloatProduct, OfCodedWeightsIsTheSumOverTheirIntegersTimesTheScale) {
   const Rng rng(7);
-  for (const Grid& grid : kGrids) {
+  for (const Grid* of_table : every_grid()) {
+    const Grid& grid = *of_table;
     for (const Size& s : {Size{1, 17, 33}, Size{8, 40, 200}}) {
       const auto x = normal_floats(s.m * s.k, 8);
       auto h = normal_floats(s.n, 9);

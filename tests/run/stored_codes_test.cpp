@@ -21,8 +21,19 @@ struct Stored {
   Buffer<float> scale;
 };
 
+/// A format's word, or gaussian-wXaY.
+model::TensorCoding coding_of(std::string_view word) {
+  Scheme scheme;
+  const bool gaussian = word.starts_with("gaussian-");
+  if (gaussian) scheme.grid = GridShape::gaussian;
+  scheme.format = parse_format(gaussian ? word.substr(9) : word);
+  const Format format = scheme.blocks();
+  return {format, 32, 32, scheme.block_side(*format.weight),
+          format.activation ? scheme.block_side(*format.activation) : SideCoding{}};
+}
+
 Stored stored(Executor& executor, std::string_view format, std::uint64_t seed) {
-  Stored s{{parse_format(format), 32, 32, 2.0, 2.0}, std::vector<float>(kN * kK), {}, Buffer<float>(kN)};
+  Stored s{coding_of(format), std::vector<float>(kN * kK), {}, Buffer<float>(kN)};
   const Rng rng(seed);
   for (std::size_t i = 0; i < s.weights.size(); ++i) s.weights[i] = static_cast<float>(rng.normal(i));
   Buffer<std::uint8_t> codes(kN * kernels::code_stride(kK));
@@ -30,10 +41,10 @@ Stored stored(Executor& executor, std::string_view format, std::uint64_t seed) {
   kernels::code_rows(executor, weight_coding(s.coding), kN, kK, s.weights.data(), kK,
                      {codes.data(), s.scale.data(), sum.data(), nullptr});
   const Grid& grid = *s.coding.format.weight;
-  const std::size_t bytes = canonical_row_bytes(grid, kK);
+  const std::size_t bytes = stored_row_bytes(grid, kK);
   s.canonical.resize(kN * bytes);
   for (std::size_t row = 0; row < kN; ++row)
-    pack_canonical(grid, {codes.data() + row * kernels::code_stride(kK), kK},
+    pack_stored(grid, {codes.data() + row * kernels::code_stride(kK), kK},
                    {s.canonical.data() + row * bytes, bytes});
   return s;
 }
@@ -58,7 +69,8 @@ TEST(StoredEmbedding, GivesTheBitsOfTheOneCodedHereAtTheSizeOfItsCodes) {
 
 TEST(StoredLinear, SeveralLayersAtOnceGiveTheBitsOfEachCodedHere) {
   ThreadPool pool(2);
-  for (const char* format : {"w8a8", "w4a8", "w4a4", "w3a8", "w2a2", "w1a1", "w1.58a8", "w4a16"}) {
+  for (const char* format : {"w8a8", "w4a8", "w4a4", "w3a8", "w2a2", "w1a1", "w1.58a8", "w4a16", "fp4", "w2afp4",
+                             "w4a4+2:4", "w1a1+2:4", "w7a8+2:4", "w3a16+2:4", "gaussian-w4a4", "gaussian-w2a16"}) {
     std::vector<LinearWeights> coded(3), loaded(3);
     for (std::size_t i = 0; i < 3; ++i) {
       const Stored s = stored(pool, format, 10 + i);
