@@ -29,6 +29,7 @@ void add_roofline(CLI::App& verb);
 void add_bench(CLI::App& verb);
 void add_fit(CLI::App& verb);
 void add_sweep(CLI::App& verb);
+void add_report(CLI::App& verb);
 /// In the second program, lowbit-train, which links libtorch; `lowbit` hands these verbs over to it.
 void add_train(CLI::App& verb);
 void add_train_logits(CLI::App& verb);

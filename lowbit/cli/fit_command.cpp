@@ -5,6 +5,7 @@
 #include "lowbit/base/file_write.h"
 #include "lowbit/base/progress.h"
 #include "lowbit/cli/command.h"
+#include "lowbit/cli/law_flags.h"
 #include "lowbit/files/json.h"
 #include "lowbit/laws/bits.h"
 #include "lowbit/laws/budget.h"
@@ -27,13 +28,6 @@ struct FitFlags {
   bool json = false;
 };
 
-double count_of(const std::string& flag, const std::string& text, const char* unit) {
-  const auto value = laws::parse_count(text);
-  if (!value || !(*value > 0) || !std::isfinite(*value))
-    fail_usage("{} '{}': wanted a number of {}, as 30M or 3e7", flag, text, unit);
-  return *value;
-}
-
 laws::FitOptions options_of(const FitFlags& f) {
   laws::FitOptions o;
   o.law = laws::parse_law(f.law);
@@ -42,23 +36,18 @@ laws::FitOptions options_of(const FitFlags& f) {
   o.bootstrap = f.bootstrap;
   o.seed = f.seed;
   o.level = f.level;
-  for (const std::string& text : f.hold) {
-    const std::size_t equals = text.rfind('=');
-    const auto value = equals == std::string::npos ? std::nullopt : laws::parse_count(text.substr(equals + 1));
-    if (!value) fail_usage("--hold '{}': write NAME=NUMBER, as beta=0.28 or eff.w4a4=0.69", text);
-    o.hold[text.substr(0, equals)] = *value;
-  }
+  o.hold = parse_holds(f.hold);
   if (f.fix_e >= 0) {
     if (o.hold.contains("E")) fail_usage("give either --fix-E or --hold E=, not both");
     o.hold["E"] = f.fix_e;
   }
-  if (!f.fit_below.empty()) o.fit_below = count_of("--fit-below", f.fit_below, "parameters");
+  if (!f.fit_below.empty()) o.fit_below = parse_count_flag("--fit-below", f.fit_below, "parameters");
   for (const std::string& text : f.predict) {
     const std::size_t first = text.find(','), second = first == std::string::npos ? first : text.find(',', first + 1);
     if (second == std::string::npos || second + 1 == text.size())
       fail_usage("--predict '{}': write N,D,FORMAT, as 800M,80B,w4a4", text);
-    o.questions.push_back({count_of("--predict", text.substr(0, first), "parameters"),
-                           count_of("--predict", text.substr(first + 1, second - first - 1), "tokens"),
+    o.questions.push_back({parse_count_flag("--predict", text.substr(0, first), "parameters"),
+                           parse_count_flag("--predict", text.substr(first + 1, second - first - 1), "tokens"),
                            text.substr(second + 1)});
   }
   return o;
@@ -127,7 +116,7 @@ Json json_of(const laws::Fit& fit, const FitFlags& f) {
                        {"interval", interval(a.interval)}});
   if (!answers.empty()) json["predictions"] = answers;
   if (!f.memory.empty()) {
-    const double memory = count_of("--memory", f.memory, "bytes");
+    const double memory = parse_count_flag("--memory", f.memory, "bytes");
     Json cross = Json::array();
     for (const laws::Crossing& c : laws::crossings(fit, memory))
       cross.push_back({{"from", fit.points.formats[c.from]},
@@ -136,7 +125,7 @@ Json json_of(const laws::Fit& fit, const FitFlags& f) {
                        {"flops", c.flops}});
     Json budget{{"memory", memory}, {"crossings", cross}};
     if (!f.flops.empty()) {
-      const double flops = count_of("--flops", f.flops, "operations");
+      const double flops = parse_count_flag("--flops", f.flops, "operations");
       budget["flops"] = flops;
       budget["choices"] = Json::array();
       for (const laws::Choice& c : laws::choices(fit, memory, flops))
@@ -169,10 +158,10 @@ void print_runs(const laws::Fit& fit) {
 }
 
 void print_budget(const laws::Fit& fit, const FitFlags& f) {
-  const double memory = count_of("--memory", f.memory, "bytes");
+  const double memory = parse_count_flag("--memory", f.memory, "bytes");
   const auto name = [&](std::size_t format) -> const std::string& { return fit.points.formats[format]; };
   if (!f.flops.empty()) {
-    const double flops = count_of("--flops", f.flops, "operations");
+    const double flops = parse_count_flag("--flops", f.flops, "operations");
     fmt::print("\nmodels of {} trained with {:.3g} operations (6 N D), best first\n", human_bytes(memory), flops);
     fmt::print("{:<16} {:>6} {:>10} {:>10} {:>8}\n", "format", "bits", "N", "D", "loss");
     for (const laws::Choice& c : laws::choices(fit, memory, flops))

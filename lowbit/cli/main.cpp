@@ -23,6 +23,7 @@ constexpr Command kCommands[] = {
     {"roofline", "what this machine can do at most, and how near each layer comes", add_roofline},
     kBench,
     {"sweep", "train a grid of runs, resumable, several at once", add_sweep},
+    {"report", "one page over many runs: what bits, bytes and time buy, laws, samples", add_report},
     {"fit", "scaling laws over runs: effective parameters of formats, predictions, what is best for a memory", add_fit},
 };
 

@@ -162,18 +162,21 @@ class Judge {
       if (p.format != form_.setup().base) others.insert(p.n);
     }
     const bool additive = fit_.options.law == Law::additive;
+    std::vector<std::string> of_one_size;
     for (std::size_t f = 0; f < names.size(); ++f) {
       Found found{(additive ? "k." : "eff.") + names[f], fit_.c.of_format[f], !free(Form::kFormats + f), true, "", {}};
       if (sizes[f].empty() && fit_.options.law != Law::bits && f != fit_.base) {
         found.held = found.told = false;
         found.why = "no run of that format is fitted";
       } else if (!found.held && sizes[f].size() == 1) {
-        fit_.notes.push_back(
-            fmt::format("{} rests on one size ({:g}): that it is the same at others is the law's claim, not seen here.",
-                        found.name, *sizes[f].begin()));
+        of_one_size.push_back(names[f]);
       }
       fit_.of_format.push_back(found);
     }
+    if (!of_one_size.empty())
+      fit_.notes.push_back(fmt::format(
+          "The {} of {} rests on one size: that it is the same at others is the law's claim, not seen here.",
+          additive ? "k" : "eff", fmt::join(of_one_size, ", ")));
     if (additive && others.size() == 1)
       for (Found& found : fit_.constants)
         if (found.name == "g" && !found.held)

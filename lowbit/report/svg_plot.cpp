@@ -65,8 +65,13 @@ std::pair<Range, Range> ranges(const LinePlot& plot) {
 Scale make_scale(const Axis& axis, Range range, int wanted, bool grow) {
   if (range.empty()) range = axis.log ? Range{1, 10} : Range{0, 1};
   const double low = axis.low.value_or(range.low), high = axis.high.value_or(range.high);
-  return axis.log ? log_scale(low, high, wanted, axis.text)
-                  : linear_scale(low, high, wanted, axis.text, grow && !(axis.low && axis.high));
+  Scale scale = axis.log ? log_scale(low, high, wanted, axis.text)
+                         : linear_scale(low, high, wanted, axis.text, grow && !(axis.low && axis.high));
+  if (axis.whole) {
+    std::erase_if(scale.ticks, [](double tick) { return tick != std::floor(tick); });
+    scale.labels = tick_labels(scale.ticks, axis.text);
+  }
+  return scale;
 }
 
 // Path commands of one series, thinned by pixel column, with a fresh start behind each gap.
@@ -75,7 +80,7 @@ std::string path_of(const Series& s, const Frame& frame, std::vector<Point>* dra
   bool open = false;
   std::vector<Point> column;
   const auto put = [&](Point p) {
-    d += fmt::format("{}{} {}", open ? "L" : "M", coordinate(p.x), coordinate(p.y));
+    d += fmt::format("{}{} {}", open && s.style != Series::Style::dots ? "L" : "M", coordinate(p.x), coordinate(p.y));
     open = true;
     if (drawn) drawn->push_back(p);
   };
@@ -127,7 +132,8 @@ std::string draw_series(const Series& s, const Frame& frame) {
     if (!bars.empty()) out += fmt::format("<path class=\"range\" d=\"{}\"/>", bars);
   }
   out += fmt::format("<path class=\"line\" d=\"{}\"/>", d);
-  if (s.style == Series::Style::points && drawn.size() <= 80) {
+  const bool dots = s.style == Series::Style::dots;
+  if (dots || (s.style == Series::Style::points && drawn.size() <= 80)) {
     for (const Point p : drawn)
       out += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"3\"/>", coordinate(p.x), coordinate(p.y));
   } else if (drawn.size() == 1) {
@@ -206,10 +212,13 @@ std::string line_plot(const LinePlot& plot, bool with_title) {
                            coordinate(frame.bottom), axis_data(frame.x, plot.x), axis_data(frame.y, plot.y)));
   if (with_title) out += draw_title(plot.title);
   for (const LegendEntry& e : legend)
-    out +=
-        fmt::format("<g class=\"key s{}\"><path class=\"line\" d=\"M{} {}h16\"/><text x=\"{}\" y=\"{}\">{}</text></g>",
-                    ((e.series->colour % kPlotColours) + kPlotColours) % kPlotColours, coordinate(e.x),
-                    coordinate(e.y - 4), coordinate(e.x + 22), coordinate(e.y), escape(e.series->name));
+    out += fmt::format(
+        "<g class=\"key s{}\">{}<text x=\"{}\" y=\"{}\">{}</text></g>",
+        ((e.series->colour % kPlotColours) + kPlotColours) % kPlotColours,
+        e.series->style == Series::Style::dots
+            ? fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"3.5\"/>", coordinate(e.x + 9), coordinate(e.y - 4))
+            : fmt::format("<path class=\"line\" d=\"M{} {}h16\"/>", coordinate(e.x), coordinate(e.y - 4)),
+        coordinate(e.x + 22), coordinate(e.y), escape(e.series->name));
   if (!y_name.empty())
     out += fmt::format("<text class=\"name\" x=\"8\" y=\"{}\">{}</text>", coordinate(caption + legend_height + 12),
                        escape(y_name));

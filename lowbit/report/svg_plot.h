@@ -17,6 +17,7 @@ struct Series {
     line,
     faint,   ///< thin and pale: raw values behind a smoothed line; no entry in the legend
     points,  ///< a line with a dot at each value, and its interval
+    dots,    ///< a dot at each value, and its interval, without a line
   };
   std::string name;
   std::vector<double> x, y, low, high;
@@ -29,6 +30,7 @@ struct Axis {
   std::string unit;   ///< e.g. "nats per token"; may be empty
   bool log = false;
   TickText text = TickText::plain;
+  bool whole = false;  ///< counts: no ticks between whole numbers
   std::optional<double> low, high;  ///< ends of the range; otherwise from the data
 };
 

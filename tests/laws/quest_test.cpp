@@ -75,7 +75,7 @@ TEST(QuestLaw, AnEffFromOneSizeIsSaidToBeOne) {
   std::erase_if(points.points, [&](const Point& p) { return points.formats[p.format] == "FP4" && p.n > 4e7; });
   const Fit result = fit(points, quick());
   bool said = false;
-  for (const std::string& note : result.notes) said |= note.find("eff.FP4 rests on one size") != std::string::npos;
+  for (const std::string& note : result.notes) said |= note.find("eff of FP4 rests on one size") != std::string::npos;
   EXPECT_TRUE(said);
 }
 

@@ -218,5 +218,26 @@ TEST(BarPlot, DrawsBarsInProportionAndNoneForWhatIsNoSize) {
   EXPECT_EQ(markup_error(svg(BarPlot{})), "");
 }
 
+TEST(LinePlot, DotsAreNotJoined) {
+  LinePlot plot;
+  plot.series = {{"dots", {1, 2, 3}, {1, 3, 2}, {}, {}, Series::Style::dots, 0}, {"line", {1, 2, 3}, {2, 1, 3}}};
+  const std::string drawn = svg(plot);
+  EXPECT_EQ(markup_error(drawn), "");
+  EXPECT_EQ(attribute_values(drawn, "circle", "cx").size(), 4u);  // three values and the legend's
+  std::size_t joined = 0;
+  for (const std::string& d : attribute_values(drawn, "path", "d")) joined += d.find('L') != std::string::npos;
+  EXPECT_EQ(joined, 1u);
+}
+
+TEST(LinePlot, AnAxisOfCountsHasNoTicksBetweenThem) {
+  LinePlot plot;
+  plot.series = {{"a", {0, 1}, {7, 8}}};
+  plot.y.low = 7, plot.y.high = 8;
+  EXPECT_NE(svg(plot).find(">0.50<"), std::string::npos);
+  plot.x.whole = true;
+  EXPECT_EQ(svg(plot).find(">0.50<"), std::string::npos);
+  EXPECT_NE(svg(plot).find(">1<"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace lowbit::report
