@@ -21,12 +21,17 @@ double t_value(std::size_t degrees) {
 
 std::string first_word(const std::string& text) { return text.substr(0, text.find(' ')); }
 
+/// What full precision can have as well: a gain per matrix, a teacher. Their names, without values.
+std::pair<bool, bool> additions_of(const std::string& format) {
+  return {format.find(" gain-lr=") != std::string::npos, format.find(" distill") != std::string::npos};
+}
+
 void find_gaps(std::vector<Group>& groups) {
   for (Group& group : groups) {
     const Group* twin = nullptr;
     for (const Group& other : groups)
       if (other.full_precision() && other.parameters == group.parameters && other.tokens == group.tokens &&
-          (!twin || other.loss.value < twin->loss.value))
+          additions_of(other.format) == additions_of(group.format) && (!twin || other.loss.value < twin->loss.value))
         twin = &other;
     if (!twin) continue;
     std::vector<double> paired, against_mean;

@@ -22,7 +22,7 @@ struct Group {
   double parameters = 0, tokens = 0;
   std::vector<const Run*> runs;  ///< in the order of their seeds
   Mean loss;                     ///< held out, nats per token
-  Mean gap;  ///< loss minus that of full precision of the same size and tokens; NaN without such a run
+  Mean gap;  ///< loss minus that of full precision of the same size, tokens and additions (gain, teacher)
   double seconds = report::kUnknown;  ///< of training, mean
   double bytes = 0;                   ///< as stored
 
@@ -30,8 +30,8 @@ struct Group {
 };
 
 /// Groups by size, tokens and format, in that order, full precision first. Gaps are to the full-precision group of
-/// least mean loss; where each seed has a twin there, the interval is that of the paired differences, otherwise of the
-/// loss's own spread about that mean.
+/// least mean loss, NaN without one; where each seed has a twin there, the interval is that of the paired differences,
+/// otherwise of the loss's own spread about that mean.
 std::vector<Group> groups_of(const std::vector<Run>& runs);
 
 /// The size and tokens at which most formats were run (the larger of equals); what a page compares formats at.

@@ -131,15 +131,12 @@ std::string figures_of(const std::string& cards) {
 
 std::string study_page(const std::vector<Run>& runs, const PageOptions& options) {
   const std::vector<Group> groups = groups_of(runs);
-  const std::pair<const char*, std::string> sections[] = {{"Results", results_section(groups)},
-                                                          {"Size and time", pareto_section(groups)},
-                                                          {"Laws", law_section(runs, options.fit)},
-                                                          {"Bits", bits_section(groups)},
-                                                          {"Estimators", estimators_section(groups)},
-                                                          {"Masks", depth_section(groups)},
-                                                          {"Training", curves_section(groups)},
-                                                          {"Samples", samples_section(groups)},
-                                                          {"Runs", runs_section(runs)}};
+  const std::pair<const char*, std::string> sections[] = {
+      {"Results", results_section(groups)},       {"Size and time", pareto_section(groups)},
+      {"Laws", law_section(runs, options.fit)},   {"Bits", bits_section(groups)},
+      {"Estimators", estimators_section(groups)}, {"Masks", depth_section(groups)},
+      {"Gradients", alignment_section(groups)},   {"Training", curves_section(groups)},
+      {"Samples", samples_section(groups)},       {"Runs", runs_section(runs)}};
   std::string links, body;
   for (const auto& [name, html] : sections) {
     if (html.empty()) continue;

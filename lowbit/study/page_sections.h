@@ -41,6 +41,8 @@ std::string law_section(const std::vector<Run>& runs, const laws::FitOptions& op
 std::string bits_section(const std::vector<Group>& groups);
 std::string estimators_section(const std::vector<Group>& groups);
 std::string depth_section(const std::vector<Group>& groups);
+/// From diagnosis.json in run folders, as `lowbit diagnose --json` prints it.
+std::string alignment_section(const std::vector<Group>& groups);
 std::string curves_section(const std::vector<Group>& groups);
 std::string samples_section(const std::vector<Group>& groups);
 std::string runs_section(const std::vector<Run>& runs);

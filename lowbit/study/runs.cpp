@@ -8,25 +8,51 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/file_map.h"
 #include "lowbit/files/run_folder.h"
+#include "lowbit/laws/bits.h"
 
 namespace lowbit::study {
 namespace {
 
 namespace fs = std::filesystem;
 
+/// A flag that sets a run of a format apart, with the value that it has in the usual run, and what a name says of
+/// another.
+struct Apart {
+  const char *flag, *usual;
+  enum class Word { value, flag, both } word;
+  bool of_codes;  ///< without a meaning in full precision
+};
+constexpr Apart kApart[] = {
+    {"scale", "rms", Apart::Word::value, true},          {"grid", "uniform", Apart::Word::value, true},
+    {"fp4-threshold", "paper", Apart::Word::both, true}, {"sparse-scale", "dense", Apart::Word::value, true},
+    {"backward", "bf16", Apart::Word::both, true},       {"cage", "0", Apart::Word::both, true},
+    {"float-start", "0", Apart::Word::both, true},       {"gain-lr", "0", Apart::Word::both, false},
+    {"distill", "", Apart::Word::flag, false},
+};
+
 /// What sets a run of a format apart from the usual one.
 std::string format_name(const Run& run, const std::vector<std::string>& labels) {
   const report::RunInfo& info = *run.records.info;
   std::string name = info.format;
-  const bool coded = name.starts_with('w') || name.find('p') != std::string::npos;
-  const bool weights_only = name.ends_with("a16");
-  if (coded && !info.estimator.empty() && info.estimator != "trust") name += " " + info.estimator;
-  if (coded && !info.transform.empty() && info.transform != (weights_only ? "hadamard-weights" : "hadamard"))
+  const bool coded = !laws::is_full_precision(info.format);
+  const std::string usual_estimator = run.flag("scale") == "absmax" ? "ste" : "trust";
+  if (coded && !info.estimator.empty() && info.estimator != usual_estimator) name += " " + info.estimator;
+  if (coded && !info.transform.empty() &&
+      info.transform != (info.format.ends_with("a16") ? "hadamard-weights" : "hadamard"))
     name += " " + (info.transform == "none" ? "no-rotation" : info.transform);
-  for (const std::string& label : labels) {
-    const std::string value = run.flag(label);
-    if (!value.empty()) name += fmt::format(" {}={}", label, value);
+  const auto add = [&](const std::string& flag, const std::string& value) {
+    if (!value.empty()) name += fmt::format(" {}={}", flag, value);
+  };
+  for (const Apart& apart : kApart) {
+    const std::string value = run.flag(apart.flag);
+    const bool labelled = std::find(labels.begin(), labels.end(), apart.flag) != labels.end();
+    if (value.empty() || value == apart.usual || labelled || (apart.of_codes && !coded)) continue;
+    if (apart.word == Apart::Word::both)
+      add(apart.flag, value);
+    else
+      name += std::string(" ") + (apart.word == Apart::Word::flag ? apart.flag : value.c_str());
   }
+  for (const std::string& label : labels) add(label, run.flag(label));
   return name;
 }
 

@@ -18,7 +18,7 @@ struct Run {
   std::filesystem::path folder;
   report::RunRecords records;
   report::Outcome outcome;
-  std::string format;     ///< "w4a4"; with what is not the default: "w4a4 clip", "w4a4 none", and the labels asked for
+  std::string format;     ///< "w4a4"; with what is not usual: "w4a4 clip", "w4a4 cage=0.1", and the labels asked for
   double parameters = 0;  ///< without embedding and head
   double tokens = 0;      ///< trained on, at `eval`
   std::optional<report::EvalRecord> eval;  ///< of the planned last step, over all held-out text; nothing: not done

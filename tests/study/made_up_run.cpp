@@ -18,6 +18,7 @@ void write_run(const std::filesystem::path& folder, const MadeUpRun& run) {
   report::RunInfo info;
   info.program = "lowbit 0.1.0";
   info.flags = {{"format", run.format}, {"seed", fmt::format("{}", run.seed)}, {"lr", "0.01"}};
+  info.flags.insert(info.flags.end(), run.flags.begin(), run.flags.end());
   info.format = run.format;
   info.estimator = run.estimator;
   info.transform = run.transform;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 
 #include "lowbit/study/page_sections.h"
 #include "report/html_check.h"
@@ -144,6 +145,42 @@ TEST(Groups, AGapIsToTheBestFullPrecisionOfTheSameSizeAndTokensPairedBySeed) {
     }
   }
   EXPECT_EQ(fullest_place(groups_of(runs))->tokens, 20 * 1024);
+}
+
+TEST(Groups, AGainIsComparedWithATwinThatHasOneToo) {
+  const TemporaryFolder folder;
+  const auto put = [&](const char* name, const char* format, double loss, bool gain) {
+    MadeUpRun run;
+    run.format = format, run.loss = loss;
+    if (gain) run.flags = {{"gain-lr", "4"}};
+    write_run(folder / name, run);
+  };
+  put("a", "bf16", 3.0, false);
+  put("b", "w4a4", 3.05, true);
+  const auto gap = [&] {
+    const std::vector<study::Run> runs = runs_in(folder.path());
+    for (const Group& group : groups_of(runs))
+      if (!group.full_precision()) return group.gap.value;
+    return 0.0;
+  };
+  EXPECT_TRUE(std::isnan(gap()));
+  put("c", "bf16", 2.9, true);
+  EXPECT_NEAR(gap(), 0.15, 1e-12);
+}
+
+TEST(StudyPage, DrawsWhatADiagnosisInARunFolderSays) {
+  const TemporaryFolder folder;
+  write_run(folder / "a", {});
+  write_run(folder / "b", {.format = "w2a2"});
+  std::ofstream(folder / "a" / "diagnosis.json")
+      << R"({"format":"w4a4","blocks":[{"layer":0,"cosine":0.8,"norm_ratio":1},{"layer":1,"cosine":0.98,"norm_ratio":1}],)"
+      << R"("changes":[{"name":"model.layers.0.mlp.up_proj","still_masked":0.3,"codes_changed":0.01}]})";
+  std::ofstream(folder / "b" / "diagnosis.json") << "torn";
+  const std::string page = study_page(runs_in(folder.path()), quick());
+  EXPECT_EQ(markup_error(page), "");
+  EXPECT_TRUE(has(page, "Alignment of gradients by depth"));
+  EXPECT_TRUE(has(page, "Masked before and still masked"));
+  EXPECT_TRUE(has(page, "diagnosis.json"));  // the torn one is named
 }
 
 TEST(Palette, GivesEveryFormatAColourWhileThereAreEnough) {

@@ -37,6 +37,17 @@ TEST(Runs, AFormatIsNamedWithWhatIsNotUsualAndWithLabels) {
   EXPECT_EQ(name({.format = "w4a16", .estimator = "trust", .transform = "hadamard-weights"}), "w4a16");
   EXPECT_EQ(name({.format = "bf16", .estimator = "ste", .transform = "none"}), "bf16");
   EXPECT_EQ(name({}, {"lr", "nothing"}), "w4a4 lr=0.01");
+  const auto flagged = [&](const char* format, std::vector<std::pair<std::string, std::string>> flags,
+                           const char* estimator = "trust") {
+    MadeUpRun run;
+    run.format = format, run.estimator = estimator, run.flags = std::move(flags);
+    return name(run);
+  };
+  EXPECT_EQ(flagged("w4a4", {{"scale", "rms"}, {"grid", "uniform"}, {"cage", "0"}, {"gain-lr", "0"}, {"distill", ""}}),
+            "w4a4");
+  EXPECT_EQ(flagged("w4a4", {{"scale", "absmax"}}, "ste"), "w4a4 absmax");
+  EXPECT_EQ(flagged("w2a2", {{"cage", "0.1"}, {"distill", "teacher"}}), "w2a2 cage=0.1 distill");
+  EXPECT_EQ(flagged("bf16", {{"cage", "0.1"}, {"gain-lr", "4"}, {"scale", "absmax"}}), "bf16 gain-lr=4");
 }
 
 TEST(Runs, OnlyARunWithItsLastStepAndThatStepsLossIsDone) {
