@@ -44,12 +44,12 @@ class Judge {
     formats();
     for (const Found& f : fit_.constants)
       if (!f.told) fit_.notes.push_back(fmt::format("{} cannot be told from these runs: {}.", f.name, f.why));
-    bool loose = false;
-    for (const Found& f : fit_.constants) loose |= !f.told && (f.name == "beta" || f.name == "E");
-    if (loose && fit_.options.law != Law::additive)
-      fit_.notes.emplace_back(
-          "Every eff hangs on beta and E, which are not told: compare formats under constants from other runs, "
-          "held with --hold.");
+    for (const Found& f : fit_.constants)
+      if (f.name == "beta" && !f.told && !form_.setup().without_data_term && fit_.options.law != Law::additive)
+        fit_.notes.emplace_back(
+            "Every eff hangs on beta, as both divide the loss between size and tokens: compare formats under constants "
+            "from "
+            "other runs, held with --hold.");
     for (const Found& f : fit_.of_format)
       if (!f.told) fit_.notes.push_back(fmt::format("{} cannot be told from these runs: {}.", f.name, f.why));
   }
@@ -69,6 +69,10 @@ class Judge {
       x += n, y += d, xx += n * n, xy += n * d, yy += d * d;
       least = std::min(least, p.d / p.n), most = std::max(most, p.d / p.n);
       sizes.insert(p.n), tokens.insert(p.d);
+      if (fit_.options.law == Law::bits) {
+        const Bits bits = *bits_of(form_.setup().formats[p.format]);
+        equal_bits_ &= bits.weight == bits.activation;
+      }
     }
     const double k = static_cast<double>(points().size());
     const double vx = xx / k - x / k * (x / k), vy = yy / k - y / k * (y / k), cov = xy / k - x / k * (y / k);
@@ -126,6 +130,8 @@ class Judge {
                       "twice as much fits as well");
     }
     if ((place == Form::kBeta || place == Form::kData) && !beta_why_.empty()) f.why = beta_why_;
+    if (fit_.options.law == Law::bits && place >= Form::kShared && equal_bits_)
+      f.why = "every format has as many bits for activations as for weights";
     f.told = f.why.empty();
     fit_.constants.push_back(f);
   }
@@ -165,10 +171,11 @@ class Judge {
     std::vector<std::string> of_one_size;
     for (std::size_t f = 0; f < names.size(); ++f) {
       Found found{(additive ? "k." : "eff.") + names[f], fit_.c.of_format[f], !free(Form::kFormats + f), true, "", {}};
+      if (fit_.options.law == Law::bits) found.held = false;  // it follows from the gammas
       if (sizes[f].empty() && fit_.options.law != Law::bits && f != fit_.base) {
         found.held = found.told = false;
         found.why = "no run of that format is fitted";
-      } else if (!found.held && sizes[f].size() == 1) {
+      } else if (!found.held && sizes[f].size() == 1 && fit_.options.law != Law::bits) {
         of_one_size.push_back(names[f]);
       }
       fit_.of_format.push_back(found);
@@ -188,6 +195,7 @@ class Judge {
   const std::vector<Least>& found_;
   double spare_ = 0, scatter_ = 0;
   std::size_t sizes_ = 0;
+  bool equal_bits_ = true;
   std::string beta_why_;
 };
 
@@ -261,7 +269,7 @@ void resample(Fit& fit, Form& form, const std::vector<Least>& found) {
   for (std::size_t i = 0; i < constants.size(); ++i)
     if (!fit.constants[i].held) fit.constants[i].interval = between(constants[i], o.level);
   for (std::size_t f = 0; f < formats.size(); ++f)
-    if (!fit.of_format[f].held || o.law == Law::bits) fit.of_format[f].interval = between(formats[f], o.level);
+    if (!fit.of_format[f].held) fit.of_format[f].interval = between(formats[f], o.level);
   for (std::size_t q = 0; q < answers.size(); ++q) fit.answers[q].interval = between(answers[q], o.level);
 }
 

@@ -62,6 +62,17 @@ TEST(Fit, FindsTheBitsLawAndForetellsAFormatThatWasNotRun) {
   EXPECT_NEAR(result.c.gamma_w, 2.7, 1e-3);
   EXPECT_NEAR(result.c.gamma_a, 2.2, 1e-3);
   EXPECT_NEAR(result.answers.at(0).loss, loss_at(Law::bits, c, 4e8, 4e10, eff_of_bits(c, 3, 3)), 1e-5);
+  for (const Found& f : result.constants) EXPECT_TRUE(f.told) << f.name << ": " << f.why;
+}
+
+TEST(Fit, BitsOfWeightsAndActivationsAreNotToldApartWhereTheyAreEqual) {
+  Constants c = usual_constants();
+  c.gamma_w = 2.7, c.gamma_a = 2.2;
+  for (std::size_t f = 0; f < 4; ++f)
+    c.of_format[f] = f == 0 ? 1 : eff_of_bits(c, 5.0 - static_cast<double>(f), 5.0 - static_cast<double>(f));
+  const Fit result = fit(made_up(Law::bits, c, kUsualFormats, kUsualSizes, kUsualRatios), with(Law::bits));
+  for (const Found& f : result.constants)
+    EXPECT_EQ(f.told, f.name != "gamma_w" && f.name != "gamma_a") << f.name << ": " << f.why;
 }
 
 TEST(Fit, UnitsOfParametersAndTokensDoNotMatter) {
