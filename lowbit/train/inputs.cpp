@@ -37,8 +37,8 @@ Inputs open_inputs(const Options& options) {
     in.feed = batches_feed(options.batches, seq, options.config.vocab);
     const auto needed = static_cast<std::uint64_t>(options.steps * options.batch);
     if (in.feed->windows() < needed)
-      fail_input("{} holds {} windows, but {} steps of {} need {}", options.batches.string(), in.feed->windows(), options.steps,
-                 options.batch, needed);
+      fail_input("{} holds {} windows, but {} steps of {} need {}", options.batches.string(), in.feed->windows(),
+                 options.steps, options.batch, needed);
   } else {
     in.train_shard = std::make_unique<files::TokenShard>(options.data / text::kTrainShard);
     in.train_shard->verify();
@@ -57,8 +57,8 @@ Inputs open_inputs(const Options& options) {
     in.valid_shard = std::make_unique<files::TokenShard>(options.data / text::kValidShard);
     in.valid_shard->verify();
     if (static_cast<std::int64_t>(in.valid_shard->counts().vocabulary) > options.config.vocab)
-      fail_usage("--vocab {} is smaller than the {} ids of {}", options.config.vocab, in.valid_shard->counts().vocabulary,
-                 in.valid_shard->path());
+      fail_usage("--vocab {} is smaller than the {} ids of {}", options.config.vocab,
+                 in.valid_shard->counts().vocabulary, in.valid_shard->path());
   }
   if (!options.distill.empty()) in.teacher = open_teacher(options);
   return in;
@@ -78,9 +78,10 @@ Prediction predict(const Options& options, const Inputs& inputs, const Peaks& pe
 void require_memory(const Prediction& prediction) {
   const std::int64_t available = available_memory();
   if (prediction.memory_bytes > available)
-    fail_input("this run is predicted to need {} of memory, but {} are available; lower --micro-batch or --seq, or take a "
-               "smaller model",
-               human_bytes(static_cast<double>(prediction.memory_bytes)), human_bytes(static_cast<double>(available)));
+    fail_input(
+        "this run is predicted to need {} of memory, but {} are available; lower --micro-batch or --seq, or take a "
+        "smaller model",
+        human_bytes(static_cast<double>(prediction.memory_bytes)), human_bytes(static_cast<double>(available)));
 }
 
 Outline outline(const Options& options) {

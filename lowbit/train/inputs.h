@@ -29,7 +29,8 @@ struct Inputs {
   bool held_out() const { return eval_feed || valid_shard; }
 };
 
-/// Opens and verifies them. throws Error(usage, input): data that is missing, damaged, too short, or of a larger vocabulary; a
+/// Opens and verifies them. throws Error(usage, input): data that is missing, damaged, too short, or of a larger
+/// vocabulary; a
 ///        teacher of another vocabulary.
 Inputs open_inputs(const Options& options);
 
