@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
+#include <cmath>
 
 #include "lowbit/autograd/tensors.h"
 #include "lowbit/base/rng.h"
@@ -38,15 +39,38 @@ at::Tensor new_rows(std::int64_t rows, std::size_t columns) {
 LinearGroup::LinearGroup(Context context, std::vector<const nn::LinearWeights*> weights, std::vector<Parameter*> parameters)
     : context_(context), weights_(std::move(weights)), parameters_(std::move(parameters)) {}
 
+namespace {
+double largest_level(const Grid& grid) { return std::max(1, grid.highest()); }
+}  // namespace
+
+float first_step(const Grid& grid, std::size_t n, const float* x) {
+  return static_cast<float>(2 * kernels::mean_magnitude(n, x) / std::sqrt(largest_level(grid)));
+}
+
+void LinearGroup::set_steps(std::vector<Parameter*> weights, Parameter* input) {
+  weight_steps_ = std::move(weights);
+  input_step_ = input;
+}
+
 bool LinearGroup::reads_values() const {
   const model::TensorCoding& coding = weights_.front()->coding();
-  return !coding.format.quantized() || (coding.format.weight_only() && coding.input_group == 1);
+  return input_step_ || !coding.format.quantized() || (coding.format.weight_only() && coding.input_group == 1);
 }
 
 void LinearGroup::prepare(const float* x, std::size_t rows, bool want_mask) {
   const nn::LinearWeights& first = *weights_.front();
   const Profile::Scope timed(context_.profile, Work::code_inputs);
-  input_.prepare(*context_.executor, first.coding(), rows, first.k(), x, first.k(), want_mask);
+  model::TensorCoding coding = first.coding();
+  if (input_step_) {
+    float& step = *mutable_data(input_step_->value);
+    if (step == 0) {
+      rotated_.resize(rows * first.k());
+      kernels::rotate_rows(*context_.executor, coding.input_group, rows, first.k(), x, first.k(), rotated_.data(), first.k());
+      step = first_step(*coding.input.grid, rotated_.size(), rotated_.data());
+    }
+    coding.input.step = static_cast<double>(step);
+  }
+  input_.prepare(*context_.executor, coding, rows, first.k(), x, first.k(), want_mask);
   if (context_.observer) (*context_.observer)(*this, x, rows);
 }
 
@@ -159,6 +183,9 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
     add_weight_gradient(i, weight_grad_.data());
   }
   const Profile::Scope timed(context_.profile, Work::mask_rotate);
+  if (input_step_)
+    add_step_gradient(*input_step_, coding.input, coding.input_group, rows, context_.draws->rows ? context_.draws->rows : rows, k, dx,
+                      input_.values(), input_.values_stride(), input_.coded().codes);
   if (coding.format.quantized())
     kernels::mask_and_rotate_rows(executor, coding.input_group, rows, k, coded_input ? input_.coded().mask : nullptr, dx, k);
 }
@@ -188,9 +215,27 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
     for (const double s : sums) sum += s;
     *mutable_data(p.gain->grad) += static_cast<float>(sum);
   }
+  if (!weight_steps_.empty())
+    add_step_gradient(*weight_steps_[i], w.coding().weight, w.coding().group, n, n, k, d, data(p.value), k, w.coded().codes);
   if (quantized) kernels::mask_and_rotate_rows(executor, w.coding().group, n, k, w.coded().mask, d, k);
   if (p.gain) kernels::scale_values(executor, n * k, p.factor(), d, d);
   kernels::add_in_place(executor, n * k, mutable_data(p.grad), d);
+}
+
+// LSQ scales the gradient by 1 / sqrt(entries * q), PACT does not.
+void LinearGroup::add_step_gradient(Parameter& step, const SideCoding& side, int group, std::size_t rows, std::size_t all_rows,
+                                    std::size_t k, const float* g, const float* x, std::size_t x_stride, const std::uint8_t* codes) {
+  Executor& executor = *context_.executor;
+  assert(x_stride == k);
+  if (group > 1) {
+    rotated_.resize(rows * k);
+    kernels::rotate_rows(executor, group, rows, k, x, x_stride, rotated_.data(), k);
+    x = rotated_.data();
+  }
+  const bool lsq = context_.estimator == Estimator::lsq;
+  const double sum = kernels::step_gradient(executor, *side.grid, *data(step.value), !lsq, rows, k, g, x, codes);
+  const double scale = lsq ? 1 / std::sqrt(static_cast<double>(all_rows * k) * largest_level(*side.grid)) : 1;
+  *mutable_data(step.grad) += static_cast<float>(scale * sum);
 }
 
 void LinearGroup::count_masks(std::vector<MaskShare>& shares) const {

@@ -23,6 +23,7 @@ struct Parameter {
   at::Tensor value;
   at::Tensor grad;
   std::size_t number = 0;     ///< its place in the model's list
+  bool stored = true;         ///< in the model's file, not only the optimizer's
   Parameter* gain = nullptr;  ///< of one value, which multiplies all of these before they are coded or rounded; or null
 
   float factor() const { return gain ? *gain->value.const_data_ptr<float>() : 1.0f; }
@@ -31,7 +32,12 @@ struct Parameter {
 /// What fixes the random bits of int8 backward products, beside the tensor: never how often anything ran before.
 struct Draws {
   std::uint64_t seed = 0, step = 0, micro_batch = 0;
+  std::size_t rows = 0;  ///< of all micro-batches of the step, which learned steps scale their gradient by; 0: of the one
 };
+
+/// What a learned step begins with, from values that the rotation has been through.
+/// source  LSQ, Esser et al. 2020, arXiv 1902.08153, section 2.1: 2 mean|x| / sqrt(q), q the largest whole level; 1 at 1 bit.
+float first_step(const Grid& grid, std::size_t n, const float* x);
 
 class LinearGroup;
 /// Sees what layers that read the same input have been given, after it was prepared: x [rows, k].
@@ -46,6 +52,7 @@ struct Context {
   bool recompute = false;        ///< products of the forward pass are done again on the way back instead of kept
   const Draws* draws = nullptr;  ///< required for int8
   const InputObserver* observer = nullptr;
+  Estimator estimator = Estimator::trust;  ///< of the blocks' layers
   /// What products of two float operands compute in.
   kernels::Precision float_precision() const {
     return precision == kernels::Precision::int8 ? kernels::Precision::bf16 : precision;
@@ -68,6 +75,8 @@ class LinearGroup {
   void multiply_into(std::span<float* const> y);
   /// The products of this format read x itself, so it must live until the backward pass; others keep a form of their own.
   bool reads_values() const;
+  /// Learned steps of each layer and of their input (null: it is not coded). A step of 0 is set by what it meets first.
+  void set_steps(std::vector<Parameter*> weights, Parameter* input);
   nn::LinearInput& input() { return input_; }
   /// dy [rows, n] of each layer, dx [rows, k] (not accumulated); adds to the parameters' gradients.
   /// piece   counts the calls for one micro-batch, where its rows come in several.
@@ -93,6 +102,12 @@ class LinearGroup {
   /// What this layer's product adds to the gradients: of the weight, and of its gain. d: [n, k], gradient of what the
   /// product read (rotated, unmasked); overwritten.
   void add_weight_gradient(std::size_t i, float* d);
+  /// Adds to the gradient of a learned step. g: of the coded values; x: row stride x_stride, not rotated.
+  void add_step_gradient(Parameter& step, const SideCoding& side, int group, std::size_t rows, std::size_t all_rows, std::size_t k,
+                         const float* g, const float* x, std::size_t x_stride, const std::uint8_t* codes);
+  std::vector<Parameter*> weight_steps_;
+  Parameter* input_step_ = nullptr;
+  Buffer<float> rotated_;
   Buffer<float> float_weight_, unit_scale_, rounded_input_, weight_grad_, scaled_weight_;
 };
 

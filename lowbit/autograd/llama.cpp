@@ -26,6 +26,10 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
     parameters_.push_back({spec, at::zeros(shape, options), at::zeros(shape, options), parameters_.size()});
     parameters_.back().value.set_requires_grad(true);
   }
+  context_.estimator = scheme.estimator;
+  step_specs_ = model::step_tensors(config, scheme);
+  for (const model::StepSpec& spec : step_specs_)
+    steps_.push_back({spec.tensor, at::zeros({1}, options), at::zeros({1}, options), steps_.size()});
   embedding_ = &parameter("model.embed_tokens.weight");
   final_norm_ = &parameter("model.norm.weight");
   for (std::size_t i = 0; i < weights_.blocks.size(); ++i) {
@@ -34,7 +38,13 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
     const auto group = [&](std::vector<const nn::LinearWeights*> linear, std::vector<std::string> names) {
       std::vector<Parameter*> list;
       for (const std::string& name : names) list.push_back(&parameter(at + name + ".weight"));
-      return LinearGroup(context_, std::move(linear), std::move(list));
+      LinearGroup made(context_, std::move(linear), std::move(list));
+      if (!steps_.empty()) {
+        std::vector<Parameter*> of_weights;
+        for (const std::string& name : names) of_weights.push_back(step(at + name + ".step"));
+        made.set_steps(std::move(of_weights), step(at + names.front() + ".input_step"));
+      }
+      return made;
     };
     blocks_.push_back(
         {AttentionBlock(weights_, attention_memory_, parameter(at + "input_layernorm.weight"),
@@ -55,6 +65,12 @@ Parameter& Llama::parameter(std::string_view name) {
   for (Parameter& p : parameters_)
     if (p.spec.name == name) return p;
   throw std::logic_error("no parameter " + std::string(name));
+}
+
+Parameter* Llama::step(std::string_view name) {
+  for (Parameter& p : steps_)
+    if (p.spec.name == name) return &p;
+  return nullptr;
 }
 
 void Llama::initialize(std::uint64_t seed) {
@@ -112,6 +128,19 @@ void Llama::set_profile(Profile* profile) {
 
 void Llama::refresh() {
   const Profile::Scope timed(context_.profile, Work::code_weights);
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    float& value = *steps_[i].value.mutable_data_ptr<float>();
+    if (!step_specs_[i].input && value == 0) {
+      const std::string& name = steps_[i].spec.name;
+      const Parameter& weight = parameter(name.substr(0, name.size() - 4) + "weight");
+      const model::TensorCoding coding = model::coding_of(weight.spec, weights_.scheme);
+      const auto n = static_cast<std::size_t>(weight.spec.rows), k = static_cast<std::size_t>(weight.spec.columns);
+      decoded_.resize(n * k);
+      kernels::rotate_rows(executor(), coding.group, n, k, weight.value.const_data_ptr<float>(), k, decoded_.data(), k);
+      value = first_step(*coding.weight.grid, n * k, decoded_.data());
+    }
+    nn::set_step(weights_, step_specs_[i], value);
+  }
   for (const Parameter& p : parameters_) {
     const float* values = p.value.const_data_ptr<float>();
     if (p.gain) {
@@ -129,6 +158,7 @@ void Llama::add_gains() {
     if (!p.spec.linear()) continue;
     model::TensorSpec spec{p.spec.name + ".gain", TensorRole::norm, p.spec.layer, 1, 1};
     gains_.push_back({spec, at::ones({1}, options), at::zeros({1}, options), gains_.size()});
+    gains_.back().stored = false;
     p.gain = &gains_.back();
   }
 }
@@ -168,6 +198,7 @@ void Llama::pull_to_grid(double amount) {
 
 void Llama::zero_gradients() {
   constexpr std::size_t kChunk = std::size_t{1} << 18;
+  for (Parameter& s : steps_) *s.grad.mutable_data_ptr<float>() = 0;
   for (Parameter& g : gains_) *g.grad.mutable_data_ptr<float>() = 0;
   for (Parameter& p : parameters_) {
     const auto n = static_cast<std::size_t>(p.grad.numel());

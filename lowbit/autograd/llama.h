@@ -43,6 +43,8 @@ class Llama {
   /// Gives every linear layer of the blocks a gain of 1: w_eff = gain * w is what is coded, served and stored as the weight.
   void add_gains();
   std::deque<Parameter>& gains() { return gains_; }
+  /// Learned steps, where the estimator has them: model::step_tensors.
+  std::deque<Parameter>& steps() { return steps_; }
   /// What the model's file holds of a parameter: value, times its gain.
   void stored_values(const Parameter& parameter, std::span<float> out) const;
   Parameter& parameter(std::string_view name);
@@ -76,6 +78,7 @@ class Llama {
     AttentionBlock attention;
     MlpBlock mlp;
   };
+  Parameter* step(std::string_view name);
   at::Tensor residual_stream(std::span<const std::int32_t> ids, std::size_t length,
                              const std::function<void(std::size_t, const at::Tensor&)>& on_layer = {});
 
@@ -87,6 +90,8 @@ class Llama {
   std::vector<std::int32_t> row_numbers_;
   Context context_;
   nn::LlamaWeights weights_;
+  std::vector<model::StepSpec> step_specs_;
+  std::deque<Parameter> steps_;  ///< in the order of step_specs_
   std::deque<Parameter> gains_;
   std::deque<Parameter> parameters_;  // of stable addresses: layers point to them
   AttentionMemory attention_memory_;

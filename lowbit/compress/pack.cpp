@@ -24,7 +24,19 @@ struct Coded {
   std::vector<float> scale;
 };
 
-Coded code(Executor& executor, const model::ModelFolder& folder, const model::TensorSpec& spec, const model::TensorCoding& coding) {
+/// The learned step of a layer's weights; 0 where there is none.
+double step_of(const model::ModelFolder& folder, const model::TensorSpec& spec) {
+  for (const model::StepSpec& step : model::step_tensors(folder.config(), folder.scheme())) {
+    if (step.input || step.tensor.layer != spec.layer || step.role != spec.role) continue;
+    float value = 0;
+    folder.read_floats(step.tensor, std::span(&value, 1));
+    return static_cast<double>(value);
+  }
+  return 0;
+}
+
+Coded code(Executor& executor, const model::ModelFolder& folder, const model::TensorSpec& spec, model::TensorCoding coding) {
+  if (spec.linear()) coding.weight.step = step_of(folder, spec);
   const auto n = static_cast<std::size_t>(spec.rows), k = static_cast<std::size_t>(spec.columns);
   const Grid& grid = *coding.format.weight;
   Buffer<float> values(n * k);
@@ -106,6 +118,13 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
     writer.add(spec.name + ".scale", Dtype::f32, {spec.rows}, std::span<const float>(held[i]->scale));
     summary.coded_weights += spec.elements();
     summary.coded_bytes += spec.rows * (row_bytes + 4);
+  }
+  std::vector<std::unique_ptr<float>> steps;
+  for (const model::StepSpec& step : model::step_tensors(folder.config(), scheme)) {
+    if (!step.input) continue;
+    steps.push_back(std::make_unique<float>());
+    folder.read_floats(step.tensor, std::span(steps.back().get(), 1));
+    writer.add(step.tensor.name, Dtype::f32, step.tensor.shape(), std::span<const float>(steps.back().get(), 1));
   }
   writer.write(temporary.path / "model.safetensors");
   model::ModelDescription description = folder.description();

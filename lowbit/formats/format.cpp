@@ -16,7 +16,12 @@ constexpr std::string_view kPairs = "+2:4";
 template <class Value, std::size_t N>
 using Names = std::array<std::pair<std::string_view, Value>, N>;
 
-constexpr Names<Estimator, 3> kEstimators{{{"trust", Estimator::trust}, {"clip", Estimator::clip}, {"ste", Estimator::ste}}};
+constexpr Names<Estimator, 6> kEstimators{{{"trust", Estimator::trust},
+                                           {"clip", Estimator::clip},
+                                           {"ste", Estimator::ste},
+                                           {"lsq", Estimator::lsq},
+                                           {"pact", Estimator::pact},
+                                           {"pact-code", Estimator::pact_code}}};
 constexpr Names<Transform, 3> kTransforms{{{"hadamard", Transform::hadamard},
                                            {"hadamard-weights", Transform::hadamard_weights},
                                            {"none", Transform::none}}};
@@ -121,6 +126,12 @@ SideCoding Scheme::head_side(const Grid& side) const {
 SideCoding Scheme::block_side(const Grid& side) const {
   SideCoding coding = head_side(side);
   coding.scale = scale;
+  if (is_learned(estimator)) {
+    // Gradients pass what is not clamped; under the reference code's PACT none does.
+    coding.scale = ScaleRule::learned;
+    coding.trust = estimator == Estimator::pact_code ? -1 : side.zero_is_level ? side.levels / 2 : (side.levels - 1) / 2.0;
+    return coding;
+  }
   if (side.cells == Cells::e2m1 && estimator == Estimator::trust && fp4_threshold == Fp4Threshold::code) {
     // |xq - x| <= T r where the outermost interval, from 8 h to 12 h, is wider than 2 T.
     coding.trust.edge = 6 * side.alpha + kE2m1TrustOfCode;
@@ -174,6 +185,13 @@ void Scheme::check() const {
   if (scale == ScaleRule::absmax && estimator != Estimator::ste)
     fail_usage("--scale absmax leaves nothing outside of the grid, so every gradient passes: it goes with --estimator ste, not {}",
                name_of(estimator));
+  if (is_learned(estimator)) {
+    const auto plain = [](const Grid* side) { return !side || side->plain(); };
+    if (!format.quantized() || !plain(format.weight) || !plain(format.activation))
+      fail_usage("--estimator {} learns the step of uniform grids; --format {} has none", name_of(estimator), format.name());
+    if (scale != ScaleRule::rms || grid != GridShape::uniform)
+      fail_usage("--estimator {} learns its scale: leave --scale and --grid out", name_of(estimator));
+  }
   const Format coded = blocks();
   if (grid != GridShape::uniform) {
     if (!format.quantized() || !coded.weight || (format.activation && !coded.activation))

@@ -38,12 +38,15 @@ Format parse_format(std::string_view word);
 /// w8a8 and w4a8 are `Format`s as of a linear layer, always with the hadamard transform.
 Format parse_head(std::string_view word);
 
-/// Which gradient passes the quantizer (QuEST section 3.3; quest.md section 2).
-enum class Estimator : std::uint32_t { trust = 1, clip = 2, ste = 3 };
+/// Which gradient passes the quantizer (QuEST section 3.3; quest.md section 2). From lsq on the step of a tensor's grid is
+/// learned (quest.md section 3): lsq, pact with its original's gradients, pact-code with those of the reference code.
+enum class Estimator : std::uint32_t { trust = 1, clip = 2, ste = 3, lsq = 4, pact = 5, pact_code = 6 };
+constexpr bool is_learned(Estimator e) { return e >= Estimator::lsq; }
 /// What is rotated before coding. hadamard_weights: weights only, the paper's weight-only runs (wXa16 only).
 enum class Transform : std::uint32_t { none = 0, hadamard = 1, hadamard_weights = 2 };
 /// What the scale of a row follows: its RMS, or its largest magnitude (whose whole range is then trusted: ste).
-enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2 };
+/// learned: the step is given, one for all rows; it follows from the estimator and is no choice of its own.
+enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2, learned = 3 };
 /// Even steps, or levels placed for a Gaussian: the reference code's 20 iterations, or converged.
 enum class GridShape : std::uint32_t { uniform = 1, gaussian = 2, gaussian_converged = 3 };
 /// The trust rule of fp4: half of the grid's outermost interval, or the narrower one that the reference code's runs had.
@@ -83,6 +86,7 @@ struct SideCoding {
   TrustRule trust;
   ScaleRule scale = ScaleRule::rms;
   SparseScale sparse_scale = SparseScale::dense;  ///< of a 2:4 grid
+  double step = 0;                                ///< with ScaleRule::learned; the trust rule is then in units of it
 };
 
 /// Everything that fixes a model's arithmetic beside its weights; `quantization_config` in config.json.

@@ -37,6 +37,13 @@ void backward_product(Executor& executor, Precision precision, std::size_t m, st
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
                        const float* inv, const float* dy, float* dx, bool accumulate_dx, float* dweight);
 
+/// Gradient of a learned step (reference_backward.h, step_gradient_row), summed over rows in double, in their order.
+/// g, x: [rows, k]; codes: [rows, code_stride(k)].
+double step_gradient(Executor& executor, const Grid& grid, float step, bool clamped_only, std::size_t rows, std::size_t k,
+                     const float* g, const float* x, const std::uint8_t* codes);
+/// Mean magnitude of n values, in double: what a learned step begins from.
+double mean_magnitude(std::size_t n, const float* x);
+
 /// Gradients of silu(gate) * up.
 void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const float* gate, const float* up,
                      std::size_t stride, const float* dy, float* dgate, float* dup, std::size_t dstride);

@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 
 #include "lowbit/base/aligned.h"
 #include "lowbit/kernels/backward_form.h"
 #include "lowbit/kernels/backward_tiles.h"
+#include "lowbit/kernels/code_rows.h"
+#include "lowbit/kernels/reference_backward.h"
 
 namespace lowbit::kernels {
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
@@ -33,6 +36,28 @@ void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const 
     for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r)
       form.swiglu_row(k, gate + r * stride, up + r * stride, dy + r * k, dgate + r * dstride, dup + r * dstride);
   });
+}
+
+double step_gradient(Executor& executor, const Grid& grid, float step, bool clamped_only, std::size_t rows, std::size_t k,
+                     const float* g, const float* x, const std::uint8_t* codes) {
+  static thread_local Buffer<double> partial;
+  partial.resize(rows);
+  double* const sums = partial.data();
+  const std::size_t at_once = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(k, 1));
+  executor.parallel_for(ceil_div(rows, at_once), [&](std::size_t task) {
+    for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r)
+      sums[r] = static_cast<double>(reference::step_gradient_row<float>({g + r * k, k}, {x + r * k, k}, codes + r * code_stride(k), grid,
+                                                                        step, clamped_only));
+  });
+  double sum = 0;
+  for (std::size_t r = 0; r < rows; ++r) sum += sums[r];
+  return sum;
+}
+
+double mean_magnitude(std::size_t n, const float* x) {
+  double sum = 0;
+  for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(std::abs(x[i]));
+  return n ? sum / static_cast<double>(n) : 0;
 }
 
 void scale_values(Executor& executor, std::size_t n, float factor, const float* x, float* y) {

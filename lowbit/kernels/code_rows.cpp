@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <cmath>
 #include <cstring>
 
 #include "lowbit/base/aligned.h"
@@ -27,7 +28,8 @@ void code_row_scalar(const CodeRowJob& job) {
     rotate_row_scalar(job.rotation, job.k, job.x, nullptr, job.rotated);
     x = {job.rotated, job.k};
   }
-  const SideCoding side{job.grid, job.trust, job.rule};
+  SideCoding side{job.grid, job.trust, job.rule};
+  side.step = static_cast<double>(job.step);
   const auto row = reference::code_row(x, side, job.codes);
   std::fill(job.codes + job.k, job.codes + code_stride(job.k), std::uint8_t{0});
   *job.scale = row.scale;
@@ -108,12 +110,13 @@ float* rotated_row(std::size_t k) {
 }  // namespace
 
 RowScales row_scales(const CodeRowJob& job, float sum, float largest) {
-  const float r = math::sqrt(sum / static_cast<float>(job.k));
+  const float r = job.rule == ScaleRule::learned ? job.step : math::sqrt(sum / static_cast<float>(job.k));
   const auto s = reference::row_scale(*job.grid, job.rule, r, largest);
   *job.rms = r;
-  return {s.cells, s.scale, reference::trust_threshold<float>(job.trust.edge, r),
-          reference::trust_threshold<float>(job.trust.hole_begin, r),
-          reference::trust_threshold<float>(job.trust.hole_end, r)};
+  const float unit = std::abs(r);
+  return {s.cells, s.scale, reference::trust_threshold<float>(job.trust.edge, unit),
+          reference::trust_threshold<float>(job.trust.hole_begin, unit),
+          reference::trust_threshold<float>(job.trust.hole_end, unit)};
 }
 
 void table_edges(const Grid& grid, float* edges) {
@@ -134,6 +137,7 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
                          dense ? dense : coding.grid,
                          coding.scale,
                          coding.trust,
+                         coding.step,
                          coding.group == 1 ? nullptr : rotated_row(k),
                          out.codes + i * code_stride(k),
                          out.scale + i,

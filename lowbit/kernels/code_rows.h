@@ -19,6 +19,7 @@ struct RowCoding {
   TrustRule trust;       ///< used only where a mask is asked for
   ScaleRule scale = ScaleRule::rms;
   SparseScale sparse_scale = SparseScale::dense;
+  float step = 0;        ///< of ScaleRule::learned
 };
 
 /// Where coded rows go, or lie. Memory belongs to the caller.

@@ -70,7 +70,7 @@ struct CodedRow {
   T pruned;                    ///< what 2:4 pruned: where |x_h| <= pruned
 };
 
-/// The scale of a row, of its RMS r (or its largest magnitude under absmax): h, and what x is multiplied by before its
+/// The scale of a row, of its RMS r (or its largest magnitude under absmax; or the learned step in r's place): h, and what x is multiplied by before its
 /// cell is found.
 template <class T>
 struct RowScale {
@@ -79,6 +79,7 @@ struct RowScale {
 template <class T>
 RowScale<T> row_scale(const Grid& grid, ScaleRule rule, T r, T largest) {
   const T tiny = static_cast<T>(1e-8);
+  if (rule == ScaleRule::learned) return {grid.zero_is_level ? r : r * T{0.5}, T{1} / r};
   if (grid.cells == Cells::table) return {r + tiny, T{1} / (r + tiny)};
   if (grid.cells == Cells::e2m1) {
     const T s = rule == ScaleRule::absmax ? largest / static_cast<T>(grid.extent) + tiny
@@ -89,6 +90,12 @@ RowScale<T> row_scale(const Grid& grid, ScaleRule rule, T r, T largest) {
   const T s = (rule == ScaleRule::absmax ? largest : static_cast<T>(grid.alpha) * r) + tiny;
   const T step = grid.zero_is_level ? s : (T{2} * s) / static_cast<T>(grid.levels - 1);
   return {grid.zero_is_level ? s : step * T{0.5}, T{1} / step};
+}
+
+/// Where a grid with a learned step clamps, in units of the step.
+template <class T = float>
+T step_edge(const Grid& grid) {
+  return static_cast<T>(grid.zero_is_level ? grid.levels / 2 : 0.5 * (grid.levels - 1));
 }
 
 /// Edge between levels u and u + 1 of a table, in units of h. A tie goes to the lower level.
@@ -171,7 +178,7 @@ T rms(std::span<const T> x) {
 template <class T>
 CodedRow<T> code_row(std::span<const T> x, const SideCoding& side, std::uint8_t* codes) {
   const Grid& grid = side.grid->dense ? *side.grid->dense : *side.grid;
-  const T r = rms(x);
+  const T r = side.scale == ScaleRule::learned ? static_cast<T>(side.step) : rms(x);
   T largest = 0;
   if (side.scale == ScaleRule::absmax)
     for (const T value : x) largest = std::abs(value) > largest ? std::abs(value) : largest;
@@ -181,8 +188,9 @@ CodedRow<T> code_row(std::span<const T> x, const SideCoding& side, std::uint8_t*
     prune_row(x, *side.grid, codes);
     if (side.sparse_scale == SparseScale::refit) s.scale = refitted_scale(x, *side.grid, codes, s.scale);
   }
-  return {s.scale, trust_threshold(side.trust.edge, r), trust_threshold(side.trust.hole_begin, r),
-          trust_threshold(side.trust.hole_end, r), trust_threshold(side.trust.pruned, r)};
+  const T unit = std::abs(r);  // a learned step may have crossed zero
+  return {s.scale, trust_threshold(side.trust.edge, unit), trust_threshold(side.trust.hole_begin, unit),
+          trust_threshold(side.trust.hole_end, unit), trust_threshold(side.trust.pruned, unit)};
 }
 
 /// The row's RMS sets its scale; trust_factor: infinity to trust all.

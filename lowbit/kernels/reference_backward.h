@@ -1,5 +1,7 @@
 #pragma once
+#include <array>
 #include <cassert>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -54,6 +56,26 @@ void linear_backward(std::size_t rows, std::size_t n, std::size_t k, std::span<c
     quantizer_backward_row<T>(
         std::span(rotated).subspan(o * k, k), [&](std::size_t i) { return trusted_w(o, i); }, w_group);
   for (std::size_t i = 0; i < n * k; ++i) dw[i] += rotated[i];
+}
+
+/// What one row adds to the gradient of a learned step D, before the scale of the method: with u = x / D and q the level in
+/// units of D, g (q - u) where |x| <= edge |D| and g q where it is clamped; clamped_only: the second alone (PACT).
+/// x: rotated; g: gradient of the coded values.
+/// source  LSQ, Esser et al. 2020, arXiv 1902.08153, equation 3; PACT, Choi et al. 2018, arXiv 1805.06085; quest.md section 3.
+template <class T>
+T step_gradient_row(std::span<const T> g, std::span<const T> x, const std::uint8_t* codes, const Grid& grid, T step, bool clamped_only) {
+  constexpr std::size_t kSums = 16;
+  const T unit = grid.zero_is_level ? T{1} : T{0.5};
+  const T edge = step_edge<T>(grid) * std::abs(step), inverse = T{1} / step;
+  std::array<T, kSums> sums{};
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    const T q = unit * static_cast<T>(grid.value_of_code(codes[i]));
+    const bool inside = std::abs(x[i]) <= edge;
+    sums[i % kSums] += g[i] * (inside ? clamped_only ? T{0} : q - x[i] * inverse : q);
+  }
+  T sum = 0;
+  for (const T s : sums) sum += s;
+  return sum;
 }
 
 /// One row of y = (x * inv) * weight: dx_i = inv * (g_i - x_i * inv^2 * mean(g x)), g = weight * dy;

@@ -100,6 +100,13 @@ void ModelFolder::check_tensors() {
       fail_input("{}: tensor '{}' has dtype {}; wanted F32, BF16 or F16", view.file, spec.name, files::dtype_name(view.dtype));
     known.insert(spec.name);
   }
+  for (const StepSpec& step : step_tensors(config(), scheme())) {
+    if (!step.input && description_.packed) continue;
+    const auto& view = at(step.tensor.name);
+    view.require_dtype(Dtype::f32);
+    view.require_shape(step.tensor.shape());
+    known.insert(step.tensor.name);
+  }
   for (const auto& file : files_)
     for (const auto& view : file->tensors()) {
       // Tables that older exporters stored; the same numbers follow from config.json. A tied head may be stored too.

@@ -22,6 +22,24 @@ std::vector<TensorSpec> tensors(const Config& c) {
   return list;
 }
 
+TensorRole input_owner(TensorRole role) {
+  if (role == TensorRole::k || role == TensorRole::v) return TensorRole::q;
+  return role == TensorRole::up ? TensorRole::gate : role;
+}
+
+std::vector<StepSpec> step_tensors(const Config& config, const Scheme& scheme) {
+  std::vector<StepSpec> steps;
+  if (!scheme.format.quantized() || !is_learned(scheme.estimator)) return steps;
+  for (const TensorSpec& spec : tensors(config)) {
+    if (!spec.linear()) continue;
+    const std::string layer = spec.name.substr(0, spec.name.size() - std::string_view("weight").size());
+    steps.push_back({{layer + "step", TensorRole::norm, spec.layer, 1, 1}, spec.role, false});
+    if (scheme.format.activation && input_owner(spec.role) == spec.role)
+      steps.push_back({{layer + "input_step", TensorRole::norm, spec.layer, 1, 1}, spec.role, true});
+  }
+  return steps;
+}
+
 TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
   TensorCoding coding;
   if (spec.role == TensorRole::norm) return coding;

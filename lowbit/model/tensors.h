@@ -27,6 +27,17 @@ struct TensorSpec {
 /// random streams and optimizer files.
 std::vector<TensorSpec> tensors(const Config& config);
 
+/// A learned step, one value: of the weights of a layer (X.step), or of the activations that it and the layers beside it
+/// read (X.input_step). Empty lists where the scheme learns none; those of weights are not stored in packed folders.
+struct StepSpec {
+  TensorSpec tensor;  ///< named so, of shape {1}
+  TensorRole role;    ///< of the layer: the first of those that read an input
+  bool input;
+};
+std::vector<StepSpec> step_tensors(const Config& config, const Scheme& scheme);
+/// The layer by whose name the step of a role's input goes: q for q, k and v, gate for gate and up.
+TensorRole input_owner(TensorRole role);
+
 /// How one tensor is stored, multiplied and coded.
 struct TensorCoding {
   Format format;        ///< of the product: f32, bf16, quantized; norms f32

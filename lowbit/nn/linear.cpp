@@ -14,7 +14,7 @@ using kernels::mask_words;
 
 namespace {
 kernels::RowCoding row_coding(const SideCoding& side, int group) {
-  return {side.grid, group, side.trust, side.scale, side.sparse_scale};
+  return {side.grid, group, side.trust, side.scale, side.sparse_scale, static_cast<float>(side.step)};
 }
 }  // namespace
 

@@ -15,6 +15,16 @@ model::TensorCoding coding_for(const LlamaWeights& w, TensorRole role, std::size
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
+model::TensorCoding with_steps(const LlamaWeights& w, const model::TensorSpec& spec) {
+  model::TensorCoding coding = model::coding_of(spec, w.scheme);
+  if (!spec.linear()) return coding;
+  const BlockWeights& block = w.blocks[size(spec.layer)];
+  const auto i = size(static_cast<int>(spec.role) - static_cast<int>(TensorRole::q));
+  coding.weight.step = static_cast<double>(block.step[i]);
+  coding.input.step = static_cast<double>(block.input_step[i]);
+  return coding;
+}
+
 }  // namespace
 
 kernels::AttentionShape LlamaWeights::attention_shape() const {
@@ -60,9 +70,18 @@ LlamaWeights make_llama(const model::Config& config, const Scheme& scheme, std::
   return w;
 }
 
+void set_step(LlamaWeights& w, const model::StepSpec& spec, float value) {
+  BlockWeights& block = w.blocks[size(spec.tensor.layer)];
+  for (int i = 0; i < 7; ++i) {
+    const auto role = static_cast<TensorRole>(static_cast<int>(TensorRole::q) + i);
+    if (spec.input ? model::input_owner(role) == spec.role : role == spec.role)
+      (spec.input ? block.input_step : block.step)[size(i)] = value;
+  }
+}
+
 void set_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& spec, const float* values,
                 LinearWeights::Keep keep) {
-  const model::TensorCoding coding = model::coding_of(spec, w.scheme);
+  const model::TensorCoding coding = with_steps(w, spec);
   const std::size_t n = size(spec.rows), k = size(spec.columns);
   switch (spec.role) {
     case TensorRole::norm: {
@@ -86,7 +105,7 @@ void set_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& sp
 
 void set_coded_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& spec,
                       std::span<const std::uint8_t> canonical, std::span<const float> scale) {
-  const model::TensorCoding coding = model::coding_of(spec, w.scheme);
+  const model::TensorCoding coding = with_steps(w, spec);
   const std::size_t n = size(spec.rows), k = size(spec.columns);
   if (spec.role == TensorRole::embedding) {
     w.embedding.set_coded(executor, coding, n, k, canonical, scale);

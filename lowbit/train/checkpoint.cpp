@@ -95,7 +95,7 @@ void save_checkpoint(const fs::path& run_folder, const State& state, const Optio
       llama.stored_values(*parameters[i], scaled.back());
       stored = scaled.back();
     }
-    const bool as_bf16 = stored_as_bf16(spec, scheme), in_model = i < llama.parameters().size();
+    const bool as_bf16 = stored_as_bf16(spec, scheme), in_model = parameters[i]->stored;
     if (as_bf16)
       weights.add(spec.name, Dtype::bf16, spec.shape(), rounded(stored));
     else if (in_model)
@@ -146,6 +146,9 @@ void load_weights(const fs::path& path, autograd::Llama& llama) {
   found.eos = wanted.eos;
   if (!(found == wanted)) fail_input("--init {}: its shape is not the one asked for; leave the shape flags out to take it over", path.string());
   if (folder.packed()) fail_input("--init {} is packed, so its weights are codes; name the folder it was packed from", path.string());
+  for (const model::StepSpec& spec : model::step_tensors(found, folder.scheme()))
+    for (autograd::Parameter& p : llama.steps())
+      if (p.spec.name == spec.tensor.name) folder.read_floats(p.spec, {p.value.mutable_data_ptr<float>(), 1});
   for (autograd::Parameter& p : llama.parameters())
     folder.read_floats(p.spec, {p.value.mutable_data_ptr<float>(), static_cast<std::size_t>(p.value.numel())});
 }

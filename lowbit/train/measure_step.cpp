@@ -16,8 +16,7 @@ StepSpeed measure_step(Executor& executor, CeilingMeter& meter, const Options& o
   bench::require_memory(static_cast<double>(predict(o, peaks).memory_bytes), "the training step");
   autograd::Llama llama(executor, o.config, o.scheme, o.backward, static_cast<std::size_t>(o.seq));
   if (o.gain_lr > 0) llama.add_gains();
-  AdamW optimizer(executor, llama.parameters(), llama.gains(),
-                  AdamWOptions{o.beta1, o.beta2, o.eps, o.weight_decay, o.clip, o.gain_lr});
+  AdamW optimizer(executor, llama, AdamWOptions{o.beta1, o.beta2, o.eps, o.weight_decay, o.clip, o.gain_lr});
   llama.initialize(o.seed);
   llama.refresh();
   llama.set_recompute(o.recompute);

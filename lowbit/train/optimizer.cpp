@@ -10,17 +10,18 @@
 
 namespace lowbit::train {
 
-AdamW::AdamW(Executor& executor, std::deque<autograd::Parameter>& parameters, std::deque<autograd::Parameter>& gains,
-             const AdamWOptions& options)
-    : executor_(executor), options_(options) {
+AdamW::AdamW(Executor& executor, autograd::Llama& llama, const AdamWOptions& options) : executor_(executor), options_(options) {
   const at::NoGradGuard no_gradients;
-  for (autograd::Parameter& p : parameters) parameters_.push_back(&p);
-  first_gain_ = parameters_.size();
-  for (autograd::Parameter& g : gains) parameters_.push_back(&g);
-  for (const autograd::Parameter* p : parameters_) {
-    first_.push_back(at::zeros_like(p->grad));
-    second_.push_back(at::zeros_like(p->grad));
-  }
+  const auto add = [&](autograd::Parameter& p, double rate, double decay) {
+    parameters_.push_back(&p);
+    rate_.push_back(rate);
+    decay_.push_back(decay);
+    first_.push_back(at::zeros_like(p.grad));
+    second_.push_back(at::zeros_like(p.grad));
+  };
+  for (autograd::Parameter& p : llama.parameters()) add(p, 1, p.spec.linear() ? options.weight_decay : 0.0);
+  for (autograd::Parameter& p : llama.steps()) add(p, 1, options.weight_decay);
+  for (autograd::Parameter& p : llama.gains()) add(p, options.gain_lr, 0);
 }
 
 double AdamW::update(std::int64_t step, double lr) {
@@ -51,7 +52,7 @@ double AdamW::update(std::int64_t step, double lr) {
     const std::int64_t n = std::min(kChunk, p.value.numel() - piece.begin);
     const auto part = [&](at::Tensor& t) { return t.view(-1).narrow(0, piece.begin, n); };
     at::_fused_adamw_({part(p.value)}, {part(p.grad)}, {part(first_[piece.tensor])}, {part(second_[piece.tensor])}, {},
-                      {count}, piece.tensor >= first_gain_ ? lr * options_.gain_lr : lr, options_.beta1, options_.beta2, p.spec.linear() ? options_.weight_decay : 0.0,
+                      {count}, lr * rate_[piece.tensor], options_.beta1, options_.beta2, decay_[piece.tensor],
                       options_.eps, /*amsgrad=*/false, /*maximize=*/false, scale, inf);
   });
   return norm;

@@ -16,15 +16,15 @@ struct AdamWOptions {
 /// Decay only on the blocks' linear weights; one global gradient-norm clip over all parameters (quest.md section 4).
 class AdamW {
  public:
-  /// gains: one value each, without decay, at gain_lr times the rate.
-  AdamW(Executor& executor, std::deque<autograd::Parameter>& parameters, std::deque<autograd::Parameter>& gains,
-        const AdamWOptions& options);
+  /// Steps that are learned have the rate and the decay of weights (quest.md section 3), gains gain_lr times the rate and no
+  /// decay. The model must live as long.
+  AdamW(Executor& executor, autograd::Llama& llama, const AdamWOptions& options);
 
   /// Applies the gradients with learning rate lr; step counts from 1. returns the gradient norm before clipping. When
   /// that is not finite nothing is changed.
   double update(std::int64_t step, double lr);
 
-  /// Of the parameters, then of the gains.
+  /// Of the parameters, then of the steps, then of the gains.
   std::vector<autograd::Parameter*>& parameters() { return parameters_; }
   std::vector<at::Tensor>& first_moments() { return first_; }
   std::vector<at::Tensor>& second_moments() { return second_; }
@@ -32,7 +32,7 @@ class AdamW {
  private:
   Executor& executor_;
   std::vector<autograd::Parameter*> parameters_;
-  std::size_t first_gain_ = 0;  ///< among them
+  std::vector<double> rate_, decay_;  ///< of each: times lr; decoupled decay
   AdamWOptions options_;
   std::vector<at::Tensor> first_, second_;  ///< in the order of parameters
 };

@@ -152,6 +152,9 @@ void check(const Options& o) {
   require(o.distill_weight >= 0 && o.distill_weight <= 1, "--distill-weight must lie in [0, 1]");
   if (!o.scheme.format.quantized() && (o.cage > 0 || o.float_start > 0))
     fail_usage("--cage and --float-start are for low-bit formats, which {} is not", o.scheme.format.name());
+  if (is_learned(o.scheme.estimator) && (o.gain_lr > 0 || o.float_start > 0))
+    fail_usage("--estimator {} learns steps, which are gains from the first step on: leave --gain-lr and --float-start out",
+               name_of(o.scheme.estimator));
   require(o.keep >= 1, "--keep must be at least 1");
   require(o.eval_every >= 0 && o.checkpoint_every >= 0 && o.eval_tokens >= 0 && o.eval_windows >= 0 && o.sample_tokens >= 0,
           "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");

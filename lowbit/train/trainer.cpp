@@ -53,7 +53,7 @@ class Run {
                                                static_cast<std::size_t>(options_.seq));
     if (options_.gain_lr > 0) llama_->add_gains();
     optimizer_ = std::make_unique<AdamW>(
-        executor_, llama_->parameters(), llama_->gains(),
+        executor_, *llama_,
         AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip, options_.gain_lr});
     begin();
     llama_->set_format(format_at(options_, state_.step));
@@ -185,7 +185,7 @@ double Run::step() {
   const float scale = 1.0f / static_cast<float>(rows);
   for (std::size_t at = 0; at < rows; at += micro) {
     const std::size_t n = std::min(micro, rows - at);
-    llama_->set_draws({options_.seed, static_cast<std::uint64_t>(state_.step), at / micro});
+    llama_->set_draws({options_.seed, static_cast<std::uint64_t>(state_.step), at / micro, rows});
     llama_->accumulate(std::span(ids).subspan(at, n), std::span(targets).subspan(at, n), seq, scale,
                        std::span(losses).subspan(at, n));
   }

@@ -85,7 +85,7 @@ TEST_P(GoldenTraining, FollowsTheFortyLosses) {
   LOWBIT_NEEDS_DATA();
   const test::GoldenRun golden = test::load_golden_run(GetParam().name);
   Engine engine(GetParam());
-  train::AdamW optimizer(engine.executor, engine.llama.parameters(), engine.llama.gains(), {0.9, 0.95, 1e-8, 0.1, 1.0});
+  train::AdamW optimizer(engine.executor, engine.llama, {0.9, 0.95, 1e-8, 0.1, 1.0});
   std::vector<double> losses;
   for (std::int64_t step = 0; step < 40; ++step) {
     losses.push_back(engine.accumulate(static_cast<std::size_t>(step)));

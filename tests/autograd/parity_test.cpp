@@ -17,12 +17,12 @@ namespace {
 
 struct Keys {
   std::string format, head, attention, transform;
-  std::string scale = "rms", grid = "uniform", sparse_scale = "dense";
+  std::string scale = "rms", grid = "uniform", sparse_scale = "dense", estimator = "";
 };
 
 std::string test_name(const testing::TestParamInfo<Keys>& keys) {
   std::string name = keys.param.format + "_" + keys.param.head + "_" + keys.param.attention + "_" + keys.param.transform + "_" +
-                     keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale;
+                     keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale + keys.param.estimator;
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
@@ -37,6 +37,7 @@ Scheme scheme_of(const Keys& keys) {
   scheme.grid = parse_grid_shape(keys.grid);
   scheme.sparse_scale = parse_sparse_scale(keys.sparse_scale);
   if (scheme.scale == ScaleRule::absmax) scheme.estimator = Estimator::ste;
+  if (!keys.estimator.empty()) scheme.estimator = parse_estimator(keys.estimator);
   scheme.check();
   return scheme;
 }
@@ -71,6 +72,8 @@ void make_lively(autograd::Llama& llama) {
 
 nn::LlamaWeights weights_of(Executor& executor, autograd::Llama& llama, std::size_t positions) {
   nn::LlamaWeights weights = nn::make_llama(llama.weights().config, llama.weights().scheme, positions);
+  const auto steps = model::step_tensors(weights.config, weights.scheme);
+  for (std::size_t i = 0; i < steps.size(); ++i) nn::set_step(weights, steps[i], *llama.steps()[i].value.const_data_ptr<float>());
   for (const autograd::Parameter& p : llama.parameters())
     nn::set_tensor(executor, weights, p.spec, p.value.const_data_ptr<float>(), {});
   return weights;
@@ -151,7 +154,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Keys{"w4a4", "bf16", "f32", "hadamard", "rms", "gaussian"},
                     Keys{"w2a3", "bf16", "f32", "none", "rms", "gaussian"},
                     Keys{"w1a16", "bf16", "f32", "hadamard", "rms", "gaussian"},
-                    Keys{"w3a4", "w8a8", "f32", "hadamard", "rms", "gaussian-converged"}),
+                    Keys{"w3a4", "w8a8", "f32", "hadamard", "rms", "gaussian-converged"},
+                    Keys{"w4a4", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq"},
+                    Keys{"w1.58a3", "bf16", "f32", "hadamard", "rms", "uniform", "dense", "lsq"},
+                    Keys{"w2a1", "bf16", "f32", "none", "rms", "uniform", "dense", "pact"},
+                    Keys{"w3a16", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq"}),
     test_name);
 
 TEST(Parity, OneWeightMovedByOneStepTurnsTheComparisonRed) {

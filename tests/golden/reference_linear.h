@@ -73,6 +73,19 @@ struct Operand {
     return out;
   }
   bool rounded = false;  ///< values are not o * h: EdgeRules::scales_of_code
+  SideCoding side;
+  std::vector<T> original;       ///< x H, where the step is learned
+  mutable T step_gradient = 0;   ///< summed by linear_backward, without the method's scale
+
+  /// g: gradient of values.
+  void add_step_gradient(const std::vector<T>& g, bool clamped_only) const {
+    if (original.empty()) return;
+    for (std::size_t i = 0; i < rows; ++i)
+      step_gradient += reference::step_gradient_row<T>({g.data() + i * k, k}, {original.data() + i * k, k}, codes.data() + i * k, *grid,
+                                                       static_cast<T>(side.step), clamped_only);
+    if (!rounded) return;
+    for (const T value : g) step_gradient += static_cast<T>(1e-9) * value;  // of the 1e-9 step that the code adds
+  }
 };
 
 /// trust: T of the literal rule.
@@ -82,7 +95,9 @@ Operand<T> make_operand(std::span<const T> x, std::size_t k, const SideCoding& s
   const Grid* grid = side.grid;
   Operand<T> out;
   out.rows = x.size() / k, out.k = k, out.group = group, out.grid = grid;
-  out.rounded = rules.scales_of_code && grid && grid->cells == Cells::e2m1;
+  const bool learned = side.scale == ScaleRule::learned;
+  out.side = side;
+  out.rounded = rules.scales_of_code && grid && (grid->cells == Cells::e2m1 || learned);
   out.values.assign(x.begin(), x.end());
   if (grid) {
     out.codes.resize(x.size());
@@ -93,6 +108,7 @@ Operand<T> make_operand(std::span<const T> x, std::size_t k, const SideCoding& s
     const std::span<T> h(out.values.data() + row * k, k);
     reference::hadamard_row(h, group);
     if (!grid) continue;
+    if (learned) out.original.insert(out.original.end(), h.begin(), h.end());
     std::uint8_t* codes = out.codes.data() + row * k;
     auto coded = reference::code_row<T>(h, side, codes);
     const T r = reference::rms<T>(h), unit = r + static_cast<T>(1e-8);
@@ -110,7 +126,9 @@ Operand<T> make_operand(std::span<const T> x, std::size_t k, const SideCoding& s
     for (std::size_t i = 0; i < k; ++i) {
       if (rules.zero_goes_down && h[i] == T{0}) codes[i] = static_cast<std::uint8_t>(-grid->lowest() - 1);
       T quantized = static_cast<T>(grid->value(codes[i])) * coded.scale;
-      if (out.rounded) {
+      if (learned && out.rounded) {
+        quantized += static_cast<T>(1e-9 * side.step);  // as the code has it
+      } else if (out.rounded) {
         codes[i] = nearest_rounded(h[i] / unit);
         quantized = rounded_level<T>(codes[i]) * unit;
       }
@@ -143,6 +161,14 @@ std::vector<T> linear_forward(const Operand<T>& x, const Operand<T>& w) {
   if (x.rounded || w.rounded) {
     const auto wt = transposed(w.values, n, k);
     product(b, n, k, x.values.data(), k, 1, wt.data(), y.data());
+    // What is an exact zero where sums are of integers: the runs @tie0 have it set so.
+    if (w.side.scale == ScaleRule::learned)
+      for (std::size_t i = 0; i < b; ++i) {
+        const std::span<T> row(y.data() + i * n, n);
+        const T tiny = static_cast<T>(1e-6) * reference::rms<T>(row);
+        for (T& value : row)
+          if (std::abs(value) <= tiny) value = 0;
+      }
     return y;
   }
   if (x.grid && w.grid && x.grid->integer()) {
@@ -175,17 +201,19 @@ void through_quantizer(std::vector<T>& gradient, const Operand<T>& operand) {
   }
 }
 
-/// reference::linear_backward, faster. dx [x.rows, k] is written, dw [w.rows, k] added to.
+/// reference::linear_backward, faster; learned steps as Operand::add_step_gradient. dx [x.rows, k] is written, dw [w.rows, k] added to.
 template <class T>
 void linear_backward(const Operand<T>& x, const Operand<T>& w, std::span<const T> dy, std::vector<T>& dx,
-                     std::vector<T>& dw) {
+                     std::vector<T>& dw, bool clamped_only = false) {
   const std::size_t b = x.rows, n = w.rows, k = x.k;
   assert(dy.size() == b * n && dw.size() == n * k);
   dx.resize(b * k);
   product(b, k, n, dy.data(), n, 1, w.values.data(), dx.data());
+  x.add_step_gradient(dx, clamped_only);
   through_quantizer(dx, x);
   std::vector<T> rotated(n * k);
   product(n, k, b, dy.data(), 1, n, x.values.data(), rotated.data());
+  w.add_step_gradient(rotated, clamped_only);
   through_quantizer(rotated, w);
   for (std::size_t i = 0; i < rotated.size(); ++i) dw[i] += rotated[i];
 }

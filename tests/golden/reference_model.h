@@ -57,14 +57,22 @@ class ReferenceModel {
   }
 
   std::vector<Parameter<T>>& parameters() { return parameters_; }
+  /// Learned steps, ten a layer: of the weights of q, k and v together, o, gate, up, down, then of their inputs. Empty
+  /// where none are learned; 0 until what they belong to was seen.
+  std::vector<Parameter<T>>& steps() { return steps_; }
   const std::vector<Parameter<T>>& parameters() const { return parameters_; }
-  Parameter<T>& parameter(const std::string& name) { return parameters_[index_.at(name)]; }
+  Parameter<T>& parameter(const std::string& name) {
+    for (Parameter<T>& step : steps_)
+      if (step.name == name) return step;
+    return parameters_[index_.at(name)];
+  }
 
   /// Codes the weights: once after each change of their values.
   void weights_changed() {
     layers_.resize(shape_.layers);
+    if (is_learned(scheme_.estimator) && steps_.empty()) begin_steps();
     for (std::size_t layer = 0; layer < shape_.layers; ++layer)
-      for (std::size_t i = 0; i < 7; ++i) layers_[layer].weights[i] = coded_weight(linear(layer, i).value, i);
+      for (std::size_t i = 0; i < 7; ++i) layers_[layer].weights[i] = coded_weight(linear(layer, i).value, layer, i);
     head_ = make_operand<T>(parameters_.back().value, shape_.hidden, nullptr, 1, 0);
   }
 
@@ -97,6 +105,8 @@ class ReferenceModel {
   /// Writes the gradients of the mean loss of the last forward() into parameters().
   void backward() {
     for (auto& parameter : parameters_) parameter.gradient.assign(parameter.value.size(), T{0});
+    for (Layer& layer : layers_)
+      for (const Operand<T>& weight : layer.weights) weight.step_gradient = 0;
     const std::size_t rows = batch_.tokens(), width = shape_.hidden, vocabulary = shape_.vocabulary;
     std::vector<T> dlogits(logits_.size()), dx;
     for (std::size_t i = 0; i < rows; ++i)
@@ -108,12 +118,14 @@ class ReferenceModel {
     std::vector<std::int32_t> ids(rows);
     for (std::size_t i = 0; i < rows; ++i) ids[i] = static_cast<std::int32_t>(batch_.input(i));
     reference::embedding_backward<T>(ids, width, dx, parameters_.front().gradient);
+    if (!steps_.empty()) gather_steps();
   }
 
   double gradient_norm() const {
     double sum = 0;
-    for (const auto& parameter : parameters_)
-      for (const T g : parameter.gradient) sum += static_cast<double>(g) * static_cast<double>(g);
+    for (const auto* list : {&parameters_, &steps_})
+      for (const auto& parameter : *list)
+        for (const T g : parameter.gradient) sum += static_cast<double>(g) * static_cast<double>(g);
     return math::sqrt(sum);
   }
 
@@ -122,7 +134,7 @@ class ReferenceModel {
   /// One layer's weights as coded, and what its last forward leaves for the backward.
   struct Layer {
     std::array<Operand<T>, 7> weights;
-    Operand<T> attention_in, out_in, mlp_in, down_in;
+    Operand<T> attention_in, out_in, mlp_in, up_in, down_in;  ///< up_in: the same values with a step of its own
     std::vector<T> x0, inv0, q, k, v, out, log_sum, x1, inv1, gate, up;
   };
 
@@ -164,17 +176,65 @@ class ReferenceModel {
     return rules;
   }
 
-  Operand<T> coded_side(const std::vector<T>& x, std::size_t k, const Grid* grid, int group) const {
+  Operand<T> coded_side(const std::vector<T>& x, std::size_t k, const Grid* grid, int group, std::size_t step) const {
     if (!grid) return make_operand<T>(x, k, SideCoding{}, group);
-    return make_operand<T>(x, k, scheme_.block_side(*grid), group, rules_for(grid),
+    SideCoding side = scheme_.block_side(*grid);
+    if (!steps_.empty()) side.step = static_cast<double>(steps_[step].value[0]);
+    return make_operand<T>(x, k, side, group, steps_.empty() ? rules_for(grid) : EdgeRules{EdgeRules::Mask::closed, false, true},
                            literal_trust(*grid, scheme_.fp4_threshold));
   }
-  Operand<T> coded_weight(const std::vector<T>& w, std::size_t i) const {
+  static std::size_t step_of(std::size_t i) { return i <= kV ? 0 : i - kV; }
+  Operand<T> coded_weight(const std::vector<T>& w, std::size_t layer, std::size_t i) const {
     const std::size_t k = inputs(i);
-    return coded_side(w, k, scheme_.blocks().weight, scheme_.weight_group(static_cast<std::int64_t>(k)));
+    return coded_side(w, k, scheme_.blocks().weight, scheme_.weight_group(static_cast<std::int64_t>(k)), 10 * layer + step_of(i));
   }
-  Operand<T> coded_input(const std::vector<T>& x, std::size_t k) const {
-    return coded_side(x, k, scheme_.blocks().activation, scheme_.activation_group(static_cast<std::int64_t>(k)));
+  Operand<T> coded_input(const std::vector<T>& x, std::size_t layer, std::size_t i) {
+    const std::size_t k = inputs(i), step = 10 * layer + 5 + step_of(i);
+    if (!steps_.empty() && steps_[step].value[0] == T{0}) steps_[step].value[0] = first_step(x);
+    return coded_side(x, k, scheme_.blocks().activation, scheme_.activation_group(static_cast<std::int64_t>(k)), step);
+  }
+
+  T largest_level() const { return static_cast<T>(std::max(1, scheme_.format.weight->highest())); }
+  /// 2 mean|x| / sqrt(q_max).
+  T first_step(const std::vector<T>& x) const {
+    T sum = 0;
+    for (const T value : x) sum += std::abs(value);
+    return T{2} * (sum / static_cast<T>(x.size())) / math::sqrt(largest_level());
+  }
+  void begin_steps() {
+    for (std::size_t layer = 0; layer < shape_.layers; ++layer)
+      for (std::size_t i = 0; i < 10; ++i) {
+        constexpr const char* kLayers[] = {"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
+        // As the golden runs name them.
+        steps_.push_back({"model.layers." + std::to_string(layer) + "." + kLayers[i % 5] +
+                              (i < 5 ? ".weight_quantizer.alpha_weight" : ".activation_quantizer.alpha_weight"),
+                          true,
+                          {T{0}},
+                          {T{0}}});
+        if (i >= 5) continue;
+        std::vector<T> w;
+        for (std::size_t j = 0; j < 7; ++j)
+          if (step_of(j) == i) w.insert(w.end(), linear(layer, j).value.begin(), linear(layer, j).value.end());
+        steps_.back().value[0] = first_step(w);
+      }
+  }
+  void gather_steps() {
+    const bool lsq = scheme_.estimator == Estimator::lsq;
+    for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
+      const Layer& s = layers_[layer];
+      for (std::size_t i = 0; i < 10; ++i) {
+        T sum = 0, entries = 0;
+        const auto take = [&](const Operand<T>& operand) {
+          sum += operand.step_gradient;
+          entries += static_cast<T>(operand.rows * operand.k);
+        };
+        for (std::size_t j = 0; j < 7; ++j)
+          if (i < 5 && step_of(j) == i) take(s.weights[j]);
+        const Operand<T>* inputs[] = {&s.attention_in, &s.out_in, &s.mlp_in, &s.up_in, &s.down_in};
+        if (i >= 5) take(*inputs[i - 5]);
+        steps_[10 * layer + i].gradient = {lsq ? sum / math::sqrt(entries * largest_level()) : sum};
+      }
+    }
   }
 
   std::vector<T> norm(const std::vector<T>& x, const std::vector<T>& weight, std::vector<T>& inv) const {
@@ -213,9 +273,8 @@ class ReferenceModel {
   }
 
   void forward_layer(Layer& s, std::size_t layer, std::vector<T>& x) {
-    const std::size_t width = shape_.hidden;
     s.x0 = x;
-    s.attention_in = coded_input(norm(x, layer_parameter(layer, 0).value, s.inv0), width);
+    s.attention_in = coded_input(norm(x, layer_parameter(layer, 0).value, s.inv0), layer, kQ);
     s.q = linear_forward(s.attention_in, s.weights[kQ]);
     s.k = linear_forward(s.attention_in, s.weights[kK]);
     s.v = linear_forward(s.attention_in, s.weights[kV]);
@@ -230,31 +289,34 @@ class ReferenceModel {
             head_span(s.q, i, head), i - first + 1, [&](std::size_t j) { return head_span(s.k, first + j, head); },
             [&](std::size_t j) { return head_span(s.v, first + j, head); }, head_span(s.out, i, head));
       }
-    s.out_in = coded_input(s.out, width);
+    s.out_in = coded_input(s.out, layer, kO);
     add_to(x, linear_forward(s.out_in, s.weights[kO]));
     s.x1 = x;
-    s.mlp_in = coded_input(norm(x, layer_parameter(layer, 1).value, s.inv1), width);
+    const std::vector<T> normed = norm(x, layer_parameter(layer, 1).value, s.inv1);
+    s.mlp_in = coded_input(normed, layer, kGate);
+    s.up_in = steps_.empty() ? s.mlp_in : coded_input(normed, layer, kUp);
     s.gate = linear_forward(s.mlp_in, s.weights[kGate]);
-    s.up = linear_forward(s.mlp_in, s.weights[kUp]);
+    s.up = linear_forward(s.up_in, s.weights[kUp]);
     std::vector<T> hidden(s.gate.size());
     for (std::size_t i = 0; i < hidden.size(); ++i) hidden[i] = reference::swiglu(s.gate[i], s.up[i]);
-    s.down_in = coded_input(hidden, shape_.mlp);
+    s.down_in = coded_input(hidden, layer, kDown);
     add_to(x, linear_forward(s.down_in, s.weights[kDown]));
   }
 
   void backward_layer(Layer& s, std::size_t layer, std::vector<T>& dx) {
     std::vector<T> d, part;
-    linear_backward<T>(s.down_in, s.weights[kDown], dx, d, linear(layer, kDown).gradient);
+    const bool clamped_only = scheme_.estimator == Estimator::pact || scheme_.estimator == Estimator::pact_code;
+    linear_backward<T>(s.down_in, s.weights[kDown], dx, d, linear(layer, kDown).gradient, clamped_only);
     std::vector<T> dgate(d.size()), dup(d.size());
     for (std::size_t i = 0; i < d.size(); ++i)
       std::tie(dgate[i], dup[i]) = reference::swiglu_backward(s.gate[i], s.up[i], d[i]);
-    linear_backward<T>(s.mlp_in, s.weights[kGate], dgate, d, linear(layer, kGate).gradient);
-    linear_backward<T>(s.mlp_in, s.weights[kUp], dup, part, linear(layer, kUp).gradient);
+    linear_backward<T>(s.mlp_in, s.weights[kGate], dgate, d, linear(layer, kGate).gradient, clamped_only);
+    linear_backward<T>(s.up_in, s.weights[kUp], dup, part, linear(layer, kUp).gradient, clamped_only);
     add_to(d, part);
     norm_backward(s.x1, layer_parameter(layer, 1), s.inv1, d);
     add_to(dx, d);
 
-    linear_backward<T>(s.out_in, s.weights[kO], dx, d, linear(layer, kO).gradient);
+    linear_backward<T>(s.out_in, s.weights[kO], dx, d, linear(layer, kO).gradient, clamped_only);
     std::vector<T> dq(d.size()), dk(d.size()), dv(d.size());
     for (std::size_t first = 0; first < batch_.tokens(); first += batch_.length)
       for (std::size_t head = 0; head < shape_.heads; ++head) {
@@ -267,10 +329,10 @@ class ReferenceModel {
       }
     for (auto* dqk : {&dq, &dk})
       each_head(*dqk, [](auto h, auto cos, auto sin) { reference::rope_backward_row<T>(h, cos, sin); });
-    linear_backward<T>(s.attention_in, s.weights[kQ], dq, d, linear(layer, kQ).gradient);
-    linear_backward<T>(s.attention_in, s.weights[kK], dk, part, linear(layer, kK).gradient);
+    linear_backward<T>(s.attention_in, s.weights[kQ], dq, d, linear(layer, kQ).gradient, clamped_only);
+    linear_backward<T>(s.attention_in, s.weights[kK], dk, part, linear(layer, kK).gradient, clamped_only);
     add_to(d, part);
-    linear_backward<T>(s.attention_in, s.weights[kV], dv, part, linear(layer, kV).gradient);
+    linear_backward<T>(s.attention_in, s.weights[kV], dv, part, linear(layer, kV).gradient, clamped_only);
     add_to(d, part);
     norm_backward(s.x0, layer_parameter(layer, 0), s.inv0, d);
     add_to(dx, d);
@@ -283,7 +345,7 @@ class ReferenceModel {
   ModelShape shape_;
   Scheme scheme_;
   EdgeRules rules_;
-  std::vector<Parameter<T>> parameters_;
+  std::vector<Parameter<T>> parameters_, steps_;
   std::map<std::string, std::size_t> index_;
   std::vector<Layer> layers_;
   Operand<T> head_, final_in_;
@@ -298,7 +360,9 @@ class ReferenceAdamW {
   /// One update from model.parameters()[..].gradient. returns the norm before clipping.
   double step(ReferenceModel<T>& model, double lr) {
     constexpr double kBeta1 = 0.9, kBeta2 = 0.95, kEps = 1e-8, kDecay = 0.1, kClip = 1.0;
-    auto& parameters = model.parameters();
+    std::vector<Parameter<T>*> parameters;
+    for (auto& parameter : model.parameters()) parameters.push_back(&parameter);
+    for (auto& parameter : model.steps()) parameters.push_back(&parameter);
     m_.resize(parameters.size()), v_.resize(parameters.size());
     power1_ *= kBeta1, power2_ *= kBeta2;
     const double norm = model.gradient_norm();
@@ -306,7 +370,7 @@ class ReferenceAdamW {
     const T step_size = static_cast<T>(lr / (1 - power1_));
     const T root = static_cast<T>(math::sqrt(1 - power2_));
     for (std::size_t p = 0; p < parameters.size(); ++p) {
-      auto& [name, decayed, value, gradient] = parameters[p];
+      auto& [name, decayed, value, gradient] = *parameters[p];
       m_[p].resize(value.size()), v_[p].resize(value.size());
       const T keep = decayed ? static_cast<T>(1 - lr * kDecay) : T{1};
       for (std::size_t i = 0; i < value.size(); ++i) {
