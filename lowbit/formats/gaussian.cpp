@@ -44,10 +44,6 @@ double gaussian_error(const Grid& grid) {
 double gaussian_masked_share(double factor) { return std::erfc(factor / std::numbers::sqrt2); }
 
 GaussianCoding gaussian_coding(const SideCoding& side) {
-  if (side.scale == ScaleRule::learned) {  // no fraction of a row's RMS
-    constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
-    return {unknown, unknown};
-  }
   if (side.grid->dense || side.scale != ScaleRule::rms)
     return {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN()};
   const TrustRule& trust = side.trust;
