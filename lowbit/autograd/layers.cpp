@@ -86,7 +86,7 @@ kernels::BackwardOperand LinearGroup::weight_operand(std::size_t i) {
   const nn::LinearWeights& w = *weights_[i];
   kernels::BackwardOperand operand;
   const Format& format = w.coding().format;
-  if (format.quantized() && !format.weight->integer()) {  // levels, still without h
+  if (format.weight && !format.weight->integer()) {  // levels, still without h
     float_weight_.resize(w.n() * w.k());
     unit_scale_.resize(w.n());
     std::fill(unit_scale_.begin(), unit_scale_.end(), 1.0f);
@@ -96,15 +96,15 @@ kernels::BackwardOperand LinearGroup::weight_operand(std::size_t i) {
     operand.stride = w.k();
     return operand;
   }
-  if (format.quantized()) {
+  if (format.weight) {
     operand.codes = w.coded().codes;
     operand.grid = format.weight;
     operand.stride = kernels::code_stride(w.k());
     return operand;
   }
-  operand.values = data(parameters_[i]->value);
+  operand.values = w.values() ? w.values() : data(parameters_[i]->value);
   operand.stride = w.k();
-  if (parameters_[i]->gain) {
+  if (parameters_[i]->gain && !w.values()) {
     scaled_weight_.resize(w.n() * w.k());
     kernels::scale_values(*context_.executor, w.n() * w.k(), parameters_[i]->factor(), operand.values, scaled_weight_.data());
     operand.values = scaled_weight_.data();
@@ -163,7 +163,7 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
     kernels::BackwardOperand a;
     a.values = dy[i];
     a.stride = n;
-    if (coding.format.quantized()) a.contracted_scale = w.scale();
+    if (coding.format.weight) a.contracted_scale = w.scale();
     const double operations = 2 * static_cast<double>(rows * n) * static_cast<double>(k);
     {
       const Profile::Scope timed(context_.profile, Work::product_dx, operations);
@@ -173,7 +173,7 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
     a.transposed = true;
     a.contracted_scale = coding.format.integer() ? input_.coded().scale : nullptr;
     float* grad = mutable_data(parameters_[i]->grad);
-    const bool in_place = !coding.format.quantized() && !parameters_[i]->gain;
+    const bool in_place = !coding.format.quantized() && !coding.format.masked && !parameters_[i]->gain;
     if (!in_place) weight_grad_.resize(n * k);
     {
       const Profile::Scope timed(context_.profile, Work::product_dw, operations);
@@ -198,18 +198,19 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
   const nn::LinearWeights& w = *weights_[i];
   const std::size_t n = w.n(), k = w.k();
   Parameter& p = *parameters_[i];
-  const bool quantized = w.coding().format.quantized();
+  const Format& format = w.coding().format;
   if (p.gain) {
     std::vector<double> sums(n);
-    const float* const values = data(p.value);
-    const kernels::RowCoding coding = quantized ? nn::weight_coding(w.coding()) : kernels::RowCoding{};
+    const float* const values = w.values() ? w.values() : data(p.value);
+    const double factor = w.values() || format.weight ? static_cast<double>(p.factor()) : 1;  // which those have in them
+    const kernels::RowCoding coding = format.weight ? nn::weight_coding(w.coding()) : kernels::RowCoding{};
     executor.parallel_for(n, [&](std::size_t row) {
       const float* const of_row = d + row * k;
-      if (quantized)
+      if (format.weight)
         sums[row] = kernels::dot_codes(*coding.grid, k, w.coded().codes + row * kernels::code_stride(k), of_row) *
-                    static_cast<double>(w.scale()[row]) / static_cast<double>(p.factor());
+                    static_cast<double>(w.scale()[row]) / factor;
       else
-        sums[row] = kernels::dot_values(k, values + row * k, of_row);
+        sums[row] = kernels::dot_values(k, values + row * k, of_row) / factor;
     });
     double sum = 0;
     for (const double s : sums) sum += s;
@@ -217,7 +218,8 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
   }
   if (!weight_steps_.empty())
     add_step_gradient(*weight_steps_[i], w.coding().weight, w.coding().group, n, n, k, d, data(p.value), k, w.coded().codes);
-  if (quantized) kernels::mask_and_rotate_rows(executor, w.coding().group, n, k, w.coded().mask, d, k);
+  if (format.quantized() || format.masked)
+    kernels::mask_and_rotate_rows(executor, w.coding().group, n, k, w.coded().mask, d, k);
   if (p.gain) kernels::scale_values(executor, n * k, p.factor(), d, d);
   kernels::add_in_place(executor, n * k, mutable_data(p.grad), d);
 }

@@ -85,7 +85,7 @@ Rng rng_of(std::uint64_t seed, std::uint64_t id) { return Rng(seed, RandomUse::t
 void random_linear(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
                    std::uint64_t seed, std::uint64_t id, nn::LinearWeights& weights) {
   RandomTensor tensor;
-  if (coding.format.quantized()) {
+  if (coding.format.weight) {
     tensor.make_codes(executor, rng_of(seed, id), *coding.format.weight, n, k);
     weights.set_coded(executor, coding, n, k, tensor.codes, tensor.scale);
   } else {
@@ -106,7 +106,7 @@ nn::LlamaWeights random_llama(Executor& executor, const model::Config& config, c
     if (spec.role == model::TensorRole::norm) {
       const std::vector<float> ones(k, 1.0f);
       nn::set_tensor(executor, weights, spec, ones.data(), {});
-    } else if (coding.format.quantized()) {
+    } else if (coding.format.weight) {
       tensor.make_codes(executor, rng, *coding.format.weight, n, k);
       nn::set_coded_tensor(executor, weights, spec, tensor.codes, tensor.scale);
     } else {

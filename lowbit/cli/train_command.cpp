@@ -193,7 +193,7 @@ void add_train(CLI::App& verb) {
   add_flag(verb, "--resume", o.resume, "go on from the newest complete checkpoint; with more --tokens or --steps, beyond its end");
   add_option(verb, "--init", o.init, "model folder or run folder whose weights to start from");
 
-  add_option(verb, "--format", f->format, "of the blocks' linear layers: f32, bf16, fp4, or wXaY with X in 1..8, 1.58 and Y in 1..8, 16; +2:4 behind it")->capture_default_str();
+  add_option(verb, "--format", f->format, "of the blocks' linear layers: f32, bf16, fp4, or wXaY with X in 1..8, 1.58, 16 and Y in 1..8, 16; +2:4 behind bf16 or X in 1..7")->capture_default_str();
   add_option(verb, "--head", f->head, "of head and embedding: bf16, w8a8, w4a8, f32 (default bf16; f32 with --format f32)");
   add_option(verb, "--attention", f->attention, "of scores and values: f32, bf16 (default f32; bf16 with --format bf16)");
   add_option(verb, "--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste; with learned steps: lsq, pact, pact-code (default trust; ste with --scale absmax)");

@@ -9,8 +9,8 @@ namespace lowbit {
 namespace {
 
 constexpr std::string_view kKnown =
-    "f32, bf16, fp4, or wXaY with X in 1..8, 1.58 or fp4 and Y in 1..8, 16 or fp4 (w4a4, w1.58a8, w4a16); +2:4 behind "
-    "it for X in 1..7 (w4a4+2:4)";
+    "f32, bf16, fp4, or wXaY with X in 1..8, 1.58, 16 or fp4 and Y in 1..8, 16 or fp4 (w4a4, w1.58a8, w4a16, w16a4); "
+    "+2:4 behind bf16 or X in 1..7 (w4a4+2:4)";
 constexpr std::string_view kPairs = "+2:4";
 
 template <class Value, std::size_t N>
@@ -58,15 +58,16 @@ Value value_of(const Names<Value, N>& names, std::string_view word, std::string_
 
 std::string Format::name() const {
   if (kind == Kind::f32) return "f32";
-  if (kind == Kind::bf16) return "bf16";
+  if (kind == Kind::bf16) return masked ? "bf16+2:4" : "bf16";
   if (weight == &kE2m1Grid && activation == &kE2m1Grid) return "fp4";
-  const Grid& side = pairs() ? *weight->dense : *weight;
-  return fmt::format("w{}a{}{}", side.name, activation ? activation->name : "16", pairs() ? kPairs : "");
+  const Grid* side = pairs() ? weight->dense : weight;
+  return fmt::format("w{}a{}{}", side ? side->name : "16", activation ? activation->name : "16", pairs() ? kPairs : "");
 }
 
 Format parse_format(std::string_view word) {
   if (word == "f32") return {Format::Kind::f32};
   if (word == "bf16") return {Format::Kind::bf16};
+  if (word == "bf16+2:4") return {Format::Kind::bf16, nullptr, nullptr, true};
   if (word == kE2m1Grid.name) return {Format::Kind::quantized, &kE2m1Grid, &kE2m1Grid};
   const bool pairs = word.ends_with(kPairs);
   const std::string_view sides = pairs ? word.substr(0, word.size() - kPairs.size()) : word;
@@ -78,7 +79,8 @@ Format parse_format(std::string_view word) {
     const bool ternary = activation && activation->levels == 3;
     const bool activation_known = bits == "16" || (activation && !ternary);
     if (pairs && weight) weight = find_pairs_grid(*weight);
-    if (weight && activation_known) return {Format::Kind::quantized, weight, activation};
+    const bool float_weight = sides.substr(1, a - 1) == "16" && !pairs && activation;
+    if ((weight || float_weight) && activation_known) return {Format::Kind::quantized, weight, activation};
   }
   fail_usage("unknown format '{}'; choose {}", word, kKnown);
 }
@@ -187,14 +189,14 @@ void Scheme::check() const {
                name_of(estimator));
   if (is_learned(estimator)) {
     const auto plain = [](const Grid* side) { return !side || side->plain(); };
-    if (!format.quantized() || !plain(format.weight) || !plain(format.activation))
-      fail_usage("--estimator {} learns the step of uniform grids; --format {} has none", name_of(estimator), format.name());
+    if (!format.weight || !plain(format.weight) || !plain(format.activation))
+      fail_usage("--estimator {} learns the steps of weights on uniform grids; --format {} has none", name_of(estimator), format.name());
     if (scale != ScaleRule::rms || grid != GridShape::uniform)
       fail_usage("--estimator {} learns its scale: leave --scale and --grid out", name_of(estimator));
   }
   const Format coded = blocks();
   if (grid != GridShape::uniform) {
-    if (!format.quantized() || !coded.weight || (format.activation && !coded.activation))
+    if (!format.quantized() || (format.weight && !coded.weight) || (format.activation && !coded.activation))
       fail_usage("--grid {} has tables for 1 to 4 bits without +2:4, which --format {} does not ask for", name_of(grid),
                  format.name());
     if (scale == ScaleRule::absmax)
@@ -203,8 +205,8 @@ void Scheme::check() const {
   const auto is_e2m1 = [](const Grid* side) { return side && side->cells == Cells::e2m1; };
   if (fp4_threshold == Fp4Threshold::code && !is_e2m1(format.weight) && !is_e2m1(format.activation))
     fail_usage("--fp4-threshold code is a rule of fp4; --format {} has none", format.name());
-  if (sparse_scale == SparseScale::refit && !format.pairs())
-    fail_usage("--sparse-scale refit is a rule of +2:4; --format {} is dense", format.name());
+  if (sparse_scale == SparseScale::refit && !(format.weight && format.weight->dense))
+    fail_usage("--sparse-scale refit is a rule of wXaY+2:4; --format {} has no such scale", format.name());
   if (!(outer_trust >= 0) || outer_trust > 100) fail_usage("--outer-trust must lie in (0, 100], not {}", outer_trust);
 }
 

@@ -13,24 +13,26 @@ struct Format {
   enum class Kind {
     f32,        ///< float32 weights and activations, order (a)
     bf16,       ///< both rounded to bfloat16, order (c)
-    quantized,  ///< coded weights; activations coded, or float32 when `activation` is null (a16)
+    quantized,  ///< one side coded at least
   };
   Kind kind = Kind::f32;
-  const Grid* weight = nullptr;      ///< of the tables in grid.h; set when quantized
+  const Grid* weight = nullptr;      ///< of the tables in grid.h; null: float32 weights (w16aY)
   const Grid* activation = nullptr;  ///< the same; null: float32 activations (wXa16)
+  bool masked = false;               ///< bf16+2:4: the weights that survive, rounded; the rest is 0
 
   bool quantized() const { return kind == Kind::quantized; }
   bool weight_only() const { return quantized() && !activation; }
   /// Whether both sides are coded, on integers: products are exact integer sums.
-  bool integer() const { return quantized() && activation && weight->integer() && activation->integer(); }
-  /// Whether both sides are coded but multiplied as floats: tables of levels.
-  bool decoded() const { return quantized() && activation && !integer(); }
-  bool pairs() const { return weight && weight->dense; }
+  bool integer() const { return weight && activation && weight->integer() && activation->integer(); }
+  /// Whether activations are coded but multiplied as floats: tables of levels, or float weights.
+  bool decoded() const { return activation && !integer(); }
+  bool pairs() const { return masked || (weight && weight->dense); }
   std::string name() const;
   friend bool operator==(const Format&, const Format&) = default;
 };
 
-/// f32, bf16, fp4, or wXaY with X in 1..8, 1.58 or fp4 and Y in 1..8, 16 or fp4, and +2:4 behind it for X in 1..7.
+/// f32, bf16, bf16+2:4, fp4, or wXaY with X in 1..8, 1.58, 16 or fp4 and Y in 1..8, 16 or fp4 (one of them not 16), and
+/// +2:4 behind it for X in 1..7.
 /// throws Error(usage) that lists what there is.
 Format parse_format(std::string_view word);
 

@@ -149,6 +149,23 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
   });
 }
 
+void mask_pairs(Executor& executor, std::size_t rows, std::size_t k, const float* x, float* y, std::uint64_t* mask) {
+  assert(k % 8 == 0);
+  for_rows(executor, rows, k, [&](std::size_t row) {
+    const float* from = x + row * k;
+    std::uint64_t* bits = mask + row * mask_words(k);
+    std::fill_n(bits, mask_words(k), std::uint64_t{0});
+    for (std::size_t i = 0; i < k; i += 8) {
+      const unsigned pruned = reference::pruned_pairs(from + i);
+      for (std::size_t j = 0; j < 8; ++j) {
+        const bool survives = !(pruned >> j / 2 & 1);
+        y[row * k + i + j] = survives ? from[i + j] : 0.0f;
+        bits[(i + j) / 64] |= std::uint64_t{survives} << ((i + j) % 64);
+      }
+    }
+  });
+}
+
 void rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const float* x, std::size_t x_stride,
                  float* y, std::size_t y_stride) {
   const Rotation rotation = rotation_of(group, k);

@@ -36,6 +36,11 @@ struct CodedRows {
 void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, std::size_t k, const float* x,
                std::size_t x_stride, const CodedRows& out);
 
+/// bf16+2:4: y = x where a pair survives and 0 where it does not, no scale, no rotation. x, y: [rows, k] contiguous, k a multiple of
+/// 8. mask: as in CodedRows, 1 for what survives.
+/// source  quest.md section 1, "2:4"; the reference code's masked baseline.
+void mask_pairs(Executor& executor, std::size_t rows, std::size_t k, const float* x, float* y, std::uint64_t* mask);
+
 /// y = x H row by row (in place when y == x): strides in floats.
 void rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const float* x, std::size_t x_stride,
                  float* y, std::size_t y_stride);

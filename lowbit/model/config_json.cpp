@@ -154,7 +154,7 @@ ModelDescription parse_config(const Json& json, std::string_view where) {
 }
 
 bool is_plain(const Scheme& scheme) {
-  if (scheme.format.quantized()) return false;
+  if (scheme.format.quantized() || scheme.format.masked) return false;
   const Scheme usual = default_scheme(scheme.format);
   return scheme.head == usual.head && scheme.attention == usual.attention;
 }
@@ -192,7 +192,8 @@ Json config_json(const ModelDescription& d) {
   ours["estimator"] = name_of(d.scheme.estimator);
   ours["transform"] = name_of(d.scheme.transform);
   ours["outer_trust"] = d.scheme.effective_outer_trust();
-  const Scheme usual;
+  // A float start writes its first checkpoints as bf16, which has no use for these.
+  const Scheme usual = d.scheme.format.quantized() ? Scheme{} : d.scheme;
   if (d.scheme.scale != usual.scale) ours["scale"] = name_of(d.scheme.scale);
   if (d.scheme.grid != usual.grid) ours["grid"] = name_of(d.scheme.grid);
   if (d.scheme.fp4_threshold != usual.fp4_threshold) ours["fp4_threshold"] = name_of(d.scheme.fp4_threshold);

@@ -75,7 +75,7 @@ void ModelFolder::infer_scheme() {
 }
 
 bool ModelFolder::is_coded(const TensorSpec& spec) const {
-  return description_.packed && coding_of(spec, description_.scheme).format.quantized();
+  return description_.packed && coding_of(spec, description_.scheme).format.weight;
 }
 
 void ModelFolder::check_tensors() {

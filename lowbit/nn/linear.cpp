@@ -60,10 +60,26 @@ void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, s
       kernels::make_panels(executor, n, k, weights, float_panels_);
       return;
     case Format::Kind::bf16:
+      if (coding.format.masked) {
+        values_.resize(n * k);
+        mask_.resize(n * mask_words(k));
+        kernels::mask_pairs(executor, n, k, weights, values_.data(), mask_.data());
+        weights = values_.data();
+      }
       kernels::make_panels(executor, n, k, weights, bf16_panels_);
+      if (!keep.codes) values_ = {};
+      if (!keep.mask) mask_ = {};
       return;
     case Format::Kind::quantized:
       break;
+  }
+  if (!coding.format.weight) {
+    values_.resize(n * k);
+    mask_.resize(0);
+    kernels::rotate_rows(executor, coding.group, n, k, weights, k, values_.data(), k);
+    kernels::make_panels(executor, n, k, values_.data(), float_panels_);
+    if (!keep.codes) values_ = {};
+    return;
   }
   codes_.resize(n * code_stride(k));
   scale_.resize(n);

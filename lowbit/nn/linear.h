@@ -46,6 +46,9 @@ class LinearWeights {
   /// Kept codes: [n, code_stride(k)], h [n]; mask [n, mask_words(k)] or null. Valid when kept.
   kernels::CodedRows coded() const;
   const float* scale() const { return scale_.data(); }
+  /// [n, k], what the product read where that is neither codes nor the weights themselves: rotated (w16aY), or 0 where it was
+  /// pruned and not yet rounded (bf16+2:4). Valid when codes were to be kept; else null.
+  const float* values() const { return values_.empty() ? nullptr : values_.data(); }
   /// The kernel that the weights are laid out for: kernel_choice.h. Valid when they were set.
   const Kernel& kernel() const { return *kernel_; }
   /// Bytes held for the forward product.
@@ -70,6 +73,7 @@ class LinearWeights {
   Buffer<float> scale_;
   Buffer<std::int32_t> sum_;
   Buffer<std::uint64_t> mask_;
+  Buffer<float> values_;
 };
 
 /// Rows of activations in the form that the products of a format read: coded, rotated, rounded, or as they are. Holds its

@@ -133,7 +133,7 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
   const std::vector<std::vector<float>> with = model.llama.block_gradients(ids, targets, length);
   model.llama.set_observer({});
 
-  const Format reference = options.against_bf16 ? Format{Format::Kind::bf16} : Format{Format::Kind::quantized, format.weight, nullptr};
+  const Format reference = options.against_bf16 || !format.weight ? Format{Format::Kind::bf16} : Format{Format::Kind::quantized, format.weight, nullptr};
   d.reference = reference.name();
   {
     Opened other(executor, options.model, length, &reference);
@@ -149,12 +149,15 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
     const nn::LinearWeights& w = nn::LlamaWeights::linear_of(model.llama.weights().blocks[size(p.spec.layer)], p.spec.role);
     LayerDiagnosis layer{short_name(p.spec.name), {}, {}};
     ErrorSums sums;
-    sums.add(executor, nn::weight_coding(w.coding()), w.n(), w.k(), p.value.const_data_ptr<float>(), w.coded());
-    layer.weight = sums.result(w.coding().weight);
+    if (format.weight) sums.add(executor, nn::weight_coding(w.coding()), w.n(), w.k(), p.value.const_data_ptr<float>(), w.coded());
+    if (format.weight) layer.weight = sums.result(w.coding().weight);
     if (const auto found = inputs.find(p.spec.name); found != inputs.end())
       layer.input = found->second.result(w.coding().input);
     d.layers.push_back(layer);
   }
+  if (!options.earlier.empty() && !format.weight)
+    fail_input("{} has format {}, whose weights have no codes that could have changed; leave out --earlier", options.model.string(),
+               format.name());
   if (!options.earlier.empty()) d.changes = changes(executor, model.llama, options.earlier, length);
   return d;
 }

@@ -155,14 +155,17 @@ void check(const Options& o) {
   if (is_learned(o.scheme.estimator) && (o.gain_lr > 0 || o.float_start > 0))
     fail_usage("--estimator {} learns steps, which are gains from the first step on: leave --gain-lr and --float-start out",
                name_of(o.scheme.estimator));
+  if (o.cage > 0 && !o.scheme.format.weight)
+    fail_usage("--cage pulls weights to their grid, which {} has not", o.scheme.format.name());
   require(o.keep >= 1, "--keep must be at least 1");
   require(o.eval_every >= 0 && o.checkpoint_every >= 0 && o.eval_tokens >= 0 && o.eval_windows >= 0 && o.sample_tokens >= 0,
           "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");
   require(o.threads >= 1 && o.threads <= 4096, "--threads must lie in 1..4096");
   require(std::isfinite(o.bytes_per_token) && o.bytes_per_token >= 0, "--bytes-per-token must be positive");
-  if (o.backward == kernels::Precision::int8 && !o.scheme.format.quantized())
-    fail_usage("--backward int8 multiplies gradients by codes, which --format {} has not; choose bf16 or f32",
-               o.scheme.format.name());
+  const Format coded = o.scheme.blocks();
+  if (o.backward == kernels::Precision::int8 && !coded.integer() && !(coded.weight_only() && coded.weight->integer()))
+    fail_usage("--backward int8 multiplies gradients by integer codes, which --format {}{} has not; choose bf16 or f32",
+               o.scheme.format.name(), o.scheme.variations());
   o.config.check(o.scheme);
 }
 

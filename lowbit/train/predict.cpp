@@ -16,13 +16,13 @@ TokenWork token_work(const Options& o) {
 double peak_seconds_per_step(const Options& o, const Peaks& peaks) {
   const TokenWork work = token_work(o);
   const Format& f = o.scheme.format;
-  const double forward_peak = f.quantized() && f.activation ? peaks.int8 : f.kind == Format::Kind::bf16 ? peaks.bf16 : peaks.f32;
+  const double forward_peak = f.integer() ? peaks.int8 : f.kind == Format::Kind::bf16 ? peaks.bf16 : peaks.f32;
   // Of dX and dW, those with codes on the other side are int8 where that is asked for, the rest bf16.
   const double float_peak = o.backward == kernels::Precision::f32 ? peaks.f32 : peaks.bf16;
   const double code_peak = o.backward == kernels::Precision::int8 ? peaks.int8 : float_peak;
   const auto backward_seconds = [&](const Format& format, double operations) {
-    return operations / 2 / (format.quantized() ? code_peak : float_peak) +
-           operations / 2 / (format.quantized() && format.activation ? code_peak : float_peak);
+    return operations / 2 / (format.weight ? code_peak : float_peak) +
+           operations / 2 / (format.integer() ? code_peak : float_peak);
   };
   const double head = 2.0 * static_cast<double>(o.config.vocab * o.config.width);
   const double head_peak = o.scheme.head.quantized() ? peaks.int8 : o.scheme.head.kind == Format::Kind::bf16 ? peaks.bf16 : peaks.f32;

@@ -16,7 +16,7 @@ report::RunInfo::Sizes packed_sizes(const model::Config& config, const Scheme& s
   for (const model::TensorSpec& spec : model::tensors(config)) {
     const Format format = model::coding_of(spec, scheme).format;
     std::int64_t codes = 0, scales = 0;
-    if (format.quantized()) {
+    if (format.weight) {
       codes = spec.rows * static_cast<std::int64_t>(stored_row_bytes(*format.weight, static_cast<std::size_t>(spec.columns)));
       scales = 4 * spec.rows;
     } else {

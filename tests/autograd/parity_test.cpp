@@ -158,7 +158,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Keys{"w4a4", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq"},
                     Keys{"w1.58a3", "bf16", "f32", "hadamard", "rms", "uniform", "dense", "lsq"},
                     Keys{"w2a1", "bf16", "f32", "none", "rms", "uniform", "dense", "pact"},
-                    Keys{"w3a16", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq"}),
+                    Keys{"w3a16", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq"},
+                    Keys{"bf16+2:4", "bf16", "bf16", "hadamard"}, Keys{"w16a4", "bf16", "f32", "hadamard"},
+                    Keys{"w16afp4", "bf16", "f32", "none"}, Keys{"w16a3", "bf16", "f32", "hadamard", "rms", "gaussian"}),
     test_name);
 
 TEST(Parity, OneWeightMovedByOneStepTurnsTheComparisonRed) {

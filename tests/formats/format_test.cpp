@@ -78,12 +78,14 @@ TEST(Format, ReadsEveryWordBackAsItIsWritten) {
 }
 
 TEST(Format, ReadsTheWordsOfFp4AndPairsBackAsTheyAreWritten) {
-  for (std::string_view word : {"fp4", "wfp4a8", "w4afp4", "wfp4a16", "w4a4+2:4", "w1a1+2:4", "w7a8+2:4", "w4a16+2:4", "w2afp4+2:4"})
+  for (std::string_view word : {"fp4", "wfp4a8", "w4afp4", "wfp4a16", "w4a4+2:4", "w1a1+2:4", "w7a8+2:4", "w4a16+2:4", "w2afp4+2:4", "bf16+2:4",
+                                "w16a4", "w16afp4", "w16a8"})
     EXPECT_EQ(parse_format(word).name(), word);
   EXPECT_EQ(parse_format("wfp4afp4").name(), "fp4");
   EXPECT_EQ(parse_format("w4a4+2:4").weight->dense, find_grid("4"));
   EXPECT_EQ(parse_format("w4a4+2:4").activation, find_grid("4"));
-  for (std::string_view word : {"w8a8+2:4", "w1.58a4+2:4", "fp4+2:4", "wfp4a4+2:4", "f32+2:4", "w4+2:4a4", "fp8", "+2:4"})
+  for (std::string_view word : {"w8a8+2:4", "w1.58a4+2:4", "fp4+2:4", "wfp4a4+2:4", "f32+2:4", "w4+2:4a4", "fp8", "+2:4", "w16a4+2:4",
+                                "w16a16", "w16a1.58"})
     EXPECT_THROW(parse_format(word), Error) << word;
 }
 

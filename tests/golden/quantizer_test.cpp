@@ -114,6 +114,18 @@ TEST(GoldenQuantizers, PlainClassesInFloat) {
   EXPECT_EQ(classes, 49u);
 }
 
+TEST(GoldenQuantizers, PairsThatSurviveWithoutAQuantizer) {
+  LOWBIT_NEEDS_DATA();
+  const SafetensorsFile inputs = fixture("inputs"), file = fixture("plain_f32");
+  const auto x = tensor<float>(inputs, "x"), y = tensor<float>(file, "FourEightMaskedQuantizer()/y");
+  const auto packed = file.at("FourEightMaskedQuantizer()/mask_packed").values<std::uint8_t>();
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const bool survives = !(reference::pruned_pairs(x.data() + i / 8 * 8) >> i % 8 / 2 & 1);
+    EXPECT_EQ(y[i], survives ? x[i] : 0.0f) << i;
+    EXPECT_EQ(survives, packed[i / 8] >> (7 - i % 8) & 1) << i;
+  }
+}
+
 /// y and dx of a class with Hadamard, in T.
 template <class T>
 void expect_rotated(const Quantizer& q, const SafetensorsFile& inputs, const SafetensorsFile& file) {

@@ -171,7 +171,7 @@ std::vector<T> linear_forward(const Operand<T>& x, const Operand<T>& w) {
       }
     return y;
   }
-  if (x.grid && w.grid && x.grid->integer()) {
+  if (x.grid && w.grid && x.grid->integer() && w.grid->integer()) {
     // Every partial sum is a whole number below 2^31, so double holds it exactly.
     const auto xo = x.template numbers<double>();
     const auto wo = transposed(w.template numbers<double>(), n, k);
@@ -182,7 +182,6 @@ std::vector<T> linear_forward(const Operand<T>& x, const Operand<T>& w) {
         y[i * n + j] = static_cast<T>(static_cast<std::int32_t>(sums[i * n + j])) * (x.scales[i] * w.scales[j]);
     return y;
   }
-  assert(!x.grid || w.grid);
   const auto wt = transposed(w.grid ? w.template numbers<T>() : w.values, n, k);
   product(b, n, k, x.values.data(), k, 1, wt.data(), y.data());
   if (w.grid)
