@@ -43,8 +43,10 @@ namespace {
 double largest_level(const Grid& grid) { return std::max(1, grid.highest()); }
 }  // namespace
 
-float first_step(const Grid& grid, std::size_t n, const float* x) {
-  return static_cast<float>(2 * kernels::mean_magnitude(n, x) / std::sqrt(largest_level(grid)));
+float first_step(Executor& executor, const Grid& grid, int group, std::size_t rows, std::size_t k, const float* x) {
+  Buffer<float> rotated(rows * k);
+  kernels::rotate_rows(executor, group, rows, k, x, k, rotated.data(), k);
+  return static_cast<float>(2 * kernels::mean_magnitude(rotated.size(), rotated.data()) / std::sqrt(largest_level(grid)));
 }
 
 void LinearGroup::set_steps(std::vector<Parameter*> weights, Parameter* input) {
@@ -63,11 +65,7 @@ void LinearGroup::prepare(const float* x, std::size_t rows, bool want_mask) {
   model::TensorCoding coding = first.coding();
   if (input_step_) {
     float& step = *mutable_data(input_step_->value);
-    if (step == 0) {
-      rotated_.resize(rows * first.k());
-      kernels::rotate_rows(*context_.executor, coding.input_group, rows, first.k(), x, first.k(), rotated_.data(), first.k());
-      step = first_step(*coding.input.grid, rotated_.size(), rotated_.data());
-    }
+    if (step == 0) step = first_step(*context_.executor, *coding.input.grid, coding.input_group, rows, first.k(), x);
     coding.input.step = static_cast<double>(step);
   }
   input_.prepare(*context_.executor, coding, rows, first.k(), x, first.k(), want_mask);
@@ -185,7 +183,7 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
   const Profile::Scope timed(context_.profile, Work::mask_rotate);
   if (input_step_)
     add_step_gradient(*input_step_, coding.input, coding.input_group, rows, context_.draws->rows ? context_.draws->rows : rows, k, dx,
-                      input_.values(), input_.values_stride(), input_.coded().codes);
+                      input_.values(), input_.coded().codes);
   if (coding.format.quantized())
     kernels::mask_and_rotate_rows(executor, coding.input_group, rows, k, coded_input ? input_.coded().mask : nullptr, dx, k);
 }
@@ -217,7 +215,7 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
     *mutable_data(p.gain->grad) += static_cast<float>(sum);
   }
   if (!weight_steps_.empty())
-    add_step_gradient(*weight_steps_[i], w.coding().weight, w.coding().group, n, n, k, d, data(p.value), k, w.coded().codes);
+    add_step_gradient(*weight_steps_[i], w.coding().weight, w.coding().group, n, n, k, d, data(p.value), w.coded().codes);
   if (format.quantized() || format.masked)
     kernels::mask_and_rotate_rows(executor, w.coding().group, n, k, w.coded().mask, d, k);
   if (p.gain) kernels::scale_values(executor, n * k, p.factor(), d, d);
@@ -226,12 +224,11 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
 
 // LSQ scales the gradient by 1 / sqrt(entries * q), PACT does not.
 void LinearGroup::add_step_gradient(Parameter& step, const SideCoding& side, int group, std::size_t rows, std::size_t all_rows,
-                                    std::size_t k, const float* g, const float* x, std::size_t x_stride, const std::uint8_t* codes) {
+                                    std::size_t k, const float* g, const float* x, const std::uint8_t* codes) {
   Executor& executor = *context_.executor;
-  assert(x_stride == k);
   if (group > 1) {
     rotated_.resize(rows * k);
-    kernels::rotate_rows(executor, group, rows, k, x, x_stride, rotated_.data(), k);
+    kernels::rotate_rows(executor, group, rows, k, x, k, rotated_.data(), k);
     x = rotated_.data();
   }
   const bool lsq = context_.estimator == Estimator::lsq;

@@ -35,9 +35,9 @@ struct Draws {
   std::size_t rows = 0;  ///< of all micro-batches of the step, which learned steps scale their gradient by; 0: of the one
 };
 
-/// What a learned step begins with, from values that the rotation has been through.
+/// What a learned step begins with, from the values x [rows, k] that it is for, rotated in groups.
 /// source  LSQ, Esser et al. 2020, arXiv 1902.08153, section 2.1: 2 mean|x| / sqrt(q), q the largest whole level; 1 at 1 bit.
-float first_step(const Grid& grid, std::size_t n, const float* x);
+float first_step(Executor& executor, const Grid& grid, int group, std::size_t rows, std::size_t k, const float* x);
 
 class LinearGroup;
 /// Sees what layers that read the same input have been given, after it was prepared: x [rows, k].
@@ -102,9 +102,9 @@ class LinearGroup {
   /// What this layer's product adds to the gradients: of the weight, and of its gain. d: [n, k], gradient of what the
   /// product read (rotated, unmasked); overwritten.
   void add_weight_gradient(std::size_t i, float* d);
-  /// Adds to the gradient of a learned step. g: of the coded values; x: row stride x_stride, not rotated.
+  /// Adds to the gradient of a learned step. g: of the coded values; x: not rotated; both [rows, k].
   void add_step_gradient(Parameter& step, const SideCoding& side, int group, std::size_t rows, std::size_t all_rows, std::size_t k,
-                         const float* g, const float* x, std::size_t x_stride, const std::uint8_t* codes);
+                         const float* g, const float* x, const std::uint8_t* codes);
   std::vector<Parameter*> weight_steps_;
   Parameter* input_step_ = nullptr;
   Buffer<float> rotated_;

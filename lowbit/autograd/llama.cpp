@@ -134,10 +134,8 @@ void Llama::refresh() {
       const std::string& name = steps_[i].spec.name;
       const Parameter& weight = parameter(name.substr(0, name.size() - 4) + "weight");
       const model::TensorCoding coding = model::coding_of(weight.spec, weights_.scheme);
-      const auto n = static_cast<std::size_t>(weight.spec.rows), k = static_cast<std::size_t>(weight.spec.columns);
-      decoded_.resize(n * k);
-      kernels::rotate_rows(executor(), coding.group, n, k, weight.value.const_data_ptr<float>(), k, decoded_.data(), k);
-      value = first_step(*coding.weight.grid, n * k, decoded_.data());
+      value = first_step(executor(), *coding.weight.grid, coding.group, static_cast<std::size_t>(weight.spec.rows),
+                         static_cast<std::size_t>(weight.spec.columns), weight.value.const_data_ptr<float>());
     }
     nn::set_step(weights_, step_specs_[i], value);
   }
@@ -145,7 +143,7 @@ void Llama::refresh() {
     const float* values = p.value.const_data_ptr<float>();
     if (p.gain) {
       decoded_.resize(static_cast<std::size_t>(p.spec.elements()));
-      kernels::scale_values(executor(), decoded_.size(), p.factor(), values, decoded_.data());
+      stored_values(p, decoded_);
       values = decoded_.data();
     }
     nn::set_tensor(executor(), weights_, p.spec, values, {true, true});
@@ -164,9 +162,7 @@ void Llama::add_gains() {
 }
 
 void Llama::stored_values(const Parameter& p, std::span<float> out) const {
-  const float* const values = p.value.const_data_ptr<float>();
-  const float factor = p.factor();
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = p.gain ? factor * values[i] : values[i];
+  kernels::scale_values(*context_.executor, out.size(), p.factor(), p.value.const_data_ptr<float>(), out.data());
 }
 
 void Llama::set_teacher(Llama* teacher, float weight) {

@@ -7,7 +7,7 @@
 #include "lowbit/base/file_write.h"
 #include "lowbit/base/math.h"
 #include "lowbit/base/progress.h"
-#include "lowbit/report/page_assets.h"
+#include "lowbit/report/page_frame.h"
 #include "lowbit/report/page_sections.h"
 #include "lowbit/report/summary.h"
 #include "lowbit/report/svg_plot.h"
@@ -127,35 +127,20 @@ std::string run_page(const RunRecords& records) {
       {"Masks", masks_section(records)},         {"Speed", speed_section(records, o)},
       {"Samples", samples_section(records)},     {"Size", sizes_section(records, o)},
       {"Settings", settings_section(records, o)}};
-  std::string links, body;
-  for (const auto& [name, html] : sections) {
-    if (html.empty()) continue;
-    const std::size_t from = html.find("id=\"") + 4;
-    links += fmt::format("<a href=\"#{}\">{}</a>", html.substr(from, html.find('"', from) - from), name);
-    body += html;
-  }
-  std::string page =
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-      "<meta name=\"color-scheme\" content=\"light dark\"/>\n<link rel=\"icon\" href=\"data:,\"/>\n";
-  page += "<title>" + escape(page_title(records, o)) + "</title>\n";
-  page += "<style>" + plot_css() + std::string(page_css()) + "</style>\n</head>\n<body>\n<main>\n<header>\n";
-  page +=
+  PageFrame frame;
+  frame.title = page_title(records, o);
+  frame.header =
       fmt::format("<div class=\"eyebrow\"><span>lowbit training run</span><span class=\"pill {0}\">{1}</span></div>\n",
                   o.status == Outcome::Status::finished                   ? "finished"
                   : o.status == Outcome::Status::stopped || o.broken_step ? "stopped"
                                                                           : "",
                   status_text(o.status));
-  page += "<h1>" + headline(records) + "</h1>\n" + lede(records, o) + alerts(records, o) + tiles(records, o);
-  if (!links.empty()) page += "<nav>" + links + "</nav>";
-  page += "\n</header>\n" + body;
-  if (body.empty()) page += "<section><p>Nothing has been recorded yet.</p></section>\n";
-  page += fmt::format(
-      "<footer>Written by {} from run.json and metrics.jsonl of the run folder. The page loads nothing from elsewhere."
-      "</footer>\n</main>\n",
+  frame.header += "<h1>" + headline(records) + "</h1>\n" + lede(records, o) + alerts(records, o) + tiles(records, o);
+  frame.if_empty = "<section><p>Nothing has been recorded yet.</p></section>\n";
+  frame.footer = fmt::format(
+      "Written by {} from run.json and metrics.jsonl of the run folder. The page loads nothing from elsewhere.",
       records.info && !records.info->program.empty() ? escape(records.info->program) : "lowbit");
-  page += "<script>" + std::string(page_script()) + "</script>\n</body>\n</html>\n";
-  return page;
+  return page_of(frame, sections);
 }
 
 std::filesystem::path write_run_report(const std::filesystem::path& run_folder) {

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "lowbit/base/progress.h"
-#include "lowbit/report/page_assets.h"
+#include "lowbit/report/page_frame.h"
 #include "lowbit/report/page_sections.h"
 #include "lowbit/report/text.h"
 #include "lowbit/study/page_sections.h"
@@ -137,29 +137,13 @@ std::string study_page(const std::vector<Run>& runs, const PageOptions& options)
       {"Estimators", estimators_section(groups)}, {"Masks", depth_section(groups)},
       {"Gradients", alignment_section(groups)},   {"Training", curves_section(groups)},
       {"Samples", samples_section(groups)},       {"Runs", runs_section(runs)}};
-  std::string links, body;
-  for (const auto& [name, html] : sections) {
-    if (html.empty()) continue;
-    const std::size_t from = html.find("id=\"") + 4;
-    links += fmt::format("<a href=\"#{}\">{}</a>", html.substr(from, html.find('"', from) - from), name);
-    body += html;
-  }
-  std::string page =
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-      "<meta name=\"color-scheme\" content=\"light dark\"/>\n<link rel=\"icon\" href=\"data:,\"/>\n";
-  page += "<title>" + escape(options.title) + "</title>\n";
-  page += "<style>" + report::plot_css() + std::string(report::page_css()) + std::string(kCss) +
-          "</style>\n</head>\n<body>\n<main>\n<header>\n";
-  page += "<div class=\"eyebrow\"><span>lowbit study</span></div>\n<h1>" + escape(options.title) + "</h1>\n" +
-          tiles(runs, groups);
-  if (!links.empty()) page += "<nav>" + links + "</nav>";
-  page += "\n</header>\n" + body;
-  page +=
-      "<footer>Written by lowbit from run.json and metrics.jsonl of the runs. The page loads nothing from "
-      "elsewhere.</footer>\n</main>\n";
-  page += "<script>" + std::string(report::page_script()) + "</script>\n</body>\n</html>\n";
-  return page;
+  report::PageFrame frame;
+  frame.title = options.title;
+  frame.css = kCss;
+  frame.header = "<div class=\"eyebrow\"><span>lowbit study</span></div>\n<h1>" + escape(options.title) + "</h1>\n" +
+                 tiles(runs, groups);
+  frame.footer = "Written by lowbit from run.json and metrics.jsonl of the runs. The page loads nothing from elsewhere.";
+  return report::page_of(frame, sections);
 }
 
 }  // namespace lowbit::study

@@ -11,11 +11,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> plus(std::vector<std::string> arguments, std::vector<std::string> more) {
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return arguments;
-}
-
 /// Exit code 2 and a last line that begins with the program's name and holds `word`.
 void expect_refused(const std::vector<std::string>& arguments, std::string_view word) {
   const Outcome outcome = run_program(arguments);

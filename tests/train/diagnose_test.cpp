@@ -10,15 +10,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> with_format(std::vector<std::string> arguments, const std::string& format) {
-  *(std::find(arguments.begin(), arguments.end(), "--format") + 1) = format;
-  return arguments;
-}
-
 files::Json diagnose(const fs::path& model, const fs::path& batches, const std::vector<std::string>& more) {
-  std::vector<std::string> arguments{lowbit_program(), "diagnose", "--json", "--model", model.string(), "--batches", batches.string(), "--windows", "8"};
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  const Outcome outcome = run_program(arguments);
+  const Outcome outcome = run_program(plus(
+      {lowbit_program(), "diagnose", "--json", "--model", model.string(), "--batches", batches.string(), "--windows", "8"}, more));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   return files::parse_json(outcome.out, "the output");
 }
@@ -29,9 +23,7 @@ TEST(Diagnose, GradientsAlignBetterTheMoreBitsAndErrorsOfFreshWeightsAreThoseOfA
   double before = 0;
   for (const char* format : {"w1a1", "w2a2", "w8a8"}) {
     const fs::path run = folder / format;
-    auto arguments = with_format(small_run(folder / "b", run, 12), format);
-    arguments.insert(arguments.end(), {"--keep", "20"});
-    ASSERT_EQ(run_program(arguments).exit_code, 0);
+    ASSERT_EQ(run_program(plus(with_format(small_run(folder / "b", run, 12), format), {"--keep", "20"})).exit_code, 0);
     const files::Json d = diagnose(run / "checkpoints" / "step-0", folder / "b", {"--against", "bf16"});
     EXPECT_EQ(d["format"], format);
     ASSERT_EQ(d["blocks"].size(), 2u);
@@ -55,9 +47,8 @@ TEST(Diagnose, GradientsAlignBetterTheMoreBitsAndErrorsOfFreshWeightsAreThoseOfA
 TEST(Diagnose, NothingChangesBetweenACheckpointAndItselfAndSomethingFromAnEarlierOne) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 80, 32, 1);
-  auto arguments = with_format(small_run(folder / "b", folder / "run", 12), "w1a1");
-  arguments.insert(arguments.end(), {"--checkpoint-every", "4", "--keep", "3"});
-  ASSERT_EQ(run_program(arguments).exit_code, 0);
+  const auto run = with_format(small_run(folder / "b", folder / "run", 12), "w1a1");
+  ASSERT_EQ(run_program(plus(run, {"--checkpoint-every", "4", "--keep", "3"})).exit_code, 0);
   const fs::path last = folder / "run" / "checkpoints" / "step-12", first = folder / "run" / "checkpoints" / "step-4";
   for (const auto& c : diagnose(folder / "run", folder / "b", {"--earlier", last.string()})["changes"]) {
     EXPECT_EQ(c["still_masked"], 1.0);
@@ -81,9 +72,7 @@ TEST(Diagnose, RefusesWhatHasNoCodesOrNoSuchWindowsInOneLine) {
   for (const std::vector<std::string>& more :
        {std::vector<std::string>{"--batches", (folder / "b").string()}, {}, {"--batches", (folder / "b").string(), "--against", "w4"},
         {"--batches", (folder / "b").string(), "--windows", "100000"}}) {
-    auto arguments = base;
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    const Outcome refused = run_program(arguments);
+    const Outcome refused = run_program(plus(base, more));
     EXPECT_EQ(refused.exit_code, 2) << refused.err;
     EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
   }

@@ -11,11 +11,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> plus(std::vector<std::string> arguments, std::vector<std::string> more) {
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return arguments;
-}
-
 std::string logits(const fs::path& folder, const fs::path& model, const std::vector<std::string>& more) {
   const fs::path out = folder / "logits.npy";
   const Outcome outcome = run_program(

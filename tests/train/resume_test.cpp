@@ -12,11 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> plus(std::vector<std::string> arguments, std::vector<std::string> more) {
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return arguments;
-}
-
 TEST(Resume, FiveKillsLeaveTheBytesOfTheUninterruptedRun) { EXPECT_EQ(kill_and_resume(60, 5, 5, 7), ""); }
 
 TEST(Resume, ThreeKillsLeaveTheBytesOfTheUninterruptedRunWithInt8Gradients) {
@@ -26,9 +21,7 @@ TEST(Resume, ThreeKillsLeaveTheBytesOfTheUninterruptedRunWithInt8Gradients) {
 TEST(Resume, ThreeKillsLeaveTheBytesOfTheUninterruptedRunWithEverythingThatRecipesAdd) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 48, 32, 1);
-  auto teacher = small_run(folder / "b", folder / "teacher", 12);
-  *(std::find(teacher.begin(), teacher.end(), "--format") + 1) = "bf16";
-  ASSERT_EQ(run_program(teacher).exit_code, 0);
+  ASSERT_EQ(run_program(with_format(small_run(folder / "b", folder / "teacher", 12), "bf16")).exit_code, 0);
   EXPECT_EQ(kill_and_resume(60, 5, 3, 17, {"--gain-lr", "3", "--cage", "10", "--cage-start", "0.5", "--float-start", "0.3", "--final-lr",
                                            "0", "--distill", (folder / "teacher").string()}), "");
 }
@@ -74,8 +67,7 @@ TEST(Recompute, GivesTheSameBytesForFormatsThatKeepCodesAndForThoseThatKeepTheir
   for (const auto& [format, backward] : {Case{"w4a4", "bf16"}, {"w4a4", "int8"}, {"w3a16", "bf16"}, {"bf16", "bf16"}}) {
     const fs::path kept = folder / (format + backward + "-kept"), again = folder / (format + backward + "-again");
     for (const bool recompute : {false, true}) {
-      auto arguments = small_run(folder / "b", recompute ? again : kept, 12);
-      *(std::find(arguments.begin(), arguments.end(), "--format") + 1) = format;
+      auto arguments = with_format(small_run(folder / "b", recompute ? again : kept, 12), format);
       arguments.insert(arguments.end(), {"--backward", backward});
       if (recompute) arguments.push_back("--recompute");
       const Outcome run = run_program(arguments);

@@ -1,5 +1,6 @@
 #include "train/support.h"
 
+#include <algorithm>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -41,6 +42,16 @@ std::vector<std::string> small_run(const fs::path& batches, const fs::path& out,
           "--layers",      "2",         "--width",      "64",             "--heads",        "2",              "--mlp",          "64",
           "--format",      "w4a4",      "--head",       "w8a8",           "--lr",           "1e-2",           "--steps",        std::to_string(steps),
           "--out",         out.string()};
+}
+
+std::vector<std::string> plus(std::vector<std::string> arguments, const std::vector<std::string>& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+std::vector<std::string> with_format(std::vector<std::string> arguments, const std::string& format) {
+  *(std::find(arguments.begin(), arguments.end(), "--format") + 1) = format;
+  return arguments;
 }
 
 std::string bytes_of(const fs::path& file) {

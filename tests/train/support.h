@@ -18,6 +18,10 @@ void write_batches(const std::filesystem::path& file, std::size_t windows, std::
 /// A small run that takes about ten milliseconds a step: --batches FILE, w4a4, two blocks of width 64.
 std::vector<std::string> small_run(const std::filesystem::path& batches, const std::filesystem::path& out, int steps);
 
+/// The same arguments with `more` behind them; with another --format.
+std::vector<std::string> plus(std::vector<std::string> arguments, const std::vector<std::string>& more);
+std::vector<std::string> with_format(std::vector<std::string> arguments, const std::string& format);
+
 std::string bytes_of(const std::filesystem::path& file);
 
 /// Empty when the files that a resumed run must have equal are equal: those of checkpoints/step-N.
