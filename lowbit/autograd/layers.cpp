@@ -154,6 +154,7 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
   const bool coded_input = coding.format.quantized() && coding.format.activation;
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     const nn::LinearWeights& w = *weights_[i];
+    const Format& format = w.coding().format;  // weights that read one input may differ in theirs
     const std::size_t n = w.n();
     // 22 bits of piece, 20 of tensor, 1 of product.
     const std::uint64_t stream = piece << 21 | static_cast<std::uint64_t>(parameters_[i]->number) << 1;
@@ -161,7 +162,7 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
     kernels::BackwardOperand a;
     a.values = dy[i];
     a.stride = n;
-    if (coding.format.weight) a.contracted_scale = w.scale();
+    if (format.weight) a.contracted_scale = w.scale();
     const double operations = 2 * static_cast<double>(rows * n) * static_cast<double>(k);
     {
       const Profile::Scope timed(context_.profile, Work::product_dx, operations);
@@ -171,7 +172,7 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
     a.transposed = true;
     a.contracted_scale = coding.format.integer() ? input_.coded().scale : nullptr;
     float* grad = mutable_data(parameters_[i]->grad);
-    const bool in_place = !coding.format.quantized() && !coding.format.masked && !parameters_[i]->gain;
+    const bool in_place = !format.quantized() && !format.masked && !parameters_[i]->gain;
     if (!in_place) weight_grad_.resize(n * k);
     {
       const Profile::Scope timed(context_.profile, Work::product_dw, operations);
@@ -214,7 +215,7 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
     for (const double s : sums) sum += s;
     *mutable_data(p.gain->grad) += static_cast<float>(sum);
   }
-  if (!weight_steps_.empty())
+  if (!weight_steps_.empty() && weight_steps_[i])
     add_step_gradient(*weight_steps_[i], w.coding().weight, w.coding().group, n, n, k, d, data(p.value), w.coded().codes);
   if (format.quantized() || format.masked)
     kernels::mask_and_rotate_rows(executor, w.coding().group, n, k, w.coded().mask, d, k);

@@ -176,6 +176,7 @@ void Llama::pull_to_grid(double amount) {
   for (Parameter& p : parameters_) {
     if (!p.spec.linear()) continue;
     const nn::LinearWeights& w = nn::LlamaWeights::linear_of(weights_.blocks[static_cast<std::size_t>(p.spec.layer)], p.spec.role);
+    if (!w.coding().format.weight) continue;
     const std::size_t n = w.n(), k = w.k();
     while (row_numbers_.size() < n) row_numbers_.push_back(static_cast<std::int32_t>(row_numbers_.size()));
     decoded_.resize(n * k);

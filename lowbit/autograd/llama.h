@@ -26,8 +26,11 @@ class Llama {
   /// Random bits of the next accumulate(), where the backward products round stochastically (Precision::int8).
   void set_draws(const Draws& draws) { draws_ = draws; }
 
-  /// The blocks' linear layers are coded so from the next refresh() on: bf16, or the format the model was made with.
-  void set_format(const Format& format) { weights_.scheme.format = format; }
+  /// The blocks' linear layers are coded so from the next refresh() on: bf16, or formats that the model's scheme allows.
+  void set_format(const Format& format, std::vector<LayerFormat> layer_formats = {}) {
+    weights_.scheme.format = format;
+    weights_.scheme.layer_formats = std::move(layer_formats);
+  }
   /// From now on the target of every token is (1 - weight) of the token itself and `weight` of the teacher's distribution.
   /// The losses that accumulate() writes stay those of the tokens. Requires the same vocabulary; it must live as long.
   /// source  Hinton et al. 2015, arXiv 1503.02531, at temperature 1.

@@ -27,11 +27,15 @@ Speed measure_prefill(Executor& executor, CeilingMeter& meter, const nn::LlamaWe
   const std::vector<std::int32_t> ids = random_tokens(weights.config.vocab, tokens, kSeed);
   std::vector<float> logits(static_cast<std::size_t>(weights.config.vocab));
   Speed speed;
-  // Layers of one format may differ in their kernels; most of the work is in the MLP.
-  const nn::Kernel& kernel = weights.blocks.front().gate.kernel();
-  const Format& format = weights.scheme.format;
-  speed.bound = kernel.unit(format);
-  speed.amount_per_token = kernel.operations(format) * static_cast<double>(weights.config.block_parameters());
+  // Layers may differ in their kernels, those of one format too; most of the work is in the MLP.
+  const auto unit_of = [](const nn::LinearWeights& l) { return l.kernel().unit(l.coding().format); };
+  speed.bound = unit_of(weights.blocks.front().gate);
+  for (const nn::BlockWeights& b : weights.blocks)
+    for (const nn::LinearWeights* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) {
+      // Where layers multiply in other units, as if they had these.
+      const nn::LinearWeights& as = unit_of(*l) == speed.bound ? *l : weights.blocks.front().gate;
+      speed.amount_per_token += as.kernel().operations(as.coding().format) * static_cast<double>(l->n() * l->k());
+    }
   const auto count = static_cast<double>(tokens);
   speed.beside = measure_beside(executor, meter, speed.bound, rounds, speed.amount_per_token * count, [&] {
     sequence.cut(0);

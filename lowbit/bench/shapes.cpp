@@ -65,13 +65,23 @@ std::vector<std::string> shape_names() {
   return names;
 }
 
-std::vector<LayerShape> layer_shapes(const model::Config& c) {
-  const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
-  const std::size_t width = size(c.width), q = size(c.q_width()), kv = size(c.kv_width()), mlp = size(c.mlp);
-  const std::size_t layers = size(c.layers);
-  return {{"q", q, width, layers},      {"k", kv, width, layers},         {"v", kv, width, layers},
-          {"o", width, q, layers},      {"gate", mlp, width, layers},     {"up", mlp, width, layers},
-          {"down", width, mlp, layers}, {"head", size(c.vocab), width, 1}};
+std::vector<LayerShape> layer_shapes(const model::Config& config, const Scheme& scheme) {
+  std::vector<LayerShape> shapes;
+  const std::vector<model::TensorSpec> specs = model::tensors(config);
+  const auto add = [&](std::string_view name, const model::TensorSpec& spec) {
+    const model::TensorCoding coding = model::coding_of(spec, scheme);
+    for (LayerShape& shape : shapes)
+      if (shape.name == name && shape.coding.format == coding.format) {
+        ++shape.count;
+        return;
+      }
+    shapes.push_back({name, static_cast<std::size_t>(spec.rows), static_cast<std::size_t>(spec.columns), 1, coding});
+  };
+  for (std::size_t kind = 0; kind < kLayerKinds.size(); ++kind)
+    for (const model::TensorSpec& spec : specs)
+      if (spec.linear() && static_cast<std::size_t>(model::kind_of(spec.role)) == kind) add(kLayerKinds[kind], spec);
+  add("head", {"", model::TensorRole::head, -1, config.vocab, config.width});
+  return shapes;
 }
 
 }  // namespace lowbit::bench

@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "lowbit/model/config.h"
+#include "lowbit/model/tensors.h"
 
 namespace lowbit::bench {
 
@@ -13,12 +13,13 @@ namespace lowbit::bench {
 std::optional<model::Config> find_shape(std::string_view name);
 std::vector<std::string> shape_names();
 
-/// One kind of linear layer of a model.
+/// One kind of linear layer of a model, of one format.
 struct LayerShape {
   std::string_view name;  ///< q, k, v, o, gate, up, down, head
   std::size_t n, k;
-  std::size_t count;  ///< of this shape in the model
+  std::size_t count;  ///< of this shape and format in the model
+  model::TensorCoding coding;
 };
-std::vector<LayerShape> layer_shapes(const model::Config& config);
+std::vector<LayerShape> layer_shapes(const model::Config& config, const Scheme& scheme);
 
 }  // namespace lowbit::bench

@@ -80,14 +80,14 @@ Plan make_plan(BenchFlags& f) {
       bytes = meter + bench::bytes_needed(plan.target.config, scheme) +
               bench::generation_bytes(plan.target.config, scheme.attention, static_cast<std::size_t>(plan.positions),
                                       static_cast<std::size_t>(f.chunk), static_cast<std::size_t>(batch));
-    bench::require_memory(bytes, fmt::format("{} as {}", plan.target.name, scheme.format.name()));
+    bench::require_memory(bytes, fmt::format("{} as {}", plan.target.name, scheme.name()));
   }
   return plan;
 }
 
 BenchResult result_of(const bench::Speed& speed, const nn::LlamaWeights& weights, int threads) {
   BenchResult r;
-  r.format = weights.scheme.format;
+  r.format = weights.scheme.name();
   r.head = weights.scheme.head;
   r.kernel = weights.blocks.front().gate.kernel().name;
   r.threads = threads;
@@ -140,17 +140,14 @@ void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme,
     CeilingMeter meter(pool);
     const Rates rates = typical_rates(active_isa(), pool.threads());
     for (const std::int64_t rows : plan.rows)
-      for (const bench::LayerShape& layer : bench::layer_shapes(config)) {
-        const model::TensorSpec spec{"", layer.name == "head" ? model::TensorRole::head : model::TensorRole::q, 0,
-                                     static_cast<std::int64_t>(layer.n), static_cast<std::int64_t>(layer.k)};
-        const model::TensorCoding coding = model::coding_of(spec, scheme);
-        const nn::Product product{static_cast<std::size_t>(rows), layer.n, layer.k, coding.format,
+      for (const bench::LayerShape& layer : bench::layer_shapes(config, scheme)) {
+        const nn::Product product{static_cast<std::size_t>(rows), layer.n, layer.k, layer.coding.format,
                                   static_cast<double>(config.block_parameters() + config.vocab * config.width)};
-        const auto measured = bench::measure_product(pool, meter, rates, product, coding, f.rounds, f.seed);
+        const auto measured = bench::measure_product(pool, meter, rates, product, layer.coding, f.rounds, f.seed);
         const double operations = 2e-9 * static_cast<double>(rows) * static_cast<double>(layer.n * layer.k);
         BenchResult r;
         r.what = fmt::format("{} {}x{} rows {}", layer.name, layer.n, layer.k, rows);
-        r.format = coding.format;
+        r.format = layer.coding.format.name();
         r.head = scheme.head;
         r.kernel = measured.choice.kernel->name;
         r.threads = pool.threads();
@@ -168,11 +165,11 @@ void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme,
 void bench_all(BenchFlags& f) {
   const Plan plan = make_plan(f);
   BenchOutput output(f.output, f.rounds, plan.target.name);
-  const std::size_t each = f.kernels
-                               ? plan.rows.size() * bench::layer_shapes(plan.target.config).size()
-                               : plan.prefill.size() + plan.decode.size() * plan.context.size() * plan.batch.size();
-  Progress progress("bench", "case",
-                    static_cast<double>(each * plan.threads.size() * plan.target.schemes.size() * plan.isas.size()));
+  std::size_t cases = 0;
+  for (const Scheme& scheme : plan.target.schemes)
+    cases += f.kernels ? plan.rows.size() * bench::layer_shapes(plan.target.config, scheme).size()
+                       : plan.prefill.size() + plan.decode.size() * plan.context.size() * plan.batch.size();
+  Progress progress("bench", "case", static_cast<double>(cases * plan.threads.size() * plan.isas.size()));
   double done = 0;
   const auto step = [&] { progress.update(++done); };
   progress.update(0);

@@ -33,13 +33,13 @@ void BenchOutput::add(const BenchResult& r) {
             std::max(worst_.average, b.load.average)};
   const auto percent = [](double share) { return fmt::format("{:.1f}", 100 * share); };
   table_.rows.push_back(
-      {r.what, r.format.name(), r.head.name(), r.kernel, std::string(isa_name(active_isa())),
+      {r.what, r.format, r.head.name(), r.kernel, std::string(isa_name(active_isa())),
        std::to_string(r.threads), std::to_string(r.batch), short_number(r.value.median), std::string(r.unit),
        fmt::format("{}..{}", short_number(r.value.lowest), short_number(r.value.highest)), percent(b.share.median),
        percent(b.share.lowest) + ".." + percent(b.share.highest), std::string(ceiling_name(r.bound)),
        fmt::format("{} {}", short_number(b.ceiling.median / 1e9), ceiling_unit(r.bound)),
        r.bytes_per_token > 0 ? short_number(r.bytes_per_token / 1e6) : "", b.busy() ? "busy" : ""});
-  Json json = {{"what", r.what}, {"format", r.format.name()}, {"head", r.head.name()}};
+  Json json = {{"what", r.what}, {"format", r.format}, {"head", r.head.name()}};
   if (!r.kernel.empty()) json["kernel"] = r.kernel;
   json["isa"] = isa_name(active_isa());
   json["threads"] = r.threads;

@@ -12,8 +12,8 @@ namespace lowbit::cli {
 
 /// One figure of `bench`.
 struct BenchResult {
-  std::string what;
-  Format format, head;
+  std::string what, format;
+  Format head;
   std::string kernel;  ///< or ""
   int threads = 1;
   std::int64_t batch = 1;

@@ -68,6 +68,7 @@ void print(const EvalFlags& f, const eval::Evaluation& e, const model::ModelFold
     json["units"] = e.units;
     json["window"] = length;
     json["format"] = folder.scheme().format.name();
+    if (!folder.scheme().layer_formats.empty()) json["layer_formats"] = text_of(folder.scheme().layer_formats);
     json["isa"] = isa_name(active_isa());
     json["threads"] = threads;
     fmt::print("{}\n", files::dump_line(json));

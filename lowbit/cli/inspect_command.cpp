@@ -119,6 +119,7 @@ void describe_config(Findings& found, const model::ModelFolder& folder) {
                           {"vocab", c.vocab},       {"positions", c.positions},
                           {"tied", c.tied},         {"parameters", c.parameters()}};
   found.json["format"] = s.format.name();
+  if (!s.layer_formats.empty()) found.json["layer_formats"] = text_of(s.layer_formats);
   found.json["head"] = s.head.name();
   found.json["attention"] = name_of(s.attention);
   found.json["packed"] = folder.packed();
@@ -127,17 +128,40 @@ void describe_config(Findings& found, const model::ModelFolder& folder) {
              c.layers, c.width, c.heads, c.head_dim, c.kv_heads, c.mlp, c.vocab, c.positions,
              human_count(static_cast<double>(c.parameters())));
   std::string arithmetic =
-      fmt::format("{}, head {}, attention {}", s.format.name(), s.head.name(), name_of(s.attention));
-  if (s.format.quantized()) {
+      fmt::format("{}, head {}, attention {}", s.name(), s.head.name(), name_of(s.attention));
+  if (s.quantized()) {
     found.json["estimator"] = name_of(s.estimator);
     found.json["transform"] = name_of(s.transform);
     found.json["scale"] = name_of(s.scale);
     found.json["grid"] = name_of(s.grid);
-    if (s.format.pairs()) found.json["sparse_scale"] = name_of(s.sparse_scale);
+    if (std::ranges::any_of(s.words(), &Format::pairs)) found.json["sparse_scale"] = name_of(s.sparse_scale);
     arithmetic += fmt::format(", estimator {}, transform {}{}, {}", name_of(s.estimator), name_of(s.transform), s.variations(),
                               folder.packed() ? "packed" : "float weights, coded when they are loaded");
   }
   found.line("arithmetic", "{}", arithmetic);
+}
+
+/// What each layer's format takes where layers have formats of their own: packed bits a weight, scales included.
+void describe_layers(Findings& found, const model::ModelFolder& folder) {
+  if (folder.scheme().layer_formats.empty()) return;
+  Json list = Json::array();
+  found.text += "\nbits a weight of each layer, packed, scales included\n";
+  for (const std::string_view heading : kLayerKinds) found.text += fmt::format("{}{:<15}", heading == "q" ? "block  " : "", heading);
+  for (const model::TensorSpec& spec : model::tensors(folder.config())) {
+    if (!spec.linear()) continue;
+    const Format format = model::coding_of(spec, folder.scheme()).format;
+    const auto bytes = static_cast<std::uint64_t>(model::stored_bytes(spec, format).total());
+    const double bits = bits_per_weight(bytes, spec.elements());
+    if (spec.role == model::TensorRole::q) found.text += fmt::format("\n{:<7}", spec.layer);
+    found.text += fmt::format("{:<15}", fmt::format("{} {:.3f}", format.name(), bits));
+    list.push_back({{"layer", layer_name(spec.layer, model::kind_of(spec.role))},
+                    {"format", format.name()},
+                    {"weights", spec.elements()},
+                    {"bytes", bytes},
+                    {"bits_per_weight", bits}});
+  }
+  found.text += '\n';
+  found.json["layers"] = list;
 }
 
 Findings model_folder(const fs::path& path) {
@@ -174,6 +198,7 @@ Findings model_folder(const fs::path& path) {
   found.json["bits_per_weight"] = bits_per_weight(total.bytes, total.weights);
   total.stored = folder.config().tied ? "the head is the embedding" : "";
   row(total);
+  describe_layers(found, folder);
   if (fs::exists(path / text::kTokenizerFile)) {
     const auto tokenizer = text::Tokenizer::load(path / text::kTokenizerFile);
     found.json["tokenizer"] = {{"vocabulary", tokenizer.vocabulary()}, {"hash", hash_text(tokenizer.hash())}};

@@ -56,12 +56,6 @@ void print_ceilings(const Ceilings& c) {
     fmt::print("The machine was busy when these were measured ({}); --fresh measures again.\n", busy_note(c.load));
 }
 
-model::TensorCoding coding_of(const bench::LayerShape& layer, const Scheme& scheme) {
-  const model::TensorSpec spec{"", layer.name == "head" ? model::TensorRole::head : model::TensorRole::q, 0,
-                               static_cast<std::int64_t>(layer.n), static_cast<std::int64_t>(layer.k)};
-  return model::coding_of(spec, scheme);
-}
-
 struct Report {
   bench::Table table;
   Json json = Json::array();
@@ -120,34 +114,38 @@ Report layer_report(const RooflineFlags& f, const Target& target, const std::vec
   if (!f.model_only)
     for (const char* heading : {"attained us", "share", "range"}) report.table.headings.emplace_back(heading);
 
-  const auto layers = bench::layer_shapes(target.config);
+  std::vector<std::vector<bench::LayerShape>> layers;  // of each scheme
+  std::size_t cases = 0;
   const auto most_rows = static_cast<std::size_t>(*std::max_element(rows.begin(), rows.end()));
   double largest = 0;
-  for (const auto& layer : layers)
-    largest = std::max(largest, static_cast<double>(layer.n * layer.k) * 9 +
-                                    4.0 * static_cast<double>(most_rows * (layer.n + layer.k)));
+  for (const Scheme& scheme : target.schemes) {
+    layers.push_back(bench::layer_shapes(target.config, scheme));
+    cases += layers.back().size();
+    for (const auto& layer : layers.back())
+      largest = std::max(largest, static_cast<double>(layer.n * layer.k) * 9 +
+                                      4.0 * static_cast<double>(most_rows * (layer.n + layer.k)));
+  }
   bench::require_memory(largest + 8 * static_cast<double>(ceilings.caches.l3) + 512e6,
                         "measuring the layers of " + target.name);
 
   Progress progress("roofline", "case",
-                    static_cast<double>(target.schemes.size() * rows.size() * executors.size() * layers.size()));
+                    static_cast<double>(cases * rows.size() * executors.size()));
   double done = 0;
   for (Executor* executor : executors) {
     CeilingMeter meter(*executor);
     const Rates rates = rates_of(ceilings, executor->threads());
     nn::set_kernel_rates(rates);
-    for (const Scheme& scheme : target.schemes) {
-      nn::force_kernel(f.kernel, scheme.format);
+    for (std::size_t i = 0; i < target.schemes.size(); ++i) {
+      nn::force_kernel(f.kernel, target.schemes[i].format);
       for (const std::int64_t row_count : rows)
-        for (const bench::LayerShape& layer : layers) {
-          const model::TensorCoding coding = coding_of(layer, scheme);
-          nn::Product product{static_cast<std::size_t>(row_count), layer.n, layer.k, coding.format, 0};
+        for (const bench::LayerShape& layer : layers[i]) {
+          nn::Product product{static_cast<std::size_t>(row_count), layer.n, layer.k, layer.coding.format, 0};
           product.weights_in_turn =
               static_cast<double>(target.config.block_parameters() + target.config.vocab * target.config.width);
           if (f.model_only) {
             add_row(report, rates, layer, product, nn::choice_for_weights(rates, product), nullptr);
           } else {
-            const auto measured = bench::measure_product(*executor, meter, rates, product, coding, f.rounds, 1);
+            const auto measured = bench::measure_product(*executor, meter, rates, product, layer.coding, f.rounds, 1);
             add_row(report, rates, layer, product, measured.choice, &measured);
           }
           progress.update(++done);

@@ -74,7 +74,7 @@ void bench_steps(TrainBenchFlags& f) {
             const train::StepSpeed speed = train::measure_step(executor, meter, o, f.rounds);
             BenchResult r;
             r.what = fmt::format("train {} x {}, {}{}", batch, seq, kernels::name_of(backward), f.recompute ? ", recompute" : "");
-            r.format = scheme.format;
+            r.format = scheme.name();
             r.head = scheme.head;
             r.threads = static_cast<int>(threads);
             r.batch = batch;

@@ -25,7 +25,7 @@ struct TrainFlags {
   CommonFlags common;
   train::Options options;
   fs::path out;
-  std::string format = "w4a4", head, attention, estimator, transform = "hadamard", backward = "bf16", size, recipe = "quest";
+  std::string format = "w4a4", layer_formats, head, attention, estimator, transform = "hadamard", backward = "bf16", size, recipe = "quest";
   std::string scale = "rms", grid = "uniform", fp4_threshold = "paper", sparse_scale = "dense";
   std::int64_t tokens = 0;
   bool dry_run = false;
@@ -74,6 +74,7 @@ void take_scheme(const CLI::App& verb, TrainFlags& f) {
   Scheme& scheme = f.options.scheme;
   const double outer = scheme.outer_trust;
   scheme = default_scheme(parse_format(f.format));
+  scheme.layer_formats = parse_layer_formats(f.layer_formats);
   if (!f.head.empty()) scheme.head = parse_head(f.head);
   if (!f.attention.empty()) scheme.attention = parse_attention(f.attention);
   scheme.scale = parse_scale_rule(f.scale);
@@ -173,7 +174,7 @@ void print_outline(const train::Options& o, bool json) {
     fmt::print("{}\n", files::dump_line(out));
     return;
   }
-  fmt::print("{}: {} parameters, {} steps of {} tokens, {} of memory, about {}{}\n", o.scheme.format.name(),
+  fmt::print("{}: {} parameters, {} steps of {} tokens, {} of memory, about {}{}\n", o.scheme.name(),
              human_count(static_cast<double>(o.config.parameters())), o.steps, o.tokens_per_step(),
              human_bytes(static_cast<double>(outline.prediction.memory_bytes)), human_time(seconds),
              outline.held_out ? "" : "; no held-out text");
@@ -194,6 +195,8 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--init", o.init, "model folder or run folder whose weights to start from");
 
   add_option(verb, "--format", f->format, "of the blocks' linear layers: f32, bf16, fp4, or wXaY with X in 1..8, 1.58, 16 and Y in 1..8, 16; +2:4 behind bf16 or X in 1..7")->capture_default_str();
+  add_option(verb, "--layer-formats", f->layer_formats,
+             "formats of some layers: down=w2a3,blocks.0.*=w4a4 (kinds q k v o gate up down, or names with *); the last that names a layer holds");
   add_option(verb, "--head", f->head, "of head and embedding: bf16, w8a8, w4a8, f32 (default bf16; f32 with --format f32)");
   add_option(verb, "--attention", f->attention, "of scores and values: f32, bf16 (default f32; bf16 with --format bf16)");
   add_option(verb, "--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste; with learned steps: lsq, pact, pact-code (default trust; ste with --scale absmax)");

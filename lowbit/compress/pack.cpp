@@ -73,11 +73,11 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
   const model::ModelFolder folder(path);
   if (folder.packed()) fail_input("{} is packed already", path.string());
   const Scheme& scheme = folder.scheme();
-  if (!scheme.format.quantized() && !scheme.head.quantized())
+  if (!scheme.quantized() && !scheme.head.quantized())
     fail_input("{} has format {}: there is nothing to code, it is stored as it runs", path.string(), scheme.format.name());
-  if (scheme.format.masked || (scheme.format.quantized() && !scheme.format.weight))
-    fail_input("{} has format {}, whose weights are floats: it has no packed form, run it as it is", path.string(),
-               scheme.format.name());
+  for (const Format& word : scheme.words())
+    if (word.masked || (word.quantized() && !word.weight))
+      fail_input("{} has format {}, whose weights are floats: it has no packed form, run it as it is", path.string(), word.name());
   std::error_code error;
   if (fs::exists(out, error) && (!fs::is_directory(out, error) || !fs::is_empty(out, error)))
     fail_usage("--out {} exists and is not an empty folder; name a new one", out.string());

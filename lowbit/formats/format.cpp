@@ -1,5 +1,6 @@
 #include "lowbit/formats/format.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -148,23 +149,23 @@ SideCoding Scheme::block_side(const Grid& side) const {
   return coding;
 }
 
-Format Scheme::blocks() const {
-  if (grid == GridShape::uniform || !format.quantized()) return format;
+Format Scheme::with_grids(const Format& word) const {
+  if (grid == GridShape::uniform || !word.quantized()) return word;
   const auto& table = grid == GridShape::gaussian ? kGaussianGrids : kConvergedGrids;
   const auto of = [&](const Grid* side) -> const Grid* {
     for (const Grid& row : table)
       if (side && row.name == side->name) return &row;
     return nullptr;
   };
-  return {format.kind, of(format.weight), of(format.activation)};
+  return {word.kind, of(word.weight), of(word.activation)};
 }
 
-int Scheme::weight_group(std::int64_t k) const {
-  return !format.quantized() || transform == Transform::none ? 1 : hadamard_group(k);
+int Scheme::weight_group(std::int64_t k, const Format& of) const {
+  return !of.quantized() || transform == Transform::none ? 1 : hadamard_group(k);
 }
 
-int Scheme::activation_group(std::int64_t k) const {
-  return !format.quantized() || transform != Transform::hadamard ? 1 : hadamard_group(k);
+int Scheme::activation_group(std::int64_t k, const Format& of) const {
+  return !of.quantized() || transform != Transform::hadamard ? 1 : hadamard_group(k);
 }
 
 std::string Scheme::variations() const {
@@ -181,33 +182,43 @@ std::string Scheme::variations() const {
 }
 
 void Scheme::check() const {
-  if (transform == Transform::hadamard_weights && !format.weight_only())
+  const std::vector<Format> all = words();
+  for (const Format& word : all) {
+    if (all.size() > 1 && (word.kind == Format::Kind::f32 || word.masked))
+      fail_usage("--layer-formats cannot mix {} with {}; bf16 and coded formats go together", word.name(),
+                 all[word == all[0] ? 1 : 0].name());
+    // Beside layers that are coded, what is asked of codes says nothing of those that are not.
+    if (all.size() == 1 || word.quantized() || !quantized()) check(word);
+  }
+  const auto any = [&](auto&& has) { return std::any_of(all.begin(), all.end(), has); };
+  const auto is_e2m1 = [](const Grid* side) { return side && side->cells == Cells::e2m1; };
+  if (fp4_threshold == Fp4Threshold::code && !any([&](const Format& f) { return is_e2m1(f.weight) || is_e2m1(f.activation); }))
+    fail_usage("--fp4-threshold code is a rule of fp4; --format {} has none", format.name());
+  if (sparse_scale == SparseScale::refit && !any([](const Format& f) { return f.weight && f.weight->dense; }))
+    fail_usage("--sparse-scale refit is a rule of wXaY+2:4; --format {} has no such scale", format.name());
+  if (!(outer_trust >= 0) || outer_trust > 100) fail_usage("--outer-trust must lie in (0, 100], not {}", outer_trust);
+}
+
+void Scheme::check(const Format& word) const {
+  if (transform == Transform::hadamard_weights && !word.weight_only())
     fail_usage("transform hadamard-weights leaves activations unrotated, which only wXa16 formats can; {} needs hadamard or none",
-               format.name());
+               word.name());
   if (scale == ScaleRule::absmax && estimator != Estimator::ste)
     fail_usage("--scale absmax leaves nothing outside of the grid, so every gradient passes: it goes with --estimator ste, not {}",
                name_of(estimator));
   if (is_learned(estimator)) {
     const auto plain = [](const Grid* side) { return !side || side->plain(); };
-    if (!format.weight || !plain(format.weight) || !plain(format.activation))
-      fail_usage("--estimator {} learns the steps of weights on uniform grids; --format {} has none", name_of(estimator), format.name());
+    if (!word.weight || !plain(word.weight) || !plain(word.activation))
+      fail_usage("--estimator {} learns the steps of weights on uniform grids; --format {} has none", name_of(estimator), word.name());
     if (scale != ScaleRule::rms || grid != GridShape::uniform)
       fail_usage("--estimator {} learns its scale: leave --scale and --grid out", name_of(estimator));
   }
-  const Format coded = blocks();
-  if (grid != GridShape::uniform) {
-    if (!format.quantized() || (format.weight && !coded.weight) || (format.activation && !coded.activation))
-      fail_usage("--grid {} has tables for 1 to 4 bits without +2:4, which --format {} does not ask for", name_of(grid),
-                 format.name());
-    if (scale == ScaleRule::absmax)
-      fail_usage("--grid {} places levels in units of a row's RMS; --scale absmax needs --grid uniform", name_of(grid));
-  }
-  const auto is_e2m1 = [](const Grid* side) { return side && side->cells == Cells::e2m1; };
-  if (fp4_threshold == Fp4Threshold::code && !is_e2m1(format.weight) && !is_e2m1(format.activation))
-    fail_usage("--fp4-threshold code is a rule of fp4; --format {} has none", format.name());
-  if (sparse_scale == SparseScale::refit && !(format.weight && format.weight->dense))
-    fail_usage("--sparse-scale refit is a rule of wXaY+2:4; --format {} has no such scale", format.name());
-  if (!(outer_trust >= 0) || outer_trust > 100) fail_usage("--outer-trust must lie in (0, 100], not {}", outer_trust);
+  if (grid == GridShape::uniform) return;
+  const Format coded = with_grids(word);
+  if (!word.quantized() || (word.weight && !coded.weight) || (word.activation && !coded.activation))
+    fail_usage("--grid {} has tables for 1 to 4 bits without +2:4, which --format {} does not ask for", name_of(grid), word.name());
+  if (scale == ScaleRule::absmax)
+    fail_usage("--grid {} places levels in units of a row's RMS; --scale absmax needs --grid uniform", name_of(grid));
 }
 
 Scheme default_scheme(const Format& format) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lowbit/formats/grid.h"
 
@@ -91,9 +92,28 @@ struct SideCoding {
   double step = 0;                                ///< with ScaleRule::learned; the trust rule is then in units of it
 };
 
+/// The linear layers of a block, in the order of their tensors.
+enum class LayerKind : std::uint32_t { q, k, v, o, gate, up, down };
+inline constexpr std::array<std::string_view, 7> kLayerKinds{"q", "k", "v", "o", "gate", "up", "down"};
+/// "blocks.0.down".
+std::string layer_name(std::int64_t block, LayerKind kind);
+
+/// A format of its own for some layers of the blocks.
+struct LayerFormat {
+  std::string pattern;  ///< a kind, or a name: blocks.0.down, model.layers.0.mlp.down_proj.weight; * stands for anything
+  Format format;
+  bool names(std::int64_t block, LayerKind kind) const;
+  friend bool operator==(const LayerFormat&, const LayerFormat&) = default;
+};
+/// "down=w2a3,blocks.0.*=w4a4": where several name a layer, the last holds; "" has none.
+/// throws Error(usage): no PATTERN=FORMAT, a kind or a format that there is not.
+std::vector<LayerFormat> parse_layer_formats(std::string_view text);
+std::string text_of(const std::vector<LayerFormat>& list);
+
 /// Everything that fixes a model's arithmetic beside its weights; `quantization_config` in config.json.
 struct Scheme {
-  Format format;
+  Format format;  ///< of the blocks' layers, but for those that layer_formats names
+  std::vector<LayerFormat> layer_formats;
   Format head;  ///< kind f32, bf16, or quantized w8a8, w4a8
   AttentionFormat attention = AttentionFormat::f32;
   Estimator estimator = Estimator::trust;
@@ -104,8 +124,18 @@ struct Scheme {
   Fp4Threshold fp4_threshold = Fp4Threshold::paper;
   SparseScale sparse_scale = SparseScale::dense;
 
-  /// The format of the blocks' layers with the grids that `grid` asks for.
-  Format blocks() const;
+  /// The word that holds for one layer of the blocks.
+  const Format& word_of(std::int64_t block, LayerKind kind) const;
+  /// `word` with the grids that `grid` asks for.
+  Format with_grids(const Format& word) const;
+  /// with_grids(format): what layers without a format of their own have.
+  Format blocks() const { return with_grids(format); }
+  /// `format` and those of layer_formats, each once.
+  std::vector<Format> words() const;
+  /// Whether any of them codes something.
+  bool quantized() const;
+  /// The word for people: "w2a2", or "w2a2 with down=w2a3".
+  std::string name() const;
   /// How rows on a grid of the blocks' layers are coded.
   SideCoding block_side(const Grid& side) const;
   /// The same of head and embedding, whose key is one of its own: scaled by their RMS.
@@ -113,13 +143,19 @@ struct Scheme {
   /// The factor of a trust mask |x| <= factor * r for one side; infinity for `ste`.
   double trust_factor(const Grid& coded) const;
   double effective_outer_trust() const;
-  /// The Hadamard group for rows of K under this transform, 1 for none. throws Error(input): K has no group.
-  int weight_group(std::int64_t k) const;
-  int activation_group(std::int64_t k) const;
+  /// The Hadamard group for rows of K of a layer of this format under this transform, 1 for none.
+  /// throws Error(input): K has no group.
+  int weight_group(std::int64_t k, const Format& of) const;
+  int activation_group(std::int64_t k, const Format& of) const;
+  int weight_group(std::int64_t k) const { return weight_group(k, format); }
+  int activation_group(std::int64_t k) const { return activation_group(k, format); }
   /// ", scale absmax" and the like for each key above that is not at its default.
   std::string variations() const;
   /// throws Error(usage) for combinations that mean nothing (hadamard-weights without a16, ...).
   void check() const;
+
+ private:
+  void check(const Format& word) const;
 };
 
 /// Defaults that follow from the format's word: head f32 and attention f32 for f32, attention bf16 for bf16.

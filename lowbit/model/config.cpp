@@ -4,6 +4,7 @@
 #include <array>
 
 #include "lowbit/base/error.h"
+#include "lowbit/model/tensors.h"
 
 namespace lowbit::model {
 namespace {
@@ -58,17 +59,19 @@ void Config::check(const Scheme& scheme) const {
     if (k > longest)
       fail_usage("{} {} is too long for exact 32-bit sums under {}, which allow {}", what, k, format.name(), longest);
   };
-  for (const auto& [k, what] : {std::pair{width, "--width"}, {q_width(), "heads times head width"}, {mlp, "--mlp"}}) {
-    require_rows(scheme.blocks(), k, what);
-    if (scheme.format.pairs() && k % 8 != 0)
-      fail_usage("{} {} is not a multiple of 8, of which +2:4 keeps two pairs; the nearest that works is {}", what, k,
-                 std::max<std::int64_t>(8, (k + 4) / 8 * 8));
-    if (scheme.format.quantized() && scheme.transform != Transform::none) hadamard_group(k, what);
-  }
+  for (const Format& word : scheme.words())
+    for (const auto& [k, what] : {std::pair{width, "--width"}, {q_width(), "heads times head width"}, {mlp, "--mlp"}}) {
+      require_rows(scheme.with_grids(word), k, what);
+      if (word.pairs() && k % 8 != 0)
+        fail_usage("{} {} is not a multiple of 8, of which +2:4 keeps two pairs; the nearest that works is {}", what, k,
+                   std::max<std::int64_t>(8, (k + 4) / 8 * 8));
+      if (word.quantized() && scheme.transform != Transform::none) hadamard_group(k, what);
+    }
   if (scheme.head.quantized()) {
     require_rows(scheme.head, width, "--width");
     hadamard_group(width, "--width");
   }
+  check_layer_formats(*this, scheme);
 }
 
 std::int64_t default_mlp(std::int64_t width) { return (8 * width / 3 + 255) / 256 * 256; }

@@ -85,21 +85,27 @@ void check_groups(const Json& json, const ModelDescription& d, std::string_view 
   }
 }
 
-/// The layout of the blocks' codes. Head and embedding are in layout 1.
-LayoutId block_layout(const Scheme& scheme) {
-  return scheme.format.weight ? layout_of(*scheme.format.weight) : LayoutId::canonical;
+/// The layout of the codes of layers of a format. Head and embedding are in layout 1.
+LayoutId layout_for(const Format& format) { return format.weight ? layout_of(*format.weight) : LayoutId::canonical; }
+
+/// Those of the layers with formats of their own, in the order of the rules.
+Json layer_layouts(const Scheme& scheme) {
+  Json list = Json::array();
+  for (const LayerFormat& rule : scheme.layer_formats) list.push_back(static_cast<std::uint32_t>(layout_for(rule.format)));
+  return list;
 }
 
 void parse_scheme(const Json& json, ModelDescription& d, std::string_view where) {
-  files::refuse_unknown_keys(json, {"quant_method", "version", "format", "head", "attention", "estimator", "transform",
+  files::refuse_unknown_keys(json, {"quant_method", "version", "format", "layer_formats", "head", "attention", "estimator", "transform",
                                     "outer_trust", "scale", "grid", "fp4_threshold", "sparse_scale", "packed", "layout",
-                                    "groups"}, where);
+                                    "layer_layouts", "groups"}, where);
   const auto method = files::required<std::string>(json, "quant_method", where);
   if (method != "lowbit") fail_input("{}: quant_method is '{}'; this program reads only lowbit", where, method);
   const auto version = files::required<int>(json, "version", where);
   if (version != kSchemaVersion)
     fail_input("{}: quantization_config has version {}, this program reads {}; use a newer program", where, version, kSchemaVersion);
   d.scheme.format = word(json, "format", where, parse_format);
+  if (json.contains("layer_formats")) d.scheme.layer_formats = word(json, "layer_formats", where, parse_layer_formats);
   d.scheme.head = word(json, "head", where, parse_head);
   d.scheme.attention = word(json, "attention", where, parse_attention);
   d.scheme.estimator = word(json, "estimator", where, parse_estimator);
@@ -115,9 +121,12 @@ void parse_scheme(const Json& json, ModelDescription& d, std::string_view where)
   take("sparse_scale", parse_sparse_scale, d.scheme.sparse_scale);
   d.packed = files::optional<bool>(json, "packed", false, where);
   const auto layout = files::optional<std::uint32_t>(json, "layout", 1, where);
-  const auto wanted = static_cast<std::uint32_t>(block_layout(d.scheme));
+  const auto wanted = static_cast<std::uint32_t>(layout_for(d.scheme.format));
   if (d.packed && layout != wanted)
     fail_input("{}: the codes lie in layout {}; this program reads {} in layout {}", where, layout, d.scheme.format.name(), wanted);
+  if (const auto found = json.find("layer_layouts"); d.packed && found != json.end() && *found != layer_layouts(d.scheme))
+    fail_input("{}: the codes of layers with formats of their own lie in layouts {}; this program reads {}", where,
+               files::json_excerpt(*found), layer_layouts(d.scheme).dump());
   d.scheme_stated = true;
 }
 
@@ -154,7 +163,7 @@ ModelDescription parse_config(const Json& json, std::string_view where) {
 }
 
 bool is_plain(const Scheme& scheme) {
-  if (scheme.format.quantized() || scheme.format.masked) return false;
+  if (scheme.quantized() || scheme.format.masked) return false;
   const Scheme usual = default_scheme(scheme.format);
   return scheme.head == usual.head && scheme.attention == usual.attention;
 }
@@ -187,19 +196,21 @@ Json config_json(const ModelDescription& d) {
   ours["quant_method"] = "lowbit";
   ours["version"] = kSchemaVersion;
   ours["format"] = d.scheme.format.name();
+  if (!d.scheme.layer_formats.empty()) ours["layer_formats"] = text_of(d.scheme.layer_formats);
   ours["head"] = d.scheme.head.name();
   ours["attention"] = name_of(d.scheme.attention);
   ours["estimator"] = name_of(d.scheme.estimator);
   ours["transform"] = name_of(d.scheme.transform);
   ours["outer_trust"] = d.scheme.effective_outer_trust();
   // A float start writes its first checkpoints as bf16, which has no use for these.
-  const Scheme usual = d.scheme.format.quantized() ? Scheme{} : d.scheme;
+  const Scheme usual = d.scheme.quantized() ? Scheme{} : d.scheme;
   if (d.scheme.scale != usual.scale) ours["scale"] = name_of(d.scheme.scale);
   if (d.scheme.grid != usual.grid) ours["grid"] = name_of(d.scheme.grid);
   if (d.scheme.fp4_threshold != usual.fp4_threshold) ours["fp4_threshold"] = name_of(d.scheme.fp4_threshold);
   if (d.scheme.sparse_scale != usual.sparse_scale) ours["sparse_scale"] = name_of(d.scheme.sparse_scale);
   ours["packed"] = d.packed;
-  ours["layout"] = static_cast<std::uint32_t>(block_layout(d.scheme));
+  ours["layout"] = static_cast<std::uint32_t>(layout_for(d.scheme.format));
+  if (!d.scheme.layer_formats.empty()) ours["layer_layouts"] = layer_layouts(d.scheme);
   Json groups = Json::object();
   for (const TensorSpec& spec : tensors(c)) {
     const TensorCoding coding = coding_of(spec, d.scheme);

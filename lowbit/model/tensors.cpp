@@ -1,5 +1,8 @@
 #include "lowbit/model/tensors.h"
 
+#include "lowbit/base/error.h"
+#include "lowbit/formats/layout.h"
+
 namespace lowbit::model {
 
 std::vector<TensorSpec> tensors(const Config& c) {
@@ -29,12 +32,14 @@ TensorRole input_owner(TensorRole role) {
 
 std::vector<StepSpec> step_tensors(const Config& config, const Scheme& scheme) {
   std::vector<StepSpec> steps;
-  if (!scheme.format.quantized() || !is_learned(scheme.estimator)) return steps;
+  if (!scheme.quantized() || !is_learned(scheme.estimator)) return steps;
   for (const TensorSpec& spec : tensors(config)) {
     if (!spec.linear()) continue;
+    const Format& word = scheme.word_of(spec.layer, kind_of(spec.role));
+    if (!word.quantized()) continue;
     const std::string layer = spec.name.substr(0, spec.name.size() - std::string_view("weight").size());
     steps.push_back({{layer + "step", TensorRole::norm, spec.layer, 1, 1}, spec.role, false});
-    if (scheme.format.activation && input_owner(spec.role) == spec.role)
+    if (word.activation && input_owner(spec.role) == spec.role)
       steps.push_back({{layer + "input_step", TensorRole::norm, spec.layer, 1, 1}, spec.role, true});
   }
   return steps;
@@ -44,10 +49,11 @@ TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
   TensorCoding coding;
   if (spec.role == TensorRole::norm) return coding;
   if (spec.linear()) {
-    coding.format = scheme.blocks();
-    if (!scheme.format.quantized()) return coding;
-    coding.group = scheme.weight_group(spec.columns);
-    coding.input_group = scheme.activation_group(spec.columns);
+    const Format& word = scheme.word_of(spec.layer, kind_of(spec.role));
+    coding.format = scheme.with_grids(word);
+    if (!word.quantized()) return coding;
+    coding.group = scheme.weight_group(spec.columns, word);
+    coding.input_group = scheme.activation_group(spec.columns, word);
   } else {
     coding.format = scheme.head;
     if (!scheme.head.quantized()) return coding;
@@ -60,6 +66,37 @@ TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
   coding.weight = side(coding.format.weight);
   coding.input = side(coding.format.activation);
   return coding;
+}
+
+StoredBytes stored_bytes(const TensorSpec& spec, const Format& format) {
+  if (format.weight)
+    return {spec.rows * static_cast<std::int64_t>(stored_row_bytes(*format.weight, static_cast<std::size_t>(spec.columns))), 4 * spec.rows};
+  return {spec.elements() * (format.kind == Format::Kind::bf16 ? 2 : 4), 0};
+}
+
+void check_layer_formats(const Config& config, const Scheme& scheme) {
+  if (scheme.layer_formats.empty()) return;
+  constexpr LayerKind kGroups[][2] = {{LayerKind::q, LayerKind::v}, {LayerKind::gate, LayerKind::up}};
+  for (const LayerFormat& rule : scheme.layer_formats) {
+    bool found = false;
+    for (std::int64_t block = 0; block < config.layers && !found; ++block)
+      for (std::uint32_t kind = 0; kind < kLayerKinds.size() && !found; ++kind)
+        found = rule.names(block, static_cast<LayerKind>(kind));
+    if (!found)
+      fail_usage("--layer-formats: '{}' names no layer of this model; its names go from {} to {}", rule.pattern,
+                 layer_name(0, LayerKind::q), layer_name(config.layers - 1, LayerKind::down));
+  }
+  for (std::int64_t block = 0; block < config.layers; ++block)
+    for (const auto& [first, last] : kGroups) {
+      const Format one = scheme.with_grids(scheme.word_of(block, first));
+      for (auto kind = static_cast<std::uint32_t>(first) + 1; kind <= static_cast<std::uint32_t>(last); ++kind) {
+        const Format other = scheme.with_grids(scheme.word_of(block, static_cast<LayerKind>(kind)));
+        // Whether codes or what they stand for are multiplied is a question of both sides.
+        if (one.kind == other.kind && one.activation == other.activation && one.integer() == other.integer()) continue;
+        fail_usage("--layer-formats: {} is {} and {} is {}, but they read one input, which is coded once: give them the same activations",
+                   layer_name(block, first), one.name(), layer_name(block, static_cast<LayerKind>(kind)), other.name());
+      }
+    }
 }
 
 }  // namespace lowbit::model

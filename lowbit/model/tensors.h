@@ -10,6 +10,11 @@ namespace lowbit::model {
 
 enum class TensorRole { embedding, head, norm, q, k, v, o, gate, up, down };
 
+/// The kind of a block's linear layer. Requires role >= q.
+constexpr LayerKind kind_of(TensorRole role) {
+  return static_cast<LayerKind>(static_cast<std::uint32_t>(role) - static_cast<std::uint32_t>(TensorRole::q));
+}
+
 /// One tensor of the model under its Hugging Face name.
 struct TensorSpec {
   std::string name;          ///< "model.layers.0.self_attn.q_proj.weight"
@@ -47,5 +52,15 @@ struct TensorCoding {
   SideCoding input;     ///< and the activations
 };
 TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme);
+
+/// Bytes of a tensor as a packed model stores it: codes (or floats), and scales.
+struct StoredBytes {
+  std::int64_t codes = 0, scales = 0;
+  std::int64_t total() const { return codes + scales; }
+};
+StoredBytes stored_bytes(const TensorSpec& spec, const Format& format);
+
+/// throws Error(usage): a rule that names none of the model's layers; layers that read one input but not the same codes.
+void check_layer_formats(const Config& config, const Scheme& scheme);
 
 }  // namespace lowbit::model

@@ -8,9 +8,11 @@ namespace {
 
 using model::TensorRole;
 
-/// How a linear layer of this role is coded in this model.
-model::TensorCoding coding_for(const LlamaWeights& w, TensorRole role, std::size_t rows, std::size_t columns) {
-  return model::coding_of({{}, role, 0, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)}, w.scheme);
+/// Room for what layers of this role read, whatever format each block has for it.
+void reserve(LinearInput& input, const LlamaWeights& w, TensorRole role, std::size_t rows, std::size_t k) {
+  const std::int64_t blocks = role == TensorRole::head ? 1 : w.config.layers;
+  for (std::int64_t block = 0; block < blocks; ++block)
+    input.reserve(model::coding_of({{}, role, block, 1, static_cast<std::int64_t>(k)}, w.scheme), rows, k, false);
 }
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
@@ -131,11 +133,11 @@ Workspace::Workspace(const LlamaWeights& w, std::size_t most) : rows(most) {
   up.resize(rows * mlp);
   hidden.resize(rows * mlp);
   positions.resize(rows);
-  block_input.reserve(coding_for(w, TensorRole::q, q_width, width), rows, width, false);
-  attention_output.reserve(coding_for(w, TensorRole::o, width, q_width), rows, q_width, false);
-  mlp_input.reserve(coding_for(w, TensorRole::gate, mlp, width), rows, width, false);
-  mlp_hidden.reserve(coding_for(w, TensorRole::down, width, mlp), rows, mlp, false);
-  head_input.reserve(coding_for(w, TensorRole::head, size(c.vocab), width), rows, width, false);
+  reserve(block_input, w, TensorRole::q, rows, width);
+  reserve(attention_output, w, TensorRole::o, rows, q_width);
+  reserve(mlp_input, w, TensorRole::gate, rows, width);
+  reserve(mlp_hidden, w, TensorRole::down, rows, mlp);
+  reserve(head_input, w, TensorRole::head, rows, width);
 }
 
 void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const SequenceRows> sequences, Workspace& s,

@@ -133,6 +133,7 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
   if (records.info) {
     const RunInfo& info = *records.info;
     std::string model = info.format.empty() ? "format not known" : info.format;
+    if (const std::string layers = flag(records, "layer-formats"); !layers.empty()) model += " with " + layers;
     if (info.model.parameters > 0)
       join(&model, human_count(static_cast<double>(info.model.parameters)) + " parameters");
     if (info.model.layers > 0) join(&model, fmt::format("{} layers of width {}", info.model.layers, info.model.width));

@@ -75,8 +75,7 @@ void read_tensor(const files::SafetensorsFile& file, const std::string& name, co
 void save_checkpoint(const fs::path& run_folder, const State& state, const Options& options, autograd::Llama& llama,
                      AdamW& optimizer, const fs::path& tokenizer) {
   files::CheckpointWriter checkpoint(run_folder, state.step);
-  Scheme scheme = options.scheme;
-  scheme.format = format_at(options, state.step);
+  const Scheme scheme = scheme_at(options, state.step);
   checkpoint.add("config.json", files::dump_pretty(model::config_json({options.config, scheme, false, true})));
   checkpoint.add("generation_config.json", files::dump_pretty(generation_json(options.config)));
   if (!tokenizer.empty()) checkpoint.add("tokenizer.model", read_file(tokenizer));

@@ -1,5 +1,6 @@
 #include "lowbit/train/diagnose.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <map>
@@ -52,14 +53,11 @@ struct ErrorSums {
 struct Opened {
   model::ModelFolder folder;
   autograd::Llama llama;
-  Opened(Executor& executor, const std::filesystem::path& path, std::size_t length, const Format* format)
-      : folder(path), llama(executor, folder.config(), with(folder.scheme(), format), kernels::Precision::f32, length) {
+  /// reference   the model's scheme in another arithmetic, or null.
+  Opened(Executor& executor, const std::filesystem::path& path, std::size_t length, const Scheme* reference)
+      : folder(path), llama(executor, folder.config(), reference ? *reference : folder.scheme(), kernels::Precision::f32, length) {
     load_weights(path, llama);
     llama.refresh();
-  }
-  static Scheme with(Scheme scheme, const Format* format) {
-    if (format) scheme.format = *format;
-    return scheme;
   }
 };
 
@@ -77,11 +75,12 @@ double cosine_and_ratio(const std::vector<float>& a, const std::vector<float>& b
 
 std::vector<LayerChange> changes(Executor& executor, const autograd::Llama& now, const std::filesystem::path& earlier, std::size_t length) {
   const Opened before(executor, earlier, length, nullptr);
-  if (!(before.folder.config() == now.weights().config) || before.folder.scheme().format != now.weights().scheme.format)
+  if (!(before.folder.config() == now.weights().config) || before.folder.scheme().format != now.weights().scheme.format ||
+      before.folder.scheme().layer_formats != now.weights().scheme.layer_formats)
     fail_input("{} holds a model of another shape or format; name an earlier checkpoint of the same run", earlier.string());
   std::vector<LayerChange> all;
   for (const model::TensorSpec& spec : model::tensors(now.weights().config)) {
-    if (!spec.linear()) continue;
+    if (!spec.linear() || !now.weights().scheme.word_of(spec.layer, model::kind_of(spec.role)).weight) continue;
     const nn::LinearWeights& a = nn::LlamaWeights::linear_of(before.llama.weights().blocks[size(spec.layer)], spec.role);
     const nn::LinearWeights& b = nn::LlamaWeights::linear_of(now.weights().blocks[size(spec.layer)], spec.role);
     LayerChange change{short_name(spec.name), 0, 0, 0, 0};
@@ -111,8 +110,10 @@ std::vector<LayerChange> changes(Executor& executor, const autograd::Llama& now,
 
 Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Feed& feed) {
   const model::ModelFolder folder(options.model);
-  const Format format = folder.scheme().format;
-  if (!format.quantized()) fail_input("{} has format {}, which codes nothing; there is nothing to diagnose", options.model.string(), format.name());
+  const Scheme& scheme = folder.scheme();
+  const std::vector<Format> words = scheme.words();
+  const bool coded_weights = std::any_of(words.begin(), words.end(), [](const Format& f) { return f.weight; });
+  if (!scheme.quantized()) fail_input("{} has format {}, which codes nothing; there is nothing to diagnose", options.model.string(), scheme.name());
   if (folder.packed()) fail_input("{} is packed, so its weights are codes; name the checkpoint it was packed from", options.model.string());
   const std::size_t length = size(options.length), windows = size(options.windows), rows = windows * length;
   std::vector<std::int32_t> ids(rows), targets(rows);
@@ -120,7 +121,7 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
     feed.window(i, std::span(ids).subspan(i * length, length), std::span(targets).subspan(i * length, length));
 
   Diagnosis d;
-  d.format = format.name();
+  d.format = scheme.name();
   d.tokens = static_cast<std::int64_t>(rows);
   Opened model(executor, options.model, length, nullptr);
   std::map<std::string, ErrorSums> inputs;  // by the first layer that reads them
@@ -133,7 +134,12 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
   const std::vector<std::vector<float>> with = model.llama.block_gradients(ids, targets, length);
   model.llama.set_observer({});
 
-  const Format reference = options.against_bf16 || !format.weight ? Format{Format::Kind::bf16} : Format{Format::Kind::quantized, format.weight, nullptr};
+  Scheme reference = scheme;
+  const auto uncoded = [&](const Format& f) {
+    return options.against_bf16 || !f.weight ? Format{Format::Kind::bf16} : Format{Format::Kind::quantized, f.weight, nullptr};
+  };
+  reference.format = uncoded(scheme.format);
+  for (LayerFormat& rule : reference.layer_formats) rule.format = uncoded(rule.format);
   d.reference = reference.name();
   {
     Opened other(executor, options.model, length, &reference);
@@ -149,15 +155,16 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
     const nn::LinearWeights& w = nn::LlamaWeights::linear_of(model.llama.weights().blocks[size(p.spec.layer)], p.spec.role);
     LayerDiagnosis layer{short_name(p.spec.name), {}, {}};
     ErrorSums sums;
-    if (format.weight) sums.add(executor, nn::weight_coding(w.coding()), w.n(), w.k(), p.value.const_data_ptr<float>(), w.coded());
-    if (format.weight) layer.weight = sums.result(w.coding().weight);
+    const bool coded = w.coding().format.weight;
+    if (coded) sums.add(executor, nn::weight_coding(w.coding()), w.n(), w.k(), p.value.const_data_ptr<float>(), w.coded());
+    if (coded) layer.weight = sums.result(w.coding().weight);
     if (const auto found = inputs.find(p.spec.name); found != inputs.end())
       layer.input = found->second.result(w.coding().input);
     d.layers.push_back(layer);
   }
-  if (!options.earlier.empty() && !format.weight)
+  if (!options.earlier.empty() && !coded_weights)
     fail_input("{} has format {}, whose weights have no codes that could have changed; leave out --earlier", options.model.string(),
-               format.name());
+               scheme.name());
   if (!options.earlier.empty()) d.changes = changes(executor, model.llama, options.earlier, length);
   return d;
 }

@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "ev
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
 /// What came after the first release: a run that began without them had their defaults.
-constexpr std::array<std::string_view, 11> kLater{"final-lr", "gain-lr",        "cage",  "cage-start", "float-start",   "distill",
+constexpr std::array<std::string_view, 12> kLater{"layer-formats", "final-lr", "gain-lr",        "cage",  "cage-start", "float-start",   "distill",
                                                   "scale",    "distill-weight", "grid",  "fp4-threshold", "sparse-scale"};
 
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
@@ -36,6 +36,7 @@ void visit(Options& o, Visitor&& field) {
   field("rope-theta", o.config.rope_theta);
   field("tied", o.config.tied);
   field("format", o.scheme.format);
+  field("layer-formats", o.scheme.layer_formats);
   field("head", o.scheme.head);
   field("attention", o.scheme.attention);
   field("estimator", o.scheme.estimator);
@@ -98,6 +99,7 @@ std::string text_of(Number v) {
 void read(std::string_view text, std::filesystem::path& v) { v = text; }
 void read(std::string_view text, std::string& v) { v = text; }
 void read(std::string_view text, Format& v) { v = parse_format(text); }
+void read(std::string_view text, std::vector<LayerFormat>& v) { v = parse_layer_formats(text); }
 void read(std::string_view text, AttentionFormat& v) { v = parse_attention(text); }
 void read(std::string_view text, Estimator& v) { v = parse_estimator(text); }
 void read(std::string_view text, Transform& v) { v = parse_transform(text); }
@@ -150,28 +152,35 @@ void check(const Options& o) {
   require(o.cage_start >= 0 && o.cage_start < 1, "--cage-start must lie in [0, 1)");
   require(o.float_start >= 0 && o.float_start < 1, "--float-start must lie in [0, 1)");
   require(o.distill_weight >= 0 && o.distill_weight <= 1, "--distill-weight must lie in [0, 1]");
-  if (!o.scheme.format.quantized() && (o.cage > 0 || o.float_start > 0))
+  if (!o.scheme.quantized() && (o.cage > 0 || o.float_start > 0))
     fail_usage("--cage and --float-start are for low-bit formats, which {} is not", o.scheme.format.name());
   if (is_learned(o.scheme.estimator) && (o.gain_lr > 0 || o.float_start > 0))
     fail_usage("--estimator {} learns steps, which are gains from the first step on: leave --gain-lr and --float-start out",
                name_of(o.scheme.estimator));
-  if (o.cage > 0 && !o.scheme.format.weight)
+  const std::vector<Format> words = o.scheme.words();
+  if (o.cage > 0 && std::none_of(words.begin(), words.end(), [](const Format& f) { return f.weight; }))
     fail_usage("--cage pulls weights to their grid, which {} has not", o.scheme.format.name());
   require(o.keep >= 1, "--keep must be at least 1");
   require(o.eval_every >= 0 && o.checkpoint_every >= 0 && o.eval_tokens >= 0 && o.eval_windows >= 0 && o.sample_tokens >= 0,
           "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");
   require(o.threads >= 1 && o.threads <= 4096, "--threads must lie in 1..4096");
   require(std::isfinite(o.bytes_per_token) && o.bytes_per_token >= 0, "--bytes-per-token must be positive");
-  const Format coded = o.scheme.blocks();
-  if (o.backward == kernels::Precision::int8 && !coded.integer() && !(coded.weight_only() && coded.weight->integer()))
-    fail_usage("--backward int8 multiplies gradients by integer codes, which --format {}{} has not; choose bf16 or f32",
-               o.scheme.format.name(), o.scheme.variations());
+  for (const Format& word : words) {
+    const Format coded = o.scheme.with_grids(word);
+    if (o.backward != kernels::Precision::int8 || coded.integer() || (coded.weight_only() && coded.weight->integer())) continue;
+    if (!word.quantized() && o.scheme.quantized()) continue;  // bf16 layers among others: their products stay so
+    fail_usage("--backward int8 multiplies gradients by integer codes, which --format {}{} has not; choose bf16 or f32", word.name(),
+               o.scheme.variations());
+  }
   o.config.check(o.scheme);
 }
 
-Format format_at(const Options& o, std::int64_t step) {
-  const auto switched = static_cast<std::int64_t>(o.float_start * static_cast<double>(o.steps));
-  return step < switched ? Format{Format::Kind::bf16} : o.scheme.format;
+Scheme scheme_at(const Options& o, std::int64_t step) {
+  Scheme scheme = o.scheme;
+  if (step >= static_cast<std::int64_t>(o.float_start * static_cast<double>(o.steps))) return scheme;
+  scheme.format = {Format::Kind::bf16};
+  scheme.layer_formats.clear();
+  return scheme;
 }
 
 std::vector<std::pair<std::string, std::string>> to_flags(const Options& options) {

@@ -53,8 +53,8 @@ struct Options {
   std::int64_t tokens_per_step() const { return batch * seq; }
 };
 
-/// The format of a step, counted from 0: bf16 during the float start.
-Format format_at(const Options& options, std::int64_t step);
+/// The arithmetic of a step, counted from 0: the blocks' layers are bf16 during the float start.
+Scheme scheme_at(const Options& options, std::int64_t step);
 
 /// throws Error(usage) that names the flag: values out of range, or that contradict each other.
 void check(const Options& options);

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "lowbit/base/file_write.h"
-#include "lowbit/formats/layout.h"
 #include "lowbit/machine/isa.h"
 #include "lowbit/model/tensors.h"
 #include "lowbit/report/metrics.h"
@@ -15,13 +14,7 @@ report::RunInfo::Sizes packed_sizes(const model::Config& config, const Scheme& s
   report::RunInfo::Sizes sizes;
   for (const model::TensorSpec& spec : model::tensors(config)) {
     const Format format = model::coding_of(spec, scheme).format;
-    std::int64_t codes = 0, scales = 0;
-    if (format.weight) {
-      codes = spec.rows * static_cast<std::int64_t>(stored_row_bytes(*format.weight, static_cast<std::size_t>(spec.columns)));
-      scales = 4 * spec.rows;
-    } else {
-      codes = spec.elements() * (format.kind == Format::Kind::bf16 ? 2 : 4);
-    }
+    const auto [codes, scales] = model::stored_bytes(spec, format);
     if (spec.linear()) {
       sizes.codes += codes;
       sizes.scales += scales;

@@ -56,7 +56,8 @@ class Run {
         executor_, *llama_,
         AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip, options_.gain_lr});
     begin();
-    llama_->set_format(format_at(options_, state_.step));
+    const Scheme now = scheme_at(options_, state_.step);
+    llama_->set_format(now.format, now.layer_formats);
     llama_->refresh();
     if (teacher_) llama_->set_teacher(teacher_.get(), static_cast<float>(options_.distill_weight));
     llama_->set_recompute(options_.recompute);
@@ -133,7 +134,7 @@ void Run::announce() {
   fmt::print(stderr, "model    {} layers, width {}, {} heads ({} key-value), mlp {}, vocabulary {}: {} parameters, {} in the blocks\n",
              c.layers, c.width, c.heads, c.kv_heads, c.mlp, c.vocab, human_count(static_cast<double>(c.parameters())),
              human_count(static_cast<double>(c.block_parameters())));
-  fmt::print(stderr, "format   {}, head {}, attention {}, estimator {}, transform {}{}, backward {}\n", options_.scheme.format.name(),
+  fmt::print(stderr, "format   {}, head {}, attention {}, estimator {}, transform {}{}, backward {}\n", options_.scheme.name(),
              options_.scheme.head.name(), name_of(options_.scheme.attention), name_of(options_.scheme.estimator),
              name_of(options_.scheme.transform), options_.scheme.variations(), kernels::name_of(options_.backward));
   fmt::print(stderr, "steps    {} of {} x {} tokens = {} tokens; {} peak {:.3g}, warm-up {}\n", options_.steps, options_.batch,
@@ -202,9 +203,9 @@ double Run::step() {
   llama_->refresh();
   pull_to_grid(learning_rate(options_, state_.step));
   ++state_.step;
-  const Format next = format_at(options_, state_.step);
-  if (next != llama_->weights().scheme.format) {
-    llama_->set_format(next);
+  const Scheme next = scheme_at(options_, state_.step);
+  if (next.format != llama_->weights().scheme.format || next.layer_formats != llama_->weights().scheme.layer_formats) {
+    llama_->set_format(next.format, next.layer_formats);
     llama_->refresh();
     log_->add(report::EventRecord{state_.step, "format", next.name()});
   }
@@ -218,7 +219,7 @@ double Run::step() {
 void Run::pull_to_grid(double lr) {
   const auto steps = static_cast<double>(options_.steps), start = options_.cage_start * steps;
   const double risen = (static_cast<double>(state_.step + 1) - start) / (steps - start);
-  if (options_.cage == 0 || risen <= 0 || !llama_->weights().scheme.format.quantized()) return;
+  if (options_.cage == 0 || risen <= 0 || !llama_->weights().scheme.quantized()) return;
   llama_->pull_to_grid(std::min(1.0, lr * options_.cage * risen));
   llama_->refresh();
 }

@@ -18,11 +18,12 @@ namespace {
 struct Keys {
   std::string format, head, attention, transform;
   std::string scale = "rms", grid = "uniform", sparse_scale = "dense", estimator = "";
+  std::string layers = "";
 };
 
 std::string test_name(const testing::TestParamInfo<Keys>& keys) {
   std::string name = keys.param.format + "_" + keys.param.head + "_" + keys.param.attention + "_" + keys.param.transform + "_" +
-                     keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale + keys.param.estimator;
+                     keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale + keys.param.estimator + (keys.param.layers.empty() ? "" : "_with_" + keys.param.layers);
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
@@ -30,6 +31,7 @@ std::string test_name(const testing::TestParamInfo<Keys>& keys) {
 
 Scheme scheme_of(const Keys& keys) {
   Scheme scheme = default_scheme(parse_format(keys.format));
+  scheme.layer_formats = parse_layer_formats(keys.layers);
   scheme.head = parse_head(keys.head);
   scheme.attention = parse_attention(keys.attention);
   scheme.transform = parse_transform(keys.transform);
@@ -102,6 +104,12 @@ std::vector<Isa> supported_isas() {
   return list;
 }
 
+/// Formats by layer, kernels of every kind side by side.
+Keys mixed(const std::string& format, const std::string& transform, const std::string& grid, const std::string& estimator,
+           const std::string& layers) {
+  return {format, "bf16", "f32", transform, "rms", grid, "dense", estimator, layers};
+}
+
 class Parity : public testing::TestWithParam<Keys> {};
 
 TEST_P(Parity, TrainingForwardAndInferenceGiveTheSameBitsInAnyChunksThreadsAndInstructionSet) {
@@ -160,7 +168,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Keys{"w2a1", "bf16", "f32", "none", "rms", "uniform", "dense", "pact"},
                     Keys{"w3a16", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq"},
                     Keys{"bf16+2:4", "bf16", "bf16", "hadamard"}, Keys{"w16a4", "bf16", "f32", "hadamard"},
-                    Keys{"w16afp4", "bf16", "f32", "none"}, Keys{"w16a3", "bf16", "f32", "hadamard", "rms", "gaussian"}),
+                    Keys{"w16afp4", "bf16", "f32", "none"}, Keys{"w16a3", "bf16", "f32", "hadamard", "rms", "gaussian"},
+                    mixed("w2a2", "hadamard", "uniform", "", "down=w2a3,k=w4a2,blocks.1.*=w4a4,blocks.2.o=bf16,blocks.2.down=w3a16"),
+                    mixed("bf16", "hadamard", "uniform", "", "blocks.0.*=w1.58a8,blocks.1.down=fp4,blocks.2.q=w4a4+2:4,blocks.2.k=w4a4,blocks.2.v=w1a4"),
+                    mixed("w4a4", "none", "uniform", "lsq", "down=w2a3,blocks.0.o=bf16,gate=w1a4"),
+                    mixed("w16a3", "hadamard", "gaussian", "", "v=w2a3,up=w4a3,blocks.2.down=w1a1")),
     test_name);
 
 TEST(Parity, OneWeightMovedByOneStepTurnsTheComparisonRed) {

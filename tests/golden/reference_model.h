@@ -184,14 +184,19 @@ class ReferenceModel {
                            literal_trust(*grid, scheme_.fp4_threshold));
   }
   static std::size_t step_of(std::size_t i) { return i <= kV ? 0 : i - kV; }
+  const Format& word_of(std::size_t layer, std::size_t i) const {
+    return scheme_.word_of(static_cast<std::int64_t>(layer), static_cast<LayerKind>(i));
+  }
   Operand<T> coded_weight(const std::vector<T>& w, std::size_t layer, std::size_t i) const {
     const std::size_t k = inputs(i);
-    return coded_side(w, k, scheme_.blocks().weight, scheme_.weight_group(static_cast<std::int64_t>(k)), 10 * layer + step_of(i));
+    const Format& word = word_of(layer, i);
+    return coded_side(w, k, scheme_.with_grids(word).weight, scheme_.weight_group(static_cast<std::int64_t>(k), word), 10 * layer + step_of(i));
   }
   Operand<T> coded_input(const std::vector<T>& x, std::size_t layer, std::size_t i) {
     const std::size_t k = inputs(i), step = 10 * layer + 5 + step_of(i);
     if (!steps_.empty() && steps_[step].value[0] == T{0}) steps_[step].value[0] = first_step(x);
-    return coded_side(x, k, scheme_.blocks().activation, scheme_.activation_group(static_cast<std::int64_t>(k)), step);
+    const Format& word = word_of(layer, i);
+    return coded_side(x, k, scheme_.with_grids(word).activation, scheme_.activation_group(static_cast<std::int64_t>(k), word), step);
   }
 
   T largest_level() const { return static_cast<T>(std::max(1, scheme_.format.weight->highest())); }
