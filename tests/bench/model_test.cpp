@@ -25,7 +25,7 @@ TEST(Shapes, TheNamedOnesHaveThePublishedParameters) {
   for (const std::string& name : shape_names()) EXPECT_TRUE(find_shape(name)) << name;
   for (const model::Config& c : {*find_shape("llama-1b"), *find_shape("4m")}) {
     std::int64_t weights = 0;
-    for (const LayerShape& layer : layer_shapes(c))
+    for (const LayerShape& layer : layer_shapes(c, default_scheme(parse_format("w4a4"))))
       weights += static_cast<std::int64_t>(layer.n * layer.k * layer.count);
     EXPECT_EQ(weights, c.block_parameters() + c.vocab * c.width);
   }
