@@ -8,6 +8,7 @@
 #include "lowbit/autograd/tensors.h"
 #include "lowbit/base/rng.h"
 #include "lowbit/kernels/backward_int8.h"
+#include "lowbit/kernels/offsets.h"
 
 namespace lowbit::autograd {
 namespace {
@@ -39,21 +40,6 @@ at::Tensor new_rows(std::int64_t rows, std::size_t columns) {
 LinearGroup::LinearGroup(Context context, std::vector<const nn::LinearWeights*> weights, std::vector<Parameter*> parameters)
     : context_(context), weights_(std::move(weights)), parameters_(std::move(parameters)) {}
 
-namespace {
-double largest_level(const Grid& grid) { return std::max(1, grid.highest()); }
-}  // namespace
-
-float first_step(Executor& executor, const Grid& grid, int group, std::size_t rows, std::size_t k, const float* x) {
-  Buffer<float> rotated(rows * k);
-  kernels::rotate_rows(executor, group, rows, k, x, k, rotated.data(), k);
-  return static_cast<float>(2 * kernels::mean_magnitude(rotated.size(), rotated.data()) / std::sqrt(largest_level(grid)));
-}
-
-void LinearGroup::set_steps(std::vector<Parameter*> weights, Parameter* input) {
-  weight_steps_ = std::move(weights);
-  input_step_ = input;
-}
-
 bool LinearGroup::reads_values() const {
   const model::TensorCoding& coding = weights_.front()->coding();
   return input_step_ || !coding.format.quantized() || (coding.format.weight_only() && coding.input_group == 1);
@@ -65,8 +51,14 @@ void LinearGroup::prepare(const float* x, std::size_t rows, bool want_mask) {
   model::TensorCoding coding = first.coding();
   if (input_step_) {
     float& step = *mutable_data(input_step_->value);
-    if (step == 0) step = first_step(*context_.executor, *coding.input.grid, coding.input_group, rows, first.k(), x);
+    if (step == 0) {
+      FirstStep seen;
+      seen.see(*context_.executor, coding.input_group, rows, first.k(), x);
+      step = seen.step(context_.estimator, *coding.input.grid, true);
+      if (input_offset_) *mutable_data(input_offset_->value) = seen.offset(context_.estimator, *coding.input.grid);
+    }
     coding.input.step = static_cast<double>(step);
+    if (input_offset_) coding.input.offset = static_cast<double>(*data(input_offset_->value));
   }
   input_.prepare(*context_.executor, coding, rows, first.k(), x, first.k(), want_mask);
   if (context_.observer) (*context_.observer)(*this, x, rows);
@@ -179,11 +171,20 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
       multiply(stream | 1, n, k, rows, a, input_operand(), in_place ? grad : weight_grad_.data(), in_place);
     }
     if (in_place) continue;
+    if (coding.format.integer() && coding.input.shift != Shift::none) {
+      // What the codes leave out of xq: the same offset in every column.
+      column_sums_.resize(n);
+      kernels::column_sums(executor, rows, n, dy[i], column_sums_.data());
+      executor.parallel_for(n, [&](std::size_t row) {
+        const auto part = static_cast<float>(coding.input.offset * column_sums_[row]);
+        for (std::size_t j = row * k; j < (row + 1) * k; ++j) weight_grad_[j] += part;
+      });
+    }
     add_weight_gradient(i, weight_grad_.data());
   }
   const Profile::Scope timed(context_.profile, Work::mask_rotate);
   if (input_step_)
-    add_step_gradient(*input_step_, coding.input, coding.input_group, rows, context_.draws->rows ? context_.draws->rows : rows, k, dx,
+    add_step_gradient(*input_step_, input_offset_, coding.input, coding.input_group, rows, context_.draws->rows ? context_.draws->rows : rows, k, dx,
                       input_.values(), input_.coded().codes);
   if (coding.format.quantized())
     kernels::mask_and_rotate_rows(executor, coding.input_group, rows, k, coded_input ? input_.coded().mask : nullptr, dx, k);
@@ -216,26 +217,11 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
     *mutable_data(p.gain->grad) += static_cast<float>(sum);
   }
   if (!weight_steps_.empty() && weight_steps_[i])
-    add_step_gradient(*weight_steps_[i], w.coding().weight, w.coding().group, n, n, k, d, data(p.value), w.coded().codes);
+    add_step_gradient(*weight_steps_[i], nullptr, w.coding().weight, w.coding().group, n, n, k, d, data(p.value), w.coded().codes);
   if (format.quantized() || format.masked)
     kernels::mask_and_rotate_rows(executor, w.coding().group, n, k, w.coded().mask, d, k);
   if (p.gain) kernels::scale_values(executor, n * k, p.factor(), d, d);
   kernels::add_in_place(executor, n * k, mutable_data(p.grad), d);
-}
-
-// LSQ scales the gradient by 1 / sqrt(entries * q), PACT does not.
-void LinearGroup::add_step_gradient(Parameter& step, const SideCoding& side, int group, std::size_t rows, std::size_t all_rows,
-                                    std::size_t k, const float* g, const float* x, const std::uint8_t* codes) {
-  Executor& executor = *context_.executor;
-  if (group > 1) {
-    rotated_.resize(rows * k);
-    kernels::rotate_rows(executor, group, rows, k, x, k, rotated_.data(), k);
-    x = rotated_.data();
-  }
-  const bool lsq = context_.estimator == Estimator::lsq;
-  const double sum = kernels::step_gradient(executor, *side.grid, *data(step.value), !lsq, rows, k, g, x, codes);
-  const double scale = lsq ? 1 / std::sqrt(static_cast<double>(all_rows * k) * largest_level(*side.grid)) : 1;
-  *mutable_data(step.grad) += static_cast<float>(scale * sum);
 }
 
 void LinearGroup::count_masks(std::vector<MaskShare>& shares) const {

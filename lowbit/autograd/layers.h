@@ -35,9 +35,22 @@ struct Draws {
   std::size_t rows = 0;  ///< of all micro-batches of the step, which learned steps scale their gradient by; 0: of the one
 };
 
-/// What a learned step begins with, from the values x [rows, k] that it is for, rotated in groups.
-/// source  LSQ, Esser et al. 2020, arXiv 1902.08153, section 2.1: 2 mean|x| / sqrt(q), q the largest whole level; 1 at 1 bit.
-float first_step(Executor& executor, const Grid& grid, int group, std::size_t rows, std::size_t k, const float* x);
+/// What a learned step begins with, from the values that it is for, and the offset of inputs.
+/// lsq, pact: 2 mean|x| / sqrt(q), q the largest whole level; 1 at 1 bit. lsq+: the grid's step that is best for a normal variable of
+/// the values' deviation, around their mean (weights: of their RMS, around 0); lsq+code: of their RMS, from the least of them up.
+/// source  LSQ, Esser et al. 2020, arXiv 1902.08153, section 2.1; LSQ+, Bhalgat et al. 2020, arXiv 2004.09576, section 3.3 (least
+/// squared error); quest.md section 3.
+class FirstStep {
+ public:
+  /// x [rows, k], rotated in groups before it is looked at.
+  void see(Executor& executor, int group, std::size_t rows, std::size_t k, const float* x);
+  float step(Estimator estimator, const Grid& grid, bool input) const;
+  float offset(Estimator estimator, const Grid& grid) const;
+
+ private:
+  double mean() const { return sum_ / count_; }
+  double count_ = 0, magnitudes_ = 0, sum_ = 0, squares_ = 0, least_ = 0;
+};
 
 class LinearGroup;
 /// Sees what layers that read the same input have been given, after it was prepared: x [rows, k].
@@ -75,8 +88,9 @@ class LinearGroup {
   void multiply_into(std::span<float* const> y);
   /// The products of this format read x itself, so it must live until the backward pass; others keep a form of their own.
   bool reads_values() const;
-  /// Learned steps of each layer and of their input (null: it is not coded). A step of 0 is set by what it meets first.
-  void set_steps(std::vector<Parameter*> weights, Parameter* input);
+  /// Learned steps of each layer and of their input (null: it is not coded), and its offset or null. A step of 0 is set, with
+  /// its offset, by what it meets first.
+  void set_steps(std::vector<Parameter*> weights, Parameter* input, Parameter* input_offset);
   nn::LinearInput& input() { return input_; }
   /// dy [rows, n] of each layer, dx [rows, k] (not accumulated); adds to the parameters' gradients.
   /// piece   counts the calls for one micro-batch, where its rows come in several.
@@ -102,12 +116,13 @@ class LinearGroup {
   /// What this layer's product adds to the gradients: of the weight, and of its gain. d: [n, k], gradient of what the
   /// product read (rotated, unmasked); overwritten.
   void add_weight_gradient(std::size_t i, float* d);
-  /// Adds to the gradient of a learned step. g: of the coded values; x: not rotated; both [rows, k].
-  void add_step_gradient(Parameter& step, const SideCoding& side, int group, std::size_t rows, std::size_t all_rows, std::size_t k,
-                         const float* g, const float* x, const std::uint8_t* codes);
+  /// Adds to the gradient of a learned step and its offset (or null). g: of the coded values; x: not rotated; both [rows, k].
+  void add_step_gradient(Parameter& step, Parameter* offset, const SideCoding& side, int group, std::size_t rows, std::size_t all_rows,
+                         std::size_t k, const float* g, const float* x, const std::uint8_t* codes);
   std::vector<Parameter*> weight_steps_;
-  Parameter* input_step_ = nullptr;
+  Parameter *input_step_ = nullptr, *input_offset_ = nullptr;
   Buffer<float> rotated_;
+  Buffer<double> column_sums_;
   Buffer<float> float_weight_, unit_scale_, rounded_input_, weight_grad_, scaled_weight_;
 };
 

@@ -42,7 +42,7 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
       if (!steps_.empty()) {
         std::vector<Parameter*> of_weights;
         for (const std::string& name : names) of_weights.push_back(step(at + name + ".step"));
-        made.set_steps(std::move(of_weights), step(at + names.front() + ".input_step"));
+        made.set_steps(std::move(of_weights), step(at + names.front() + ".input_step"), step(at + names.front() + ".input_offset"));
       }
       return made;
     };
@@ -134,8 +134,10 @@ void Llama::refresh() {
       const std::string& name = steps_[i].spec.name;
       const Parameter& weight = parameter(name.substr(0, name.size() - 4) + "weight");
       const model::TensorCoding coding = model::coding_of(weight.spec, weights_.scheme);
-      value = first_step(executor(), *coding.weight.grid, coding.group, static_cast<std::size_t>(weight.spec.rows),
-                         static_cast<std::size_t>(weight.spec.columns), weight.value.const_data_ptr<float>());
+      FirstStep seen;
+      seen.see(executor(), coding.group, static_cast<std::size_t>(weight.spec.rows), static_cast<std::size_t>(weight.spec.columns),
+               weight.value.const_data_ptr<float>());
+      value = seen.step(weights_.scheme.estimator, *coding.weight.grid, false);
     }
     nn::set_step(weights_, step_specs_[i], value);
   }

@@ -17,12 +17,14 @@ constexpr std::string_view kPairs = "+2:4";
 template <class Value, std::size_t N>
 using Names = std::array<std::pair<std::string_view, Value>, N>;
 
-constexpr Names<Estimator, 6> kEstimators{{{"trust", Estimator::trust},
+constexpr Names<Estimator, 8> kEstimators{{{"trust", Estimator::trust},
                                            {"clip", Estimator::clip},
                                            {"ste", Estimator::ste},
                                            {"lsq", Estimator::lsq},
                                            {"pact", Estimator::pact},
-                                           {"pact-code", Estimator::pact_code}}};
+                                           {"pact-code", Estimator::pact_code},
+                                           {"lsq+", Estimator::lsq_plus},
+                                           {"lsq+code", Estimator::lsq_plus_code}}};
 constexpr Names<Transform, 3> kTransforms{{{"hadamard", Transform::hadamard},
                                            {"hadamard-weights", Transform::hadamard_weights},
                                            {"none", Transform::none}}};
@@ -146,6 +148,12 @@ SideCoding Scheme::block_side(const Grid& side) const {
     // |0 - x| <= T r for what was pruned; clip and ste do not look at what became of an entry.
     coding.trust.pruned = estimator == Estimator::trust ? side.alpha / (side.dense->levels - 1) : coding.trust.edge;
   }
+  return coding;
+}
+
+SideCoding Scheme::input_side(const Grid& side) const {
+  SideCoding coding = block_side(side);
+  if (learns_offset(estimator)) coding.shift = Shift::learned;
   return coding;
 }
 

@@ -42,14 +42,20 @@ Format parse_format(std::string_view word);
 Format parse_head(std::string_view word);
 
 /// Which gradient passes the quantizer (QuEST section 3.3; quest.md section 2). From lsq on the step of a tensor's grid is
-/// learned (quest.md section 3): lsq, pact with its original's gradients, pact-code with those of the reference code.
-enum class Estimator : std::uint32_t { trust = 1, clip = 2, ste = 3, lsq = 4, pact = 5, pact_code = 6 };
+/// learned (quest.md section 3): lsq, pact with its original's gradients, pact-code with those of the reference code;
+/// lsq+ learns an offset of the inputs too, lsq+code is that with the first values of the reference code.
+enum class Estimator : std::uint32_t { trust = 1, clip = 2, ste = 3, lsq = 4, pact = 5, pact_code = 6, lsq_plus = 7, lsq_plus_code = 8 };
 constexpr bool is_learned(Estimator e) { return e >= Estimator::lsq; }
+/// Whether inputs are coded around a learned offset.
+constexpr bool learns_offset(Estimator e) { return e == Estimator::lsq_plus || e == Estimator::lsq_plus_code; }
 /// What is rotated before coding. hadamard_weights: weights only, the paper's weight-only runs (wXa16 only).
 enum class Transform : std::uint32_t { none = 0, hadamard = 1, hadamard_weights = 2 };
 /// What the scale of a row follows: its RMS, or its largest magnitude (whose whole range is then trusted: ste).
 /// learned: the step is given, one for all rows; it follows from the estimator and is no choice of its own.
 enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2, learned = 3 };
+/// What is taken off a row before it is scaled and coded, and stands beside o * h in what the code means: nothing, or a
+/// learned offset, one for all rows.
+enum class Shift : std::uint32_t { none = 0, learned = 1 };
 /// Even steps, or levels placed for a Gaussian: the reference code's 20 iterations, or converged.
 enum class GridShape : std::uint32_t { uniform = 1, gaussian = 2, gaussian_converged = 3 };
 /// The trust rule of fp4: half of the grid's outermost interval, or the narrower one that the reference code's runs had.
@@ -90,6 +96,8 @@ struct SideCoding {
   ScaleRule scale = ScaleRule::rms;
   SparseScale sparse_scale = SparseScale::dense;  ///< of a 2:4 grid
   double step = 0;                                ///< with ScaleRule::learned; the trust rule is then in units of it
+  Shift shift = Shift::none;
+  double offset = 0;                              ///< with Shift::learned
 };
 
 /// The linear layers of a block, in the order of their tensors.
@@ -138,6 +146,8 @@ struct Scheme {
   std::string name() const;
   /// How rows on a grid of the blocks' layers are coded.
   SideCoding block_side(const Grid& side) const;
+  /// The same of their inputs, which may have an offset.
+  SideCoding input_side(const Grid& side) const;
   /// The same of head and embedding, whose key is one of its own: scaled by their RMS.
   SideCoding head_side(const Grid& side) const;
   /// The factor of a trust mask |x| <= factor * r for one side; infinity for `ste`.

@@ -41,8 +41,8 @@ void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, cons
 /// g, x: [rows, k]; codes: [rows, code_stride(k)].
 double step_gradient(Executor& executor, const Grid& grid, float step, bool clamped_only, std::size_t rows, std::size_t k,
                      const float* g, const float* x, const std::uint8_t* codes);
-/// Mean magnitude of n values, in double: what a learned step begins from.
-double mean_magnitude(std::size_t n, const float* x);
+/// The same of a learned offset (offset_gradient_row); x without the offset.
+double offset_gradient(Executor& executor, const Grid& grid, float step, std::size_t rows, std::size_t k, const float* g, const float* x);
 
 /// Gradients of silu(gate) * up.
 void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const float* gate, const float* up,

@@ -38,26 +38,34 @@ void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const 
   });
 }
 
-double step_gradient(Executor& executor, const Grid& grid, float step, bool clamped_only, std::size_t rows, std::size_t k,
-                     const float* g, const float* x, const std::uint8_t* codes) {
+namespace {
+// Of each row of k values, in double, in their order.
+template <class Row>
+double sum_of_rows(Executor& executor, std::size_t rows, std::size_t k, Row&& of_row) {
   static thread_local Buffer<double> partial;
   partial.resize(rows);
   double* const sums = partial.data();
   const std::size_t at_once = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(k, 1));
   executor.parallel_for(ceil_div(rows, at_once), [&](std::size_t task) {
-    for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r)
-      sums[r] = static_cast<double>(reference::step_gradient_row<float>({g + r * k, k}, {x + r * k, k}, codes + r * code_stride(k), grid,
-                                                                        step, clamped_only));
+    for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r) sums[r] = static_cast<double>(of_row(r));
   });
   double sum = 0;
   for (std::size_t r = 0; r < rows; ++r) sum += sums[r];
   return sum;
 }
+}  // namespace
 
-double mean_magnitude(std::size_t n, const float* x) {
-  double sum = 0;
-  for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(std::abs(x[i]));
-  return n ? sum / static_cast<double>(n) : 0;
+double step_gradient(Executor& executor, const Grid& grid, float step, bool clamped_only, std::size_t rows, std::size_t k,
+                     const float* g, const float* x, const std::uint8_t* codes) {
+  return sum_of_rows(executor, rows, k, [&](std::size_t r) {
+    return reference::step_gradient_row<float>({g + r * k, k}, {x + r * k, k}, codes + r * code_stride(k), grid, step, clamped_only);
+  });
+}
+
+double offset_gradient(Executor& executor, const Grid& grid, float step, std::size_t rows, std::size_t k, const float* g, const float* x) {
+  return sum_of_rows(executor, rows, k, [&](std::size_t r) {
+    return reference::offset_gradient_row<float>({g + r * k, k}, {x + r * k, k}, grid, step);
+  });
 }
 
 void scale_values(Executor& executor, std::size_t n, float factor, const float* x, float* y) {

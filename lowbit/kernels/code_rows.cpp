@@ -129,11 +129,19 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
   const RowForms& forms = row_forms();
   const Grid* dense = coding.grid->dense;
   assert(!dense || k % 8 == 0);
+  const bool shifted = coding.shift != Shift::none;
   for_rows(executor, rows, k, [&](std::size_t i) {
     float rms;
-    const CodeRowJob job{x + i * x_stride,
+    const float* row = x + i * x_stride;
+    if (shifted) {
+      float* const rotated = rotated_row(k);
+      forms.rotate(rotation, k, row, nullptr, rotated);
+      reference::shift_row<float>({rotated, k}, coding.offset);
+      row = rotated;
+    }
+    const CodeRowJob job{row,
                          k,
-                         rotation,
+                         shifted ? rotation_of(1, k) : rotation,
                          dense ? dense : coding.grid,
                          coding.scale,
                          coding.trust,

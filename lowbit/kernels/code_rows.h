@@ -20,6 +20,8 @@ struct RowCoding {
   ScaleRule scale = ScaleRule::rms;
   SparseScale sparse_scale = SparseScale::dense;
   float step = 0;        ///< of ScaleRule::learned
+  Shift shift = Shift::none;
+  float offset = 0;      ///< of Shift::learned
 };
 
 /// Where coded rows go, or lie. Memory belongs to the caller.
@@ -31,7 +33,7 @@ struct CodedRows {
 };
 
 /// Rotates (in registers; x stays as it is), scales and codes each row, and sums its codes: docs/numerics.md, "Coding a
-/// row". x: [rows, K], row stride x_stride floats. Bits equal on every instruction set and thread count.
+/// row". A shift is taken off after the rotation. x: [rows, K], row stride x_stride floats. Bits equal on every instruction set and thread count.
 /// source  QuEST (arXiv 2502.05003), section 3.
 void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, std::size_t k, const float* x,
                std::size_t x_stride, const CodedRows& out);

@@ -174,7 +174,13 @@ T rms(std::span<const T> x) {
   return math::sqrt(sum_of_squares(x) / static_cast<T>(x.size()));
 }
 
-/// Codes one row, already rotated. codes[i] = u.
+/// What is coded of a row on a side with a shift: x - offset, after the rotation and before code_row.
+template <class T>
+void shift_row(std::span<T> x, T offset) {
+  for (T& value : x) value -= offset;
+}
+
+/// Codes one row, already rotated and shifted. codes[i] = u.
 template <class T>
 CodedRow<T> code_row(std::span<const T> x, const SideCoding& side, std::uint8_t* codes) {
   const Grid& grid = side.grid->dense ? *side.grid->dense : *side.grid;
@@ -222,6 +228,13 @@ T code_product(std::span<const std::uint8_t> x, const Grid& x_grid, T x_scale, s
     sum += std::int64_t{x_grid.value_of_code(x[i])} * w_grid.value_of_code(w[i]);
   assert(sum <= 2147483647 && sum >= -2147483647);
   return static_cast<T>(static_cast<std::int32_t>(sum)) * (x_scale * w_scale);
+}
+
+/// What an offset of the inputs adds to a product's output: offset * (float(sum of o_w) * h_w), to be added to code_product.
+/// levels: the sum of o_w, exact.
+template <class T>
+T offset_term(T offset, std::int64_t levels, T w_scale) {
+  return offset * (static_cast<T>(static_cast<std::int32_t>(levels)) * w_scale);
 }
 
 /// Order (a): strictly one after another.

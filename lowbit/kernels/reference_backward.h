@@ -78,6 +78,18 @@ T step_gradient_row(std::span<const T> g, std::span<const T> x, const std::uint8
   return sum;
 }
 
+/// What one row adds to the gradient of a learned offset, before the scale of the method: g where |x| > edge |D|, x without the
+/// offset (an unclamped entry follows its input, a clamped one the offset).
+/// source  LSQ+, Bhalgat et al. 2020, arXiv 2004.09576, equation 6; quest.md section 3.
+template <class T>
+T offset_gradient_row(std::span<const T> g, std::span<const T> x, const Grid& grid, T step) {
+  const T edge = step_edge<T>(grid) * std::abs(step);
+  T sum = 0;
+  for (std::size_t i = 0; i < g.size(); ++i)
+    if (!(std::abs(x[i]) <= edge)) sum += g[i];
+  return sum;
+}
+
 /// One row of y = (x * inv) * weight: dx_i = inv * (g_i - x_i * inv^2 * mean(g x)), g = weight * dy;
 /// dweight_i += dy_i * x_i * inv. dx may be dy.
 template <class T>

@@ -39,8 +39,10 @@ std::vector<StepSpec> step_tensors(const Config& config, const Scheme& scheme) {
     if (!word.quantized()) continue;
     const std::string layer = spec.name.substr(0, spec.name.size() - std::string_view("weight").size());
     steps.push_back({{layer + "step", TensorRole::norm, spec.layer, 1, 1}, spec.role, false});
-    if (word.activation && input_owner(spec.role) == spec.role)
-      steps.push_back({{layer + "input_step", TensorRole::norm, spec.layer, 1, 1}, spec.role, true});
+    if (!word.activation || input_owner(spec.role) != spec.role) continue;
+    steps.push_back({{layer + "input_step", TensorRole::norm, spec.layer, 1, 1}, spec.role, true});
+    if (learns_offset(scheme.estimator))
+      steps.push_back({{layer + "input_offset", TensorRole::norm, spec.layer, 1, 1}, spec.role, true, true});
   }
   return steps;
 }
@@ -60,11 +62,8 @@ TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
     // Head and embedding are always rotated: their key is one of its own, apart from the blocks' transform.
     coding.group = coding.input_group = hadamard_group(spec.columns);
   }
-  const auto side = [&](const Grid* grid) {
-    return !grid ? SideCoding{} : spec.linear() ? scheme.block_side(*grid) : scheme.head_side(*grid);
-  };
-  coding.weight = side(coding.format.weight);
-  coding.input = side(coding.format.activation);
+  if (const Grid* grid = coding.format.weight) coding.weight = spec.linear() ? scheme.block_side(*grid) : scheme.head_side(*grid);
+  if (const Grid* grid = coding.format.activation) coding.input = spec.linear() ? scheme.input_side(*grid) : scheme.head_side(*grid);
   return coding;
 }
 

@@ -33,11 +33,13 @@ struct TensorSpec {
 std::vector<TensorSpec> tensors(const Config& config);
 
 /// A learned step, one value: of the weights of a layer (X.step), or of the activations that it and the layers beside it
-/// read (X.input_step). Empty lists where the scheme learns none; those of weights are not stored in packed folders.
+/// read (X.input_step), behind which stands their offset where it is learned too (X.input_offset). Empty lists where the
+/// scheme learns none; those of weights are not stored in packed folders.
 struct StepSpec {
   TensorSpec tensor;  ///< named so, of shape {1}
   TensorRole role;    ///< of the layer: the first of those that read an input
   bool input;
+  bool offset = false;  ///< an offset, which may be 0; a step of 0 is not set yet
 };
 std::vector<StepSpec> step_tensors(const Config& config, const Scheme& scheme);
 /// The layer by whose name the step of a role's input goes: q for q, k and v, gate for gate and up.

@@ -5,6 +5,7 @@
 #include <cassert>
 
 #include "lowbit/formats/layout.h"
+#include "lowbit/kernels/offsets.h"
 #include "lowbit/kernels/plane_product.h"
 
 namespace lowbit::nn {
@@ -14,7 +15,7 @@ using kernels::mask_words;
 
 namespace {
 kernels::RowCoding row_coding(const SideCoding& side, int group) {
-  return {side.grid, group, side.trust, side.scale, side.sparse_scale, static_cast<float>(side.step)};
+  return {side.grid, group, side.trust, side.scale, side.sparse_scale, static_cast<float>(side.step), side.shift, static_cast<float>(side.offset)};
 }
 }  // namespace
 
@@ -47,6 +48,12 @@ void LinearWeights::make_code_panels(Executor& executor, const kernels::CodedRow
     case KernelId::floats: kernels::make_panels(executor, grid, n_, k_, rows, float_panels_); return;
     case KernelId::bf16: assert(false); return;
   }
+}
+
+// From sum_ and scale_.
+void LinearWeights::sum_values() {
+  value_sum_.resize(coding_.format.integer() && coding_.input.shift != Shift::none ? n_ : 0);
+  if (!value_sum_.empty()) kernels::value_sums(*coding_.format.weight, n_, k_, sum_.data(), scale_.data(), value_sum_.data());
 }
 
 void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
@@ -88,6 +95,7 @@ void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, s
   const kernels::CodedRows rows = coded();
   kernels::code_rows(executor, weight_coding(coding), n, k, weights, k, rows);
   make_code_panels(executor, rows);
+  sum_values();
   if (!keep.codes) {
     codes_ = {};
     sum_ = {};
@@ -103,17 +111,17 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
   const Grid& grid = *coding.format.weight;
   const std::size_t row_bytes = stored_row_bytes(grid, k);
   assert(canonical.size() == n * row_bytes && scale.size() == n);
-  if (kernel_->id == KernelId::packed) {
-    kernels::make_panels(executor, grid, n, k, canonical, scale, packed_panels_);
+  scale_.resize(n);
+  std::copy(scale.begin(), scale.end(), scale_.begin());
+  const bool packed = kernel_->id == KernelId::packed;
+  if (packed) kernels::make_panels(executor, grid, n, k, canonical, scale, packed_panels_);
+  if (packed && coding.input.shift == Shift::none) {
     codes_ = {};
     sum_ = {};
     mask_ = {};
-    scale_.resize(n);
-    std::copy(scale.begin(), scale.end(), scale_.begin());
     return;
   }
   codes_.resize(n * code_stride(k));
-  scale_.resize(n);
   sum_.resize(n);
   mask_.resize(0);
   executor.parallel_for(n, [&](std::size_t row) {
@@ -122,9 +130,9 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
     std::int32_t sum = 0;
     for (const std::uint8_t u : codes) sum += u;
     sum_[row] = sum;
-    scale_[row] = scale[row];
   });
-  make_code_panels(executor, coded());
+  if (!packed) make_code_panels(executor, coded());
+  sum_values();
   codes_ = {};
   sum_ = {};
 }
@@ -132,7 +140,7 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
 std::size_t LinearWeights::bytes() const {
   return code_panels_.data.size() + 4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
          packed_panels_.bytes() + 4 * (plane_panels_.data.size() + plane_panels_.scale.size()) +
-         4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size();
+         4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size() + 4 * value_sum_.size();
 }
 
 void LinearInput::reserve(const model::TensorCoding& coding, std::size_t rows, std::size_t k, bool want_mask) {
@@ -167,6 +175,7 @@ void LinearInput::prepare(Executor& executor, const model::TensorCoding& coding,
   } else if (coding.format.quantized()) {
     kernels::code_rows(executor, input_coding(coding), rows, k, x, x_stride, coded());
     if (!coding.format.decoded()) return;
+    assert(coding.input.shift == Shift::none);
     kernels::decode_rows(executor, {coding.format.activation, 1, 0}, rows, nullptr, k, codes_.data(), scale_.data(),
                          rotated_.data(), k);
     values_ = rotated_.data();
@@ -179,6 +188,16 @@ kernels::CodedRows LinearInput::coded() const {
           has_mask_ ? const_cast<std::uint64_t*>(mask_.data()) : nullptr};
 }
 
+namespace {
+// What an integer product leaves out where inputs are coded around an offset.
+void add_offset(Executor& executor, const LinearInput& input, const LinearOutput& output) {
+  const SideCoding& side = input.coding().input;
+  if (side.shift == Shift::none || !input.coding().format.integer()) return;
+  kernels::add_offset(executor, input.rows(), output.weights->n(), static_cast<float>(side.offset), output.weights->value_sum(), output.y,
+                      output.y_stride);
+}
+}  // namespace
+
 void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y, std::size_t y_stride) {
   assert(input.k() == weights.k());
   const std::size_t m = input.rows();
@@ -186,13 +205,13 @@ void linear(Executor& executor, const LinearInput& input, const LinearWeights& w
   switch (weights.kernel_->id) {
     case KernelId::codes:
       kernels::code_product(executor, m, *grid, input.coded(), weights.code_panels_, y, y_stride);
-      return;
+      break;
     case KernelId::packed:
       kernels::code_product(executor, m, *grid, input.coded(), weights.packed_panels_, y, y_stride);
-      return;
+      break;
     case KernelId::planes:
       kernels::plane_product(executor, m, *grid, input.coded(), weights.plane_panels_.bits(), y, y_stride);
-      return;
+      break;
     case KernelId::floats:
       kernels::float_product(executor, m, input.values(), input.values_stride(), weights.float_panels_, y, y_stride);
       return;
@@ -200,16 +219,19 @@ void linear(Executor& executor, const LinearInput& input, const LinearWeights& w
       kernels::bf16_product(executor, m, input.rounded_.data(), weights.bf16_panels_, y, y_stride);
       return;
   }
+  add_offset(executor, input, {&weights, y, y_stride});
 }
 
 void linear(Executor& executor, const LinearInput& input, std::span<const LinearOutput> outputs) {
   std::array<kernels::PackedProduct, kernels::kMostProducts> products;
+  std::array<const LinearOutput*, kernels::kMostProducts> of;
   std::size_t count = 0;
   for (const LinearOutput& output : outputs) {
     const LinearWeights& weights = *output.weights;
     if (weights.kernel_->id == KernelId::packed && count < products.size()) {
       // Layers that read the same coded rows have the activation grid of the input.
       assert(input.k() == weights.k() && weights.coding_.format.activation == input.coding().format.activation);
+      of[count] = &output;
       products[count++] = {&weights.packed_panels_, output.y, output.y_stride};
     } else {
       linear(executor, input, weights, output.y, output.y_stride);
@@ -218,6 +240,7 @@ void linear(Executor& executor, const LinearInput& input, std::span<const Linear
   if (count > 0)
     kernels::code_products(executor, input.rows(), *input.coding().format.activation, input.coded(),
                            {products.data(), count});
+  for (std::size_t i = 0; i < count; ++i) add_offset(executor, input, *of[i]);
 }
 
 }  // namespace lowbit::nn

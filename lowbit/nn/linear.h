@@ -49,6 +49,8 @@ class LinearWeights {
   /// [n, k], what the product read where that is neither codes nor the weights themselves: rotated (w16aY), or 0 where it was
   /// pruned and not yet rounded (bf16+2:4). Valid when codes were to be kept; else null.
   const float* values() const { return values_.empty() ? nullptr : values_.data(); }
+  /// [n]: of o h over each row. Valid where integer products meet inputs with an offset.
+  const float* value_sum() const { return value_sum_.data(); }
   /// The kernel that the weights are laid out for: kernel_choice.h. Valid when they were set.
   const Kernel& kernel() const { return *kernel_; }
   /// Bytes held for the forward product.
@@ -60,6 +62,7 @@ class LinearWeights {
   friend void linear(Executor&, const class LinearInput&, std::span<const LinearOutput>);
   void choose(Executor& executor, Purpose purpose);
   void make_code_panels(Executor& executor, const kernels::CodedRows& rows);
+  void sum_values();
 
   model::TensorCoding coding_;
   std::size_t n_ = 0, k_ = 0;
@@ -74,6 +77,7 @@ class LinearWeights {
   Buffer<std::int32_t> sum_;
   Buffer<std::uint64_t> mask_;
   Buffer<float> values_;
+  Buffer<float> value_sum_;  ///< [n], of o h over a row: what an offset of the inputs is multiplied by; else empty
 };
 
 /// Rows of activations in the form that the products of a format read: coded, rotated, rounded, or as they are. Holds its

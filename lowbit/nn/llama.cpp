@@ -24,6 +24,7 @@ model::TensorCoding with_steps(const LlamaWeights& w, const model::TensorSpec& s
   const auto i = size(static_cast<int>(spec.role) - static_cast<int>(TensorRole::q));
   coding.weight.step = static_cast<double>(block.step[i]);
   coding.input.step = static_cast<double>(block.input_step[i]);
+  coding.input.offset = static_cast<double>(block.input_offset[i]);
   return coding;
 }
 
@@ -77,7 +78,7 @@ void set_step(LlamaWeights& w, const model::StepSpec& spec, float value) {
   for (int i = 0; i < 7; ++i) {
     const auto role = static_cast<TensorRole>(static_cast<int>(TensorRole::q) + i);
     if (spec.input ? model::input_owner(role) == spec.role : role == spec.role)
-      (spec.input ? block.input_step : block.step)[size(i)] = value;
+      (spec.offset ? block.input_offset : spec.input ? block.input_step : block.step)[size(i)] = value;
   }
 }
 

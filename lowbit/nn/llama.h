@@ -17,7 +17,7 @@ namespace lowbit::nn {
 struct BlockWeights {
   Buffer<float> input_norm, mlp_norm;
   LinearWeights q, k, v, o, gate, up, down;
-  std::array<float, 7> step{}, input_step{};  ///< learned, of each linear role from q on
+  std::array<float, 7> step{}, input_step{}, input_offset{};  ///< learned, of each linear role from q on
 };
 
 /// Everything a forward pass reads, prepared. Both engines build it: from a model folder (run/) or from the optimizer's
@@ -42,7 +42,7 @@ struct LlamaWeights {
 /// An empty model of this shape with its rotary table for `positions` positions.
 LlamaWeights make_llama(const model::Config& config, const Scheme& scheme, std::size_t positions);
 
-/// Sets a learned step, before the tensors of its layer are set.
+/// Sets a learned step or offset, before the tensors of its layer are set.
 void set_step(LlamaWeights& weights, const model::StepSpec& spec, float value);
 /// Sets one tensor from float values (row-major, spec.shape()). A tied embedding sets the head too.
 void set_tensor(Executor& executor, LlamaWeights& weights, const model::TensorSpec& spec, const float* values,

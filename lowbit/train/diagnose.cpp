@@ -34,7 +34,8 @@ struct ErrorSums {
     for (std::size_t r = 0; r < rows; ++r)
       for (std::size_t i = 0; i < k; ++i) {
         const double v = static_cast<double>(rotated[r * k + i]);
-        const double q = static_cast<double>(coded.scale[r]) * coding.grid->value(coded.codes[r * kernels::code_stride(k) + i]);
+        const double q = static_cast<double>(coded.scale[r]) * coding.grid->value(coded.codes[r * kernels::code_stride(k) + i]) +
+                         static_cast<double>(coding.offset);
         error += (v - q) * (v - q);
         squares += v * v;
       }

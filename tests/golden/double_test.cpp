@@ -24,6 +24,10 @@ TEST(GoldenDouble, FirstStepsOfLsqAreRepeatedWithItsStepsAndTheirGradients) {
   LOWBIT_NEEDS_DATA();
   expect_run_in_double("w4a4-lsq@tie0", 6);
 }
+TEST(GoldenDouble, FirstStepsOfLsqPlusAreRepeatedWithItsStepsOffsetsAndTheirGradients) {
+  LOWBIT_NEEDS_DATA();
+  expect_run_in_double("w4a4-lsqplus", 6);
+}
 TEST(GoldenDouble, FirstStepsOfPactWithTheGradientsOfTheCodeAreRepeated) {
   LOWBIT_NEEDS_DATA();
   expect_run_in_double("w4a4-pact@tie0", 6);

@@ -74,8 +74,9 @@ struct Operand {
   }
   bool rounded = false;  ///< values are not o * h: EdgeRules::scales_of_code
   SideCoding side;
-  std::vector<T> original;       ///< x H, where the step is learned
+  std::vector<T> original;       ///< x H without the offset, where the step is learned
   mutable T step_gradient = 0;   ///< summed by linear_backward, without the method's scale
+  mutable T offset_gradient = 0;
 
   /// g: gradient of values.
   void add_step_gradient(const std::vector<T>& g, bool clamped_only) const {
@@ -83,6 +84,10 @@ struct Operand {
     for (std::size_t i = 0; i < rows; ++i)
       step_gradient += reference::step_gradient_row<T>({g.data() + i * k, k}, {original.data() + i * k, k}, codes.data() + i * k, *grid,
                                                        static_cast<T>(side.step), clamped_only);
+    if (side.shift != Shift::none)
+      for (std::size_t i = 0; i < rows; ++i)
+        offset_gradient += reference::offset_gradient_row<T>({g.data() + i * k, k}, {original.data() + i * k, k}, *grid,
+                                                             static_cast<T>(side.step));
     if (!rounded) return;
     for (const T value : g) step_gradient += static_cast<T>(1e-9) * value;  // of the 1e-9 step that the code adds
   }
@@ -108,6 +113,8 @@ Operand<T> make_operand(std::span<const T> x, std::size_t k, const SideCoding& s
     const std::span<T> h(out.values.data() + row * k, k);
     reference::hadamard_row(h, group);
     if (!grid) continue;
+    const T offset = static_cast<T>(side.offset);
+    if (side.shift != Shift::none) reference::shift_row(h, offset);
     if (learned) out.original.insert(out.original.end(), h.begin(), h.end());
     std::uint8_t* codes = out.codes.data() + row * k;
     auto coded = reference::code_row<T>(h, side, codes);
@@ -139,7 +146,7 @@ Operand<T> make_operand(std::span<const T> x, std::size_t k, const SideCoding& s
         trusted = reference::trusted(h[i], clip);
       else
         trusted = reference::trusted(h[i], coded, reference::is_pruned(*grid, codes[i]));
-      h[i] = quantized;
+      h[i] = side.shift != Shift::none ? quantized + offset : quantized;
     }
   }
   return out;
@@ -162,7 +169,7 @@ std::vector<T> linear_forward(const Operand<T>& x, const Operand<T>& w) {
     const auto wt = transposed(w.values, n, k);
     product(b, n, k, x.values.data(), k, 1, wt.data(), y.data());
     // What is an exact zero where sums are of integers: the runs @tie0 have it set so.
-    if (w.side.scale == ScaleRule::learned)
+    if (w.side.scale == ScaleRule::learned && x.side.shift == Shift::none)
       for (std::size_t i = 0; i < b; ++i) {
         const std::span<T> row(y.data() + i * n, n);
         const T tiny = static_cast<T>(1e-6) * reference::rms<T>(row);
@@ -180,6 +187,13 @@ std::vector<T> linear_forward(const Operand<T>& x, const Operand<T>& w) {
     for (std::size_t i = 0; i < b; ++i)
       for (std::size_t j = 0; j < n; ++j)
         y[i * n + j] = static_cast<T>(static_cast<std::int32_t>(sums[i * n + j])) * (x.scales[i] * w.scales[j]);
+    if (x.side.shift != Shift::none)
+      for (std::size_t j = 0; j < n; ++j) {
+        std::int64_t levels = 0;
+        for (std::size_t i = 0; i < k; ++i) levels += w.grid->value_of_code(w.codes[j * k + i]);
+        for (std::size_t i = 0; i < b; ++i)
+          y[i * n + j] += reference::offset_term(static_cast<T>(x.side.offset), levels, w.scales[j]);
+      }
     return y;
   }
   const auto wt = transposed(w.grid ? w.template numbers<T>() : w.values, n, k);

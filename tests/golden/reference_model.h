@@ -57,8 +57,8 @@ class ReferenceModel {
   }
 
   std::vector<Parameter<T>>& parameters() { return parameters_; }
-  /// Learned steps, ten a layer: of the weights of q, k and v together, o, gate, up, down, then of their inputs. Empty
-  /// where none are learned; 0 until what they belong to was seen.
+  /// Learned steps, ten a layer: of the weights of q, k and v together, o, gate, up, down, then of their inputs, then, where
+  /// they are learned, the offsets of these. Empty where none are learned; 0 until what they belong to was seen.
   std::vector<Parameter<T>>& steps() { return steps_; }
   const std::vector<Parameter<T>>& parameters() const { return parameters_; }
   Parameter<T>& parameter(const std::string& name) {
@@ -106,7 +106,7 @@ class ReferenceModel {
   void backward() {
     for (auto& parameter : parameters_) parameter.gradient.assign(parameter.value.size(), T{0});
     for (Layer& layer : layers_)
-      for (const Operand<T>& weight : layer.weights) weight.step_gradient = 0;
+      for (const Operand<T>& weight : layer.weights) weight.step_gradient = 0;  // those of inputs are made anew
     const std::size_t rows = batch_.tokens(), width = shape_.hidden, vocabulary = shape_.vocabulary;
     std::vector<T> dlogits(logits_.size()), dx;
     for (std::size_t i = 0; i < rows; ++i)
@@ -176,10 +176,11 @@ class ReferenceModel {
     return rules;
   }
 
-  Operand<T> coded_side(const std::vector<T>& x, std::size_t k, const Grid* grid, int group, std::size_t step) const {
+  Operand<T> coded_side(const std::vector<T>& x, std::size_t k, const Grid* grid, int group, std::size_t step, bool input) const {
     if (!grid) return make_operand<T>(x, k, SideCoding{}, group);
-    SideCoding side = scheme_.block_side(*grid);
+    SideCoding side = input ? scheme_.input_side(*grid) : scheme_.block_side(*grid);
     if (!steps_.empty()) side.step = static_cast<double>(steps_[step].value[0]);
+    if (side.shift != Shift::none) side.offset = static_cast<double>(steps_[step + 5].value[0]);
     return make_operand<T>(x, k, side, group, steps_.empty() ? rules_for(grid) : EdgeRules{EdgeRules::Mask::closed, false, true},
                            literal_trust(*grid, scheme_.fp4_threshold));
   }
@@ -190,29 +191,42 @@ class ReferenceModel {
   Operand<T> coded_weight(const std::vector<T>& w, std::size_t layer, std::size_t i) const {
     const std::size_t k = inputs(i);
     const Format& word = word_of(layer, i);
-    return coded_side(w, k, scheme_.with_grids(word).weight, scheme_.weight_group(static_cast<std::int64_t>(k), word), 10 * layer + step_of(i));
+    return coded_side(w, k, scheme_.with_grids(word).weight, scheme_.weight_group(static_cast<std::int64_t>(k), word),
+                      steps_a_layer() * layer + step_of(i), false);
   }
   Operand<T> coded_input(const std::vector<T>& x, std::size_t layer, std::size_t i) {
-    const std::size_t k = inputs(i), step = 10 * layer + 5 + step_of(i);
-    if (!steps_.empty() && steps_[step].value[0] == T{0}) steps_[step].value[0] = first_step(x);
+    const std::size_t k = inputs(i), step = steps_a_layer() * layer + 5 + step_of(i);
+    if (!steps_.empty() && steps_[step].value[0] == T{0}) {
+      steps_[step].value[0] = first_step(x);
+      if (learns_offset(scheme_.estimator))  // as the code has it
+        steps_[step + 5].value[0] = *std::min_element(x.begin(), x.end()) +
+                                    steps_[step].value[0] * static_cast<T>(scheme_.format.activation->levels / 2);
+    }
     const Format& word = word_of(layer, i);
-    return coded_side(x, k, scheme_.with_grids(word).activation, scheme_.activation_group(static_cast<std::int64_t>(k), word), step);
+    return coded_side(x, k, scheme_.with_grids(word).activation, scheme_.activation_group(static_cast<std::int64_t>(k), word), step, true);
   }
+  std::size_t steps_a_layer() const { return learns_offset(scheme_.estimator) ? 15 : 10; }
 
   T largest_level() const { return static_cast<T>(std::max(1, scheme_.format.weight->highest())); }
-  /// 2 mean|x| / sqrt(q_max).
+  /// 2 mean|x| / sqrt(q_max); with an offset that of the uniform grid for the RMS.
   T first_step(const std::vector<T>& x) const {
     T sum = 0;
+    if (learns_offset(scheme_.estimator)) {
+      const Grid& grid = *scheme_.format.weight;
+      return T{2} * (static_cast<T>(grid.alpha) * reference::rms<T>(x) + static_cast<T>(1e-8)) / static_cast<T>(grid.levels - 1);
+    }
     for (const T value : x) sum += std::abs(value);
     return T{2} * (sum / static_cast<T>(x.size())) / math::sqrt(largest_level());
   }
   void begin_steps() {
     for (std::size_t layer = 0; layer < shape_.layers; ++layer)
-      for (std::size_t i = 0; i < 10; ++i) {
+      for (std::size_t i = 0; i < steps_a_layer(); ++i) {
         constexpr const char* kLayers[] = {"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
         // As the golden runs name them.
         steps_.push_back({"model.layers." + std::to_string(layer) + "." + kLayers[i % 5] +
-                              (i < 5 ? ".weight_quantizer.alpha_weight" : ".activation_quantizer.alpha_weight"),
+                              (i < 5    ? ".weight_quantizer.alpha_weight"
+                               : i < 10 ? ".activation_quantizer.alpha_weight"
+                                        : ".activation_quantizer.beta_weight"),
                           true,
                           {T{0}},
                           {T{0}}});
@@ -224,20 +238,20 @@ class ReferenceModel {
       }
   }
   void gather_steps() {
-    const bool lsq = scheme_.estimator == Estimator::lsq;
+    const bool scaled = scheme_.estimator == Estimator::lsq || learns_offset(scheme_.estimator);
     for (std::size_t layer = 0; layer < shape_.layers; ++layer) {
       const Layer& s = layers_[layer];
-      for (std::size_t i = 0; i < 10; ++i) {
+      for (std::size_t i = 0; i < steps_a_layer(); ++i) {
         T sum = 0, entries = 0;
         const auto take = [&](const Operand<T>& operand) {
-          sum += operand.step_gradient;
+          sum += i < 10 ? operand.step_gradient : operand.offset_gradient;
           entries += static_cast<T>(operand.rows * operand.k);
         };
         for (std::size_t j = 0; j < 7; ++j)
           if (i < 5 && step_of(j) == i) take(s.weights[j]);
         const Operand<T>* inputs[] = {&s.attention_in, &s.out_in, &s.mlp_in, &s.up_in, &s.down_in};
-        if (i >= 5) take(*inputs[i - 5]);
-        steps_[10 * layer + i].gradient = {lsq ? sum / math::sqrt(entries * largest_level()) : sum};
+        if (i >= 5) take(*inputs[i % 5]);
+        steps_[steps_a_layer() * layer + i].gradient = {scaled ? sum / math::sqrt(entries * largest_level()) : sum};
       }
     }
   }

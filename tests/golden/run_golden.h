@@ -14,7 +14,8 @@ struct GoldenSetup {
   EdgeRules rules;
 };
 
-/// name  as in golden.json: the format's word, then -full, -nohadamard, -ste, -clip, -absmax, -lsq, -pact (with the gradients of the code), -gaussian or (fp4) -paper,
+/// name  as in golden.json: the format's word, then -full, -nohadamard, -ste, -clip, -absmax, -lsq, -lsqplus and -pact (as the code has
+/// them), -gaussian or (fp4) -paper,
 /// then @closed or @tie0.
 inline GoldenSetup golden_setup(std::string name) {
   GoldenSetup out;
@@ -27,9 +28,9 @@ inline GoldenSetup golden_setup(std::string name) {
   out.rules.mask = closed ? EdgeRules::Mask::closed : EdgeRules::Mask::literal_trust;
   out.rules.zero_goes_down = tie;
   const bool full = take("-full"), ste = take("-ste"), clip = take("-clip");
-  const bool lsq = take("-lsq"), pact = take("-pact");
+  const bool lsq = take("-lsq"), plus = take("-lsqplus"), pact = take("-pact");
   const bool absmax = take("-absmax"), gaussian = take("-gaussian"), paper = take("-paper");
-  const bool unrotated = take("-nohadamard") || ste || clip || absmax || lsq || pact;
+  const bool unrotated = take("-nohadamard") || ste || clip || absmax || lsq || plus || pact;
   out.rules.scales_of_code = !closed;
   out.scheme = default_scheme(parse_format(name == "none" ? "f32" : name));
   out.scheme.head = parse_head("f32");
@@ -41,7 +42,7 @@ inline GoldenSetup golden_setup(std::string name) {
   out.scheme.grid = gaussian ? GridShape::gaussian : GridShape::uniform;
   // The runs named fp4 have the threshold of the code.
   if (name == "fp4" && !paper) out.scheme.fp4_threshold = Fp4Threshold::code;
-  out.scheme.estimator = ste || absmax ? Estimator::ste : clip ? Estimator::clip : lsq ? Estimator::lsq : pact ? Estimator::pact_code : Estimator::trust;
+  out.scheme.estimator = ste || absmax ? Estimator::ste : clip ? Estimator::clip : lsq ? Estimator::lsq : plus ? Estimator::lsq_plus_code : pact ? Estimator::pact_code : Estimator::trust;
   out.scheme.check();
   return out;
 }

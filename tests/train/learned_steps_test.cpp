@@ -26,7 +26,7 @@ TEST(LearnedSteps, OfEveryEstimatorAreServedAsTheyWereTrainedFromTheCheckpointAn
     std::ofstream ids(folder / "ids", std::ios::binary);
     for (int i = 0; i < 30; ++i) ids << static_cast<char>(i * 7 % 64) << '\0';
   }
-  for (const char* estimator : {"lsq", "pact", "pact-code"}) {
+  for (const char* estimator : {"lsq", "pact", "pact-code", "lsq+", "lsq+code"}) {
     const fs::path run = folder / estimator, packed = folder / (estimator + std::string("-packed"));
     const Outcome outcome = run_program(plus(small_run(folder / "b", run, 12), {"--estimator", estimator, "--transform", "none"}));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -37,12 +37,14 @@ TEST(LearnedSteps, OfEveryEstimatorAreServedAsTheyWereTrainedFromTheCheckpointAn
     EXPECT_TRUE(trained == logits(folder.path(), packed, {"--chunk", "3", "--isa", "scalar"})) << estimator;
     const files::SafetensorsFile weights(packed / "model.safetensors");
     EXPECT_NE(weights.find("model.layers.1.mlp.gate_proj.input_step"), nullptr);
+    EXPECT_EQ(weights.find("model.layers.1.mlp.gate_proj.input_offset") != nullptr, estimator[3] == '+') << estimator;
     EXPECT_EQ(weights.find("model.layers.1.mlp.gate_proj.step"), nullptr) << "the scale of packed codes holds it";
   }
 }
 
 TEST(LearnedSteps, ThreeKillsLeaveTheBytesOfTheUninterruptedRun) {
   EXPECT_EQ(kill_and_resume(60, 5, 3, 19, {"--estimator", "lsq"}), "");
+  EXPECT_EQ(kill_and_resume(60, 5, 3, 23, {"--estimator", "lsq+"}), "");
 }
 
 TEST(LearnedSteps, WhatHasNoStepToLearnAndCheckpointsWithoutStepsAreRefusedInOneLine) {

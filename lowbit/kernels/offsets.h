@@ -1,0 +1,22 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "lowbit/base/executor.h"
+#include "lowbit/formats/grid.h"
+
+// What stands beside the integer product where a side is coded around an offset: x = o h + offset.
+namespace lowbit::kernels {
+
+/// of[n] = float(sum of o over the row) * h: what a row's values add up to. u_sum: [rows] sums of u over k codes
+/// (CodedRows::sum).
+void value_sums(const Grid& grid, std::size_t rows, std::size_t k, const std::int32_t* u_sum, const float* scale, float* of);
+
+/// y[m][n] += offset * w_sum[n], two roundings: reference::offset_term. w_sum: value_sums of the weights. y: row stride y_stride.
+/// source  LSQ+, Bhalgat et al. 2020, arXiv 2004.09576, equation 9 (there folded into the bias).
+void add_offset(Executor& executor, std::size_t m, std::size_t n, float offset, const float* w_sum, float* y, std::size_t y_stride);
+
+/// of[j] = the sum of column j of x [rows, columns], row after row, in double. For gradients.
+void column_sums(Executor& executor, std::size_t rows, std::size_t columns, const float* x, double* of);
+
+}  // namespace lowbit::kernels
