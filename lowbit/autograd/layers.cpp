@@ -216,8 +216,11 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
     for (const double s : sums) sum += s;
     *mutable_data(p.gain->grad) += static_cast<float>(sum);
   }
-  if (!weight_steps_.empty() && weight_steps_[i])
-    add_step_gradient(*weight_steps_[i], nullptr, w.coding().weight, w.coding().group, n, n, k, d, data(p.value), w.coded().codes);
+  if (!weight_steps_.empty() && weight_steps_[i]) {
+    std::size_t all_rows = 0;  // of the layers that share the step
+    for (std::size_t j = 0; j < weights_.size(); ++j) all_rows += weight_steps_[j] == weight_steps_[i] ? weights_[j]->n() : 0;
+    add_step_gradient(*weight_steps_[i], nullptr, w.coding().weight, w.coding().group, n, all_rows, k, d, data(p.value), w.coded().codes);
+  }
   if (format.quantized() || format.masked)
     kernels::mask_and_rotate_rows(executor, w.coding().group, n, k, w.coded().mask, d, k);
   if (p.gain) kernels::scale_values(executor, n * k, p.factor(), d, d);

@@ -41,7 +41,10 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
       LinearGroup made(context_, std::move(linear), std::move(list));
       if (!steps_.empty()) {
         std::vector<Parameter*> of_weights;
-        for (const std::string& name : names) of_weights.push_back(step(at + name + ".step"));
+        for (const std::string& name : names) {
+          Parameter* const own = step(at + name + ".step");
+          of_weights.push_back(own ? own : step(at + names.front() + ".step"));  // shared
+        }
         made.set_steps(std::move(of_weights), step(at + names.front() + ".input_step"), step(at + names.front() + ".input_offset"));
       }
       return made;
@@ -131,13 +134,17 @@ void Llama::refresh() {
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     float& value = *steps_[i].value.mutable_data_ptr<float>();
     if (!step_specs_[i].input && value == 0) {
-      const std::string& name = steps_[i].spec.name;
-      const Parameter& weight = parameter(name.substr(0, name.size() - 4) + "weight");
-      const model::TensorCoding coding = model::coding_of(weight.spec, weights_.scheme);
       FirstStep seen;
-      seen.see(executor(), coding.group, static_cast<std::size_t>(weight.spec.rows), static_cast<std::size_t>(weight.spec.columns),
-               weight.value.const_data_ptr<float>());
-      value = seen.step(weights_.scheme.estimator, *coding.weight.grid, false);
+      const Grid* grid = nullptr;
+      for (const Parameter& p : parameters_) {
+        if (p.spec.layer != step_specs_[i].tensor.layer || !p.spec.linear()) continue;
+        if (model::step_owner(p.spec.role, weights_.scheme) != step_specs_[i].role) continue;
+        const model::TensorCoding coding = model::coding_of(p.spec, weights_.scheme);
+        grid = coding.weight.grid;
+        seen.see(executor(), coding.group, static_cast<std::size_t>(p.spec.rows), static_cast<std::size_t>(p.spec.columns),
+                 p.value.const_data_ptr<float>());
+      }
+      value = seen.step(weights_.scheme.estimator, *grid, false);
     }
     nn::set_step(weights_, step_specs_[i], value);
   }

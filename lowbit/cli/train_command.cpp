@@ -73,6 +73,7 @@ void take_shape(const CLI::App& verb, TrainFlags& f) {
 void take_scheme(const CLI::App& verb, TrainFlags& f) {
   Scheme& scheme = f.options.scheme;
   const double outer = scheme.outer_trust;
+  const bool share_steps = scheme.share_steps;
   scheme = default_scheme(parse_format(f.format));
   scheme.layer_formats = parse_layer_formats(f.layer_formats);
   if (!f.head.empty()) scheme.head = parse_head(f.head);
@@ -87,6 +88,7 @@ void take_scheme(const CLI::App& verb, TrainFlags& f) {
   scheme.transform = parse_transform(f.transform);
   if (verb.count("--outer-trust") > 0 && !(outer > 0)) fail_usage("--outer-trust must be positive, not {}", outer);
   scheme.outer_trust = outer;
+  scheme.share_steps = share_steps;
   f.options.backward = train::parse_precision(f.backward);
 }
 
@@ -209,6 +211,7 @@ void add_train(CLI::App& verb) {
       ->capture_default_str();
   add_option(verb, "--sparse-scale", f->sparse_scale, "of a +2:4 row: dense (of the whole row), refit (to what survived)")
       ->capture_default_str();
+  add_flag(verb, "--share-steps", o.scheme.share_steps, "one learned step for the weights of q, k and v of a layer");
   add_option(verb, "--backward", f->backward,
              "operands of the backward products: bf16, f32; int8: gradients of low-bit layers rounded stochastically to 8 bits")
       ->capture_default_str();

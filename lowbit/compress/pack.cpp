@@ -27,7 +27,7 @@ struct Coded {
 /// The learned step of a layer's weights; 0 where there is none.
 double step_of(const model::ModelFolder& folder, const model::TensorSpec& spec) {
   for (const model::StepSpec& step : model::step_tensors(folder.config(), folder.scheme())) {
-    if (step.input || step.tensor.layer != spec.layer || step.role != spec.role) continue;
+    if (step.input || step.tensor.layer != spec.layer || step.role != model::step_owner(spec.role, folder.scheme())) continue;
     float value = 0;
     folder.read_floats(step.tensor, std::span(&value, 1));
     return static_cast<double>(value);

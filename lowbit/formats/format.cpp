@@ -186,6 +186,7 @@ std::string Scheme::variations() const {
   add("grid", grid, usual.grid);
   add("fp4 threshold", fp4_threshold, usual.fp4_threshold);
   add("sparse scale", sparse_scale, usual.sparse_scale);
+  if (share_steps) text += ", steps shared by q, k and v";
   return text;
 }
 
@@ -204,6 +205,8 @@ void Scheme::check() const {
     fail_usage("--fp4-threshold code is a rule of fp4; --format {} has none", format.name());
   if (sparse_scale == SparseScale::refit && !any([](const Format& f) { return f.weight && f.weight->dense; }))
     fail_usage("--sparse-scale refit is a rule of wXaY+2:4; --format {} has no such scale", format.name());
+  if (share_steps && !is_learned(estimator))
+    fail_usage("--share-steps shares the learned steps of q, k and v; --estimator {} learns none", name_of(estimator));
   if (!(outer_trust >= 0) || outer_trust > 100) fail_usage("--outer-trust must lie in (0, 100], not {}", outer_trust);
 }
 

@@ -131,6 +131,7 @@ struct Scheme {
   GridShape grid = GridShape::uniform;     ///< of the blocks' layers
   Fp4Threshold fp4_threshold = Fp4Threshold::paper;
   SparseScale sparse_scale = SparseScale::dense;
+  bool share_steps = false;  ///< the weights of q, k and v of a layer have one learned step, as the reference code's fused matrix
 
   /// The word that holds for one layer of the blocks.
   const Format& word_of(std::int64_t block, LayerKind kind) const;

@@ -97,7 +97,7 @@ Json layer_layouts(const Scheme& scheme) {
 
 void parse_scheme(const Json& json, ModelDescription& d, std::string_view where) {
   files::refuse_unknown_keys(json, {"quant_method", "version", "format", "layer_formats", "head", "attention", "estimator", "transform",
-                                    "outer_trust", "scale", "grid", "fp4_threshold", "sparse_scale", "packed", "layout",
+                                    "outer_trust", "scale", "grid", "fp4_threshold", "sparse_scale", "share_steps", "packed", "layout",
                                     "layer_layouts", "groups"}, where);
   const auto method = files::required<std::string>(json, "quant_method", where);
   if (method != "lowbit") fail_input("{}: quant_method is '{}'; this program reads only lowbit", where, method);
@@ -119,6 +119,7 @@ void parse_scheme(const Json& json, ModelDescription& d, std::string_view where)
   take("grid", parse_grid_shape, d.scheme.grid);
   take("fp4_threshold", parse_fp4_threshold, d.scheme.fp4_threshold);
   take("sparse_scale", parse_sparse_scale, d.scheme.sparse_scale);
+  d.scheme.share_steps = files::optional<bool>(json, "share_steps", false, where);
   d.packed = files::optional<bool>(json, "packed", false, where);
   const auto layout = files::optional<std::uint32_t>(json, "layout", 1, where);
   const auto wanted = static_cast<std::uint32_t>(layout_for(d.scheme.format));
@@ -208,6 +209,7 @@ Json config_json(const ModelDescription& d) {
   if (d.scheme.grid != usual.grid) ours["grid"] = name_of(d.scheme.grid);
   if (d.scheme.fp4_threshold != usual.fp4_threshold) ours["fp4_threshold"] = name_of(d.scheme.fp4_threshold);
   if (d.scheme.sparse_scale != usual.sparse_scale) ours["sparse_scale"] = name_of(d.scheme.sparse_scale);
+  if (d.scheme.share_steps) ours["share_steps"] = true;
   ours["packed"] = d.packed;
   ours["layout"] = static_cast<std::uint32_t>(layout_for(d.scheme.format));
   if (!d.scheme.layer_formats.empty()) ours["layer_layouts"] = layer_layouts(d.scheme);

@@ -30,6 +30,10 @@ TensorRole input_owner(TensorRole role) {
   return role == TensorRole::up ? TensorRole::gate : role;
 }
 
+TensorRole step_owner(TensorRole role, const Scheme& scheme) {
+  return scheme.share_steps && (role == TensorRole::k || role == TensorRole::v) ? TensorRole::q : role;
+}
+
 std::vector<StepSpec> step_tensors(const Config& config, const Scheme& scheme) {
   std::vector<StepSpec> steps;
   if (!scheme.quantized() || !is_learned(scheme.estimator)) return steps;
@@ -38,7 +42,8 @@ std::vector<StepSpec> step_tensors(const Config& config, const Scheme& scheme) {
     const Format& word = scheme.word_of(spec.layer, kind_of(spec.role));
     if (!word.quantized()) continue;
     const std::string layer = spec.name.substr(0, spec.name.size() - std::string_view("weight").size());
-    steps.push_back({{layer + "step", TensorRole::norm, spec.layer, 1, 1}, spec.role, false});
+    if (step_owner(spec.role, scheme) == spec.role)
+      steps.push_back({{layer + "step", TensorRole::norm, spec.layer, 1, 1}, spec.role, false});
     if (!word.activation || input_owner(spec.role) != spec.role) continue;
     steps.push_back({{layer + "input_step", TensorRole::norm, spec.layer, 1, 1}, spec.role, true});
     if (learns_offset(scheme.estimator))
@@ -85,6 +90,11 @@ void check_layer_formats(const Config& config, const Scheme& scheme) {
       fail_usage("--layer-formats: '{}' names no layer of this model; its names go from {} to {}", rule.pattern,
                  layer_name(0, LayerKind::q), layer_name(config.layers - 1, LayerKind::down));
   }
+  for (std::int64_t block = 0; scheme.share_steps && block < config.layers; ++block)
+    for (const LayerKind kind : {LayerKind::k, LayerKind::v})
+      if (scheme.word_of(block, kind).weight != scheme.word_of(block, LayerKind::q).weight)
+        fail_usage("--share-steps: {} and {} have weights on different grids, which cannot have one step", layer_name(block, LayerKind::q),
+                   layer_name(block, kind));
   for (std::int64_t block = 0; block < config.layers; ++block)
     for (const auto& [first, last] : kGroups) {
       const Format one = scheme.with_grids(scheme.word_of(block, first));

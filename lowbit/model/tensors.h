@@ -44,6 +44,8 @@ struct StepSpec {
 std::vector<StepSpec> step_tensors(const Config& config, const Scheme& scheme);
 /// The layer by whose name the step of a role's input goes: q for q, k and v, gate for gate and up.
 TensorRole input_owner(TensorRole role);
+/// The same of its weights: the role itself, or q for q, k and v where they share one step.
+TensorRole step_owner(TensorRole role, const Scheme& scheme);
 
 /// How one tensor is stored, multiplied and coded.
 struct TensorCoding {

@@ -77,7 +77,7 @@ void set_step(LlamaWeights& w, const model::StepSpec& spec, float value) {
   BlockWeights& block = w.blocks[size(spec.tensor.layer)];
   for (int i = 0; i < 7; ++i) {
     const auto role = static_cast<TensorRole>(static_cast<int>(TensorRole::q) + i);
-    if (spec.input ? model::input_owner(role) == spec.role : role == spec.role)
+    if ((spec.input ? model::input_owner(role) : model::step_owner(role, w.scheme)) == spec.role)
       (spec.offset ? block.input_offset : spec.input ? block.input_step : block.step)[size(i)] = value;
   }
 }

@@ -28,7 +28,7 @@ constexpr Apart kApart[] = {
     {"fp4-threshold", "paper", Apart::Word::both, true}, {"sparse-scale", "dense", Apart::Word::value, true},
     {"backward", "bf16", Apart::Word::both, true},       {"cage", "0", Apart::Word::both, true},
     {"float-start", "0", Apart::Word::both, true},       {"gain-lr", "0", Apart::Word::both, false},
-    {"distill", "", Apart::Word::flag, false},
+    {"share-steps", "false", Apart::Word::flag, true},   {"distill", "", Apart::Word::flag, false},
 };
 
 /// What sets a run of a format apart from the usual one.

@@ -15,8 +15,9 @@ constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "ev
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
 /// What came after the first release: a run that began without them had their defaults.
-constexpr std::array<std::string_view, 12> kLater{"layer-formats", "final-lr", "gain-lr",        "cage",  "cage-start", "float-start",   "distill",
-                                                  "scale",    "distill-weight", "grid",  "fp4-threshold", "sparse-scale"};
+constexpr std::array<std::string_view, 13> kLater{"layer-formats", "final-lr", "gain-lr",        "cage",  "cage-start", "float-start",   "distill",
+                                                  "scale",    "distill-weight", "grid",  "fp4-threshold", "sparse-scale",
+                                                  "share-steps"};
 
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
@@ -46,6 +47,7 @@ void visit(Options& o, Visitor&& field) {
   field("grid", o.scheme.grid);
   field("fp4-threshold", o.scheme.fp4_threshold);
   field("sparse-scale", o.scheme.sparse_scale);
+  field("share-steps", o.scheme.share_steps);
   field("backward", o.backward);
   field("schedule", o.schedule);
   field("steps", o.steps);

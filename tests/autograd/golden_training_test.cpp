@@ -5,6 +5,7 @@
 
 #include "golden/run_golden.h"
 #include "golden/test_support.h"
+#include "lowbit/files/json.h"
 #include "lowbit/autograd/llama.h"
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/model/schedule.h"
@@ -164,6 +165,68 @@ std::vector<Case> cases() {
                            "w4a4-clip", "w1a1-nohadamard", "fp4", "fp4-paper", "w4a4+2:4", "w4a4-absmax"})
     list.push_back({name, kernels::Precision::bf16});
   return list;
+}
+
+/// What one of our learned steps is called in the golden runs, where gate and up have an input step each.
+std::vector<std::string> golden_names(const model::StepSpec& spec) {
+  const std::string at = spec.tensor.name.substr(0, spec.tensor.name.rfind('.'));
+  std::string layer = at.ends_with("q_proj") ? at.substr(0, at.size() - 6) + "qkv_proj" : at;
+  const std::string what = !spec.input ? ".weight_quantizer.alpha_weight"
+                                       : spec.offset ? ".activation_quantizer.beta_weight" : ".activation_quantizer.alpha_weight";
+  std::vector<std::string> names{layer + what};
+  if (spec.input && layer.ends_with("gate_proj")) names.push_back(layer.replace(layer.size() - 9, 9, "up_proj") + what);
+  return names;
+}
+
+TEST(GoldenSteps, OfLsqPlusWithOneStepForQKAndVBeginAndLearnAsTheFusedOnesOfTheCodeAndItsLossIsRepeated) {
+  LOWBIT_NEEDS_DATA();
+  const test::GoldenRun golden = test::load_golden_run("w4a4-lsqplus");
+  const files::Json json = files::read_json(test::golden_folder() / "runs/golden.json");
+  const files::Json& begin = json["variants"]["w4a4-lsqplus"]["step_params_init"];
+  Engine engine({"w4a4-lsqplus", kernels::Precision::f32});
+  EXPECT_NEAR(engine.accumulate(0), golden.step0.loss, 5e-5);
+  const auto specs = model::step_tensors(golden_config(), engine.llama.weights().scheme);
+  ASSERT_EQ(specs.size(), 2u * (5 + 4 + 4));
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    const autograd::Parameter& p = engine.llama.steps()[i];
+    const std::vector<std::string> names = golden_names(specs[i]);
+    const double value = begin[names[0]];
+    // What an input begins with follows a code that float32 decides otherwise.
+    EXPECT_NEAR(*p.value.const_data_ptr<float>(), value, (specs[i].input ? 5e-5 : 3e-7) * std::abs(value)) << p.spec.name;
+    double gradient = 0;
+    for (const std::string& name : names) gradient += golden.step0.grad.at(name).sum;
+    // README, "One-step deviations", float32: 8e-4 of the worst tensor; a step's gradient is a sum of terms of either sign.
+    EXPECT_NEAR(*p.grad.const_data_ptr<float>(), gradient, 1e-2 * std::abs(gradient) + 2e-8) << p.spec.name;
+  }
+  std::vector<double> differences;
+  for (std::size_t b = 0; b < golden.init_losses.size(); ++b) differences.push_back(std::abs(engine.accumulate(b) - golden.init_losses[b]));
+  std::sort(differences.begin(), differences.end());
+  ASSERT_EQ(differences.size(), 41u);
+  EXPECT_LE(differences[20], 5e-6);
+  EXPECT_LE(differences.back(), 1e-3);
+}
+
+TEST(GoldenSteps, OfLsqBeginAsTheFusedOnesOfTheCodeOnlyWhereTheyAreShared) {
+  LOWBIT_NEEDS_DATA();
+  const files::Json json = files::read_json(test::golden_folder() / "runs/golden.json");
+  const double fused = json["variants"]["w4a4-lsq@tie0"]["step_params_init"]["model.layers.1.self_attn.qkv_proj.weight_quantizer.alpha_weight"];
+  for (const bool shared : {true, false}) {
+    Scheme scheme = golden_setup("w4a4-lsq@tie0").scheme;
+    scheme.share_steps = shared;
+    autograd::TorchExecutor executor(1);
+    autograd::Llama llama(executor, golden_config(), scheme, kernels::Precision::f32, 64);
+    const files::SafetensorsFile file = golden_weights();
+    for (autograd::Parameter& p : llama.parameters()) {
+      const auto values = file.at(p.spec.name).floats();
+      std::copy(values.begin(), values.end(), p.value.mutable_data_ptr<float>());
+    }
+    llama.refresh();
+    for (const autograd::Parameter& p : llama.steps()) {
+      if (p.spec.name != "model.layers.1.self_attn.q_proj.step") continue;
+      const double off = std::abs(static_cast<double>(*p.value.const_data_ptr<float>()) / fused - 1);
+      EXPECT_EQ(off < 3e-7, shared) << off;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, GoldenTraining, testing::ValuesIn(cases()), case_name);

@@ -39,7 +39,8 @@ Scheme scheme_of(const Keys& keys) {
   scheme.grid = parse_grid_shape(keys.grid);
   scheme.sparse_scale = parse_sparse_scale(keys.sparse_scale);
   if (scheme.scale == ScaleRule::absmax) scheme.estimator = Estimator::ste;
-  if (!keys.estimator.empty()) scheme.estimator = parse_estimator(keys.estimator);
+  scheme.share_steps = keys.estimator.ends_with(" shared");
+  if (!keys.estimator.empty()) scheme.estimator = parse_estimator(keys.estimator.substr(0, keys.estimator.find(' ')));
   scheme.check();
   return scheme;
 }
@@ -169,6 +170,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Keys{"w3a16", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq"},
                     Keys{"w4a4", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq+"},
                     Keys{"w1.58a8", "bf16", "f32", "hadamard", "rms", "uniform", "dense", "lsq+code"},
+                    Keys{"w4a4", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq+ shared"},
                     Keys{"w1a1", "bf16", "f32", "hadamard", "rms", "uniform", "dense", "lsq+"},
                     Keys{"w3a16", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq+"},
                     Keys{"bf16+2:4", "bf16", "bf16", "hadamard"}, Keys{"w16a4", "bf16", "f32", "hadamard"},

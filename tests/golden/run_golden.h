@@ -43,6 +43,7 @@ inline GoldenSetup golden_setup(std::string name) {
   // The runs named fp4 have the threshold of the code.
   if (name == "fp4" && !paper) out.scheme.fp4_threshold = Fp4Threshold::code;
   out.scheme.estimator = ste || absmax ? Estimator::ste : clip ? Estimator::clip : lsq ? Estimator::lsq : plus ? Estimator::lsq_plus_code : pact ? Estimator::pact_code : Estimator::trust;
+  out.scheme.share_steps = is_learned(out.scheme.estimator);  // the code's q, k and v are one matrix
   out.scheme.check();
   return out;
 }

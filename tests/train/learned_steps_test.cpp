@@ -42,9 +42,30 @@ TEST(LearnedSteps, OfEveryEstimatorAreServedAsTheyWereTrainedFromTheCheckpointAn
   }
 }
 
+TEST(LearnedSteps, SharedByQKAndVAreSavedOnceServedAsTheyWereTrainedAndNamedInTheConfiguration) {
+  const TemporaryFolder folder;
+  write_batches(folder / "b", 80, 32, 1);
+  {
+    std::ofstream ids(folder / "ids", std::ios::binary);
+    for (int i = 0; i < 30; ++i) ids << static_cast<char>(i * 7 % 64) << '\0';
+  }
+  const fs::path run = folder / "run", packed = folder / "packed";
+  ASSERT_EQ(run_program(plus(small_run(folder / "b", run, 12), {"--estimator", "lsq+", "--share-steps"})).exit_code, 0);
+  const files::SafetensorsFile weights(run / "checkpoints" / "step-12" / "model.safetensors");
+  EXPECT_NE(weights.find("model.layers.0.self_attn.q_proj.step"), nullptr);
+  EXPECT_EQ(weights.find("model.layers.0.self_attn.k_proj.step"), nullptr);
+  EXPECT_NE(weights.find("model.layers.0.mlp.up_proj.step"), nullptr);
+  ASSERT_EQ(run_program({lowbit_program(), "pack", "--model", run.string(), "--out", packed.string()}).exit_code, 0);
+  const std::string trained = logits(folder.path(), run, {"--engine", "train"});
+  EXPECT_TRUE(trained == logits(folder.path(), run, {"--isa", "avx2"}));
+  EXPECT_TRUE(trained == logits(folder.path(), packed, {}));
+  const Outcome inspected = run_program({lowbit_program(), "inspect", run.string()});
+  EXPECT_NE(inspected.out.find("steps shared by q, k and v"), std::string::npos) << inspected.out << inspected.err;
+}
+
 TEST(LearnedSteps, ThreeKillsLeaveTheBytesOfTheUninterruptedRun) {
   EXPECT_EQ(kill_and_resume(60, 5, 3, 19, {"--estimator", "lsq"}), "");
-  EXPECT_EQ(kill_and_resume(60, 5, 3, 23, {"--estimator", "lsq+"}), "");
+  EXPECT_EQ(kill_and_resume(60, 5, 3, 23, {"--estimator", "lsq+", "--share-steps"}), "");
 }
 
 TEST(LearnedSteps, WhatHasNoStepToLearnAndCheckpointsWithoutStepsAreRefusedInOneLine) {
@@ -58,6 +79,7 @@ TEST(LearnedSteps, WhatHasNoStepToLearnAndCheckpointsWithoutStepsAreRefusedInOne
   expect_refused({"--estimator", "lsq", "--grid", "gaussian"});
   expect_refused({"--estimator", "lsq", "--gain-lr", "1"});
   expect_refused({"--estimator", "pact", "--scale", "absmax"});
+  expect_refused({"--estimator", "trust", "--share-steps"});
   ASSERT_EQ(run_program(plus(small_run(folder / "b", folder / "run", 12), {"--estimator", "lsq", "--keep", "20"})).exit_code, 0);
   const Outcome early = run_program({lowbit_program(), "eval", "--model", (folder / "run" / "checkpoints" / "step-0").string(), "--text",
                                      (folder / "b").string()});
