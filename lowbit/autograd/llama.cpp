@@ -148,15 +148,17 @@ void Llama::refresh() {
     }
     nn::set_step(weights_, step_specs_[i], value);
   }
-  for (const Parameter& p : parameters_) {
-    const float* values = p.value.const_data_ptr<float>();
-    if (p.gain) {
-      decoded_.resize(static_cast<std::size_t>(p.spec.elements()));
-      stored_values(p, decoded_);
-      values = decoded_.data();
-    }
-    nn::set_tensor(executor(), weights_, p.spec, values, {true, true});
+  for (const Parameter& p : parameters_) refresh(p);
+}
+
+void Llama::refresh(const Parameter& p) {
+  const float* values = p.value.const_data_ptr<float>();
+  if (p.gain) {
+    decoded_.resize(static_cast<std::size_t>(p.spec.elements()));
+    stored_values(p, decoded_);
+    values = decoded_.data();
   }
+  nn::set_tensor(executor(), weights_, p.spec, values, {true, true});
 }
 
 void Llama::add_gains() {

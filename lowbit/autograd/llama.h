@@ -54,6 +54,8 @@ class Llama {
 
   /// Codes the masters anew. Call after every change of the parameters; once per optimizer step.
   void refresh();
+  /// The same of one of parameters() alone.
+  void refresh(const Parameter& parameter);
   void zero_gradients();
 
   /// Forward and backward over `sequences` windows of `length` tokens: ids and targets [sequences * length]. Adds

@@ -14,6 +14,7 @@ enum class RandomUse : std::uint32_t {
   test = 6,       ///< tests and benchmarks
   stochastic_rounding = 7,
   split = 8,      ///< which documents are held out
+  sensitivity = 9,  ///< noise in a layer's weights; step of the run, index = tensor id * 2^32 + element
 };
 
 /// Counter-based random numbers: Philox-4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3").

@@ -246,6 +246,9 @@ void add_train(CLI::App& verb) {
       ->capture_default_str();
   add_option(verb, "--cage-start", o.cage_start, "part of the steps after which L rises from 0")->capture_default_str();
   add_option(verb, "--float-start", o.float_start, "part of the steps done in bf16 before the format is taken up")->capture_default_str();
+  add_option(verb, "--bits-budget", o.bits_budget, "mean stored bits of the blocks' weights, scales included: the run measures its layers, allots them and goes on so");
+  add_option(verb, "--bits-at", o.bits_at, "part of the steps after which --bits-budget is allotted")->capture_default_str();
+  add_option(verb, "--bits-choices", o.bits_choices, "widths of weights that it may give a layer")->capture_default_str();
   add_option(verb, "--distill", o.distill, "model folder of a teacher whose distribution is part of the target");
   add_option(verb, "--distill-weight", o.distill_weight, "the teacher's part of the target")->capture_default_str();
   add_option(verb, "--seed", o.seed, "of initial weights and data order")->capture_default_str();

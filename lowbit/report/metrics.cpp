@@ -87,6 +87,30 @@ void add(std::vector<Record>* records, Record record, bool several_a_step = fals
   records->push_back(std::move(record));
 }
 
+BitsRecord bits_record(const Json& json, std::int64_t step) {
+  const Json& uniform = part(json, "uniform");
+  BitsRecord r;
+  r.step = step;
+  r.loss = real(json, "loss");
+  r.budget = real(json, "budget");
+  r.bits = real(json, "bits");
+  r.cost_before = real(json, "cost_before");
+  r.cost = real(json, "cost");
+  r.uniform = text(uniform, "format");
+  r.uniform_bits = real(uniform, "bits");
+  r.uniform_cost = real(uniform, "cost");
+  for (const auto& [name, layer] : part(json, "layers").items()) {
+    LayerBits bits{name, real(layer, "alpha"), real(layer, "alpha_error"), text(layer, "format"), real(layer, "bits"), real(layer, "cost"), {}, {}};
+    for (const auto& [format, choice] : part(layer, "choices").items())
+      bits.choices.push_back({format, real(choice, "bits"), real(choice, "error")});
+    if (const Json* samples = field(layer, "samples"); samples && samples->is_array())
+      for (const Json& sample : *samples)
+        if (sample.is_array() && sample.size() == 2) bits.samples.emplace_back(real(&sample[0]), real(&sample[1]));
+    r.layers.push_back(std::move(bits));
+  }
+  return r;
+}
+
 void add_record(const Json& json, std::int64_t step, RunRecords* out) {
   const std::string kind = text(json, "kind");
   if (kind == "step") {
@@ -104,6 +128,8 @@ void add_record(const Json& json, std::int64_t step, RunRecords* out) {
     for (const auto& [name, shares] : part(json, "layers").items())
       record.layers.push_back({name, real(shares, "weight"), real(shares, "input")});
     add(&out->masks, std::move(record));
+  } else if (kind == "bits") {
+    add(&out->bits, bits_record(json, step));
   } else if (kind == "sample") {
     add(&out->samples, SampleRecord{step, text(json, "prompt"), text(json, "text")}, true);
   } else if (kind == "event") {
@@ -144,6 +170,36 @@ std::string to_line(const MasksRecord& r) {
     layers[layer.layer] = {{"weight", number_json(layer.weight)}, {"input", number_json(layer.input)}};
   return dump({{"kind", "masks"}, {"step", r.step}, {"layers", std::move(layers)}});
 }
+
+namespace {
+Json bits_json(const BitsRecord& r) {
+  Json layers = Json::object();
+  for (const LayerBits& layer : r.layers) {
+    Json choices = Json::object(), samples = Json::array();
+    for (const BitsChoice& c : layer.choices) choices[c.format] = {{"bits", number_json(c.bits)}, {"error", number_json(c.error)}};
+    for (const auto& [size, change] : layer.samples) samples.push_back(Json::array({number_json(size), number_json(change)}));
+    layers[layer.layer] = {{"alpha", number_json(layer.alpha)}, {"alpha_error", number_json(layer.alpha_error)},
+                           {"format", layer.format},            {"bits", number_json(layer.bits)},
+                           {"cost", number_json(layer.cost)},   {"choices", choices},
+                           {"samples", samples}};
+  }
+  Json uniform = Json(nullptr);
+  if (!r.uniform.empty())
+    uniform = {{"format", r.uniform}, {"bits", number_json(r.uniform_bits)}, {"cost", number_json(r.uniform_cost)}};
+  return {{"kind", "bits"},
+          {"step", r.step},
+          {"loss", number_json(r.loss)},
+          {"budget", number_json(r.budget)},
+          {"bits", number_json(r.bits)},
+          {"cost_before", number_json(r.cost_before)},
+          {"cost", number_json(r.cost)},
+          {"uniform", uniform},
+          {"layers", std::move(layers)}};
+}
+}  // namespace
+
+std::string to_line(const BitsRecord& r) { return dump(bits_json(r)); }
+std::string to_json(const BitsRecord& r) { return dump(bits_json(r), 2); }
 
 std::string to_line(const SampleRecord& r) {
   return dump({{"kind", "sample"}, {"step", r.step}, {"prompt", r.prompt}, {"text", r.text}});

@@ -53,6 +53,34 @@ struct MasksRecord {
   std::vector<LayerMasks> layers;
 };
 
+/// A width that a layer might have had.
+struct BitsChoice {
+  std::string format;
+  double bits = kUnknown;   ///< stored for a weight, scales included
+  double error = kUnknown;  ///< |w - Q(w)|^2 / |w|^2
+};
+/// A layer of the blocks when --bits-budget was allotted.
+struct LayerBits {
+  std::string layer;         ///< "blocks.0.q"
+  double alpha = kUnknown;   ///< nats that the loss rises for a relative error of 1, as fitted
+  double alpha_error = kUnknown;  ///< its standard error; costs reckon with the larger of both
+  std::string format;        ///< what it goes on with
+  double bits = kUnknown;
+  double cost = kUnknown;    ///< nats that its error is predicted to cost
+  std::vector<BitsChoice> choices;
+  std::vector<std::pair<double, double>> samples;  ///< relative size of the noise, change of the loss in nats
+};
+struct BitsRecord {
+  std::int64_t step = 0;
+  double loss = kUnknown;           ///< nats a token on the measured windows
+  double budget = kUnknown, bits = kUnknown;  ///< mean bits of the blocks' weights: allowed, used
+  double cost_before = kUnknown;    ///< predicted of the formats until then
+  double cost = kUnknown;           ///< of those since
+  std::string uniform;              ///< the widest format that fits for all layers alike; "": none does
+  double uniform_bits = kUnknown, uniform_cost = kUnknown;
+  std::vector<LayerBits> layers;
+};
+
 struct SampleRecord {
   std::int64_t step = 0;
   std::string prompt, text;  ///< text goes on where prompt ends
@@ -68,8 +96,12 @@ struct EventRecord {
 std::string to_line(const StepRecord& record);
 std::string to_line(const EvalRecord& record);
 std::string to_line(const MasksRecord& record);
+std::string to_line(const BitsRecord& record);
 std::string to_line(const SampleRecord& record);
 std::string to_line(const EventRecord& record);
+
+/// bits.json: the same, indented.
+std::string to_json(const BitsRecord& record);
 
 /// run.json: what was asked for, on what, and what came of it. Zero, empty and NaN stand for "not known".
 struct RunInfo {
@@ -105,6 +137,7 @@ struct RunRecords {
   std::vector<StepRecord> steps;  ///< ascending steps, each once, here and below
   std::vector<EvalRecord> evals;
   std::vector<MasksRecord> masks;
+  std::vector<BitsRecord> bits;
   std::vector<SampleRecord> samples;  ///< ascending, several a step are allowed
   std::vector<EventRecord> events;    ///< in the file's order
   std::vector<std::string> notes;     ///< what could not be read, one sentence each

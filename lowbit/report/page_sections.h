@@ -25,6 +25,8 @@ std::vector<double> smoothed(const std::vector<double>& values);
 std::string loss_section(const RunRecords& records);
 std::string optimizer_section(const RunRecords& records);
 std::string speed_section(const RunRecords& records, const Outcome& outcome);
+/// --bits-budget: what was measured and allotted.
+std::string bits_section(const RunRecords& records);
 std::string masks_section(const RunRecords& records);
 std::string samples_section(const RunRecords& records);
 std::string sizes_section(const RunRecords& records, const Outcome& outcome);

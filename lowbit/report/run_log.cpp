@@ -88,6 +88,7 @@ void RunLog::add(const MasksRecord& r) {
                {"masked/activations", inputs ? input / static_cast<double>(inputs) : kUnknown}});
 }
 
+void RunLog::add(const BitsRecord& r) { metrics_.append(to_line(r)); }
 void RunLog::add(const SampleRecord& r) { metrics_.append(to_line(r)); }
 void RunLog::add(const EventRecord& r) { metrics_.append(to_line(r)); }
 

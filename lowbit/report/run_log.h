@@ -28,6 +28,7 @@ class RunLog {
   void add(const StepRecord& record);
   void add(const EvalRecord& record);
   void add(const MasksRecord& record);
+  void add(const BitsRecord& record);
   void add(const SampleRecord& record);
   void add(const EventRecord& record);
   /// Makes all of it survive a power cut; called when a checkpoint is saved.

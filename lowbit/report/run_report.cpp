@@ -124,7 +124,8 @@ std::string run_page(const RunRecords& records) {
   const Outcome o = outcome_of(records);
   const std::pair<const char*, std::string> sections[] = {
       {"Loss", loss_section(records)},           {"Optimizer", optimizer_section(records)},
-      {"Masks", masks_section(records)},         {"Speed", speed_section(records, o)},
+      {"Bits", bits_section(records)},           {"Masks", masks_section(records)},
+      {"Speed", speed_section(records, o)},
       {"Samples", samples_section(records)},     {"Size", sizes_section(records, o)},
       {"Settings", settings_section(records, o)}};
   PageFrame frame;

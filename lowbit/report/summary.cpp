@@ -179,6 +179,13 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
     row("size", size);
   }
 
+  if (!records.bits.empty()) {
+    const BitsRecord& b = records.bits.back();
+    row("bits", fmt::format("{:.3f} of {:.3f} a weight allotted at step {}", b.bits, b.budget, b.step));
+    if (!b.uniform.empty())
+      row("", fmt::format("predicted {:.4f} nats per token below uniform {} ({:.3f} bits)", b.uniform_cost - b.cost, b.uniform, b.uniform_bits));
+  }
+
   const std::string folder = run_folder.string();
   out += "\n";
   const auto checkpoint = newest_checkpoint(run_folder);

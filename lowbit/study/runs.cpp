@@ -23,6 +23,7 @@ struct Apart {
   bool of_codes;  ///< without a meaning in full precision
 };
 constexpr Apart kApart[] = {
+    {"bits-budget", "0", Apart::Word::both, true},
     {"layer-formats", "", Apart::Word::value, false},
     {"scale", "rms", Apart::Word::value, true},          {"grid", "uniform", Apart::Word::value, true},
     {"fp4-threshold", "paper", Apart::Word::both, true}, {"sparse-scale", "dense", Apart::Word::value, true},

@@ -52,6 +52,7 @@ Json state_json(const State& state, const Options& options) {
   json["data"] = {{"cursor", state.cursor}, {"seed", options.seed}, {"seq", options.seq}, {"batch", options.batch}};
   json["schedule"] = {{"name", options.schedule}, {"total_steps", state.total_steps}, {"warmup", options.warmup},
                       {"cooldown", options.cooldown}, {"peak", options.lr}};
+  if (state.bits_step > 0) json["bits"] = {{"step", state.bits_step}};
   return json;
 }
 
@@ -72,10 +73,16 @@ void read_tensor(const files::SafetensorsFile& file, const std::string& name, co
 
 }  // namespace
 
+Scheme scheme_of(const Options& options, const State& state) {
+  Scheme scheme = scheme_at(options, state.step);
+  if (state.bits_step > 0) scheme.layer_formats = state.allotted;
+  return scheme;
+}
+
 void save_checkpoint(const fs::path& run_folder, const State& state, const Options& options, autograd::Llama& llama,
                      AdamW& optimizer, const fs::path& tokenizer) {
   files::CheckpointWriter checkpoint(run_folder, state.step);
-  const Scheme scheme = scheme_at(options, state.step);
+  const Scheme scheme = scheme_of(options, state);
   checkpoint.add("config.json", files::dump_pretty(model::config_json({options.config, scheme, false, true})));
   checkpoint.add("generation_config.json", files::dump_pretty(generation_json(options.config)));
   if (!tokenizer.empty()) checkpoint.add("tokenizer.model", read_file(tokenizer));
@@ -133,6 +140,10 @@ State load_checkpoint(const files::Checkpoint& checkpoint, autograd::Llama& llam
   state.tokens = files::required<std::int64_t>(json, "tokens", where);
   state.cursor = files::required<std::uint64_t>(files::required<Json>(json, "data", where), "cursor", where);
   state.total_steps = files::required<std::int64_t>(files::required<Json>(json, "schedule", where), "total_steps", where);
+  if (json.contains("bits")) {
+    state.bits_step = files::required<std::int64_t>(files::required<Json>(json, "bits", where), "step", where);
+    state.allotted = folder.scheme().layer_formats;
+  }
   if (state.step != checkpoint.step) fail_input("{}: step {} stands in the folder of step {}", where, state.step, checkpoint.step);
   return state;
 }

@@ -17,7 +17,12 @@ struct State {
   std::uint64_t cursor = 0;     ///< windows consumed
   std::int64_t tokens = 0;      ///< trained on
   std::int64_t total_steps = 0; ///< the schedule's length
+  std::int64_t bits_step = 0;   ///< when --bits-budget was allotted; 0: not yet
+  std::vector<LayerFormat> allotted;  ///< the rules since then
 };
+
+/// The arithmetic at that point of a run: scheme_at, with what was allotted.
+Scheme scheme_of(const Options& options, const State& state);
 
 /// Writes checkpoints/step-N: a model folder (config.json, model.safetensors, generation_config.json, the tokenizer's
 /// files), optimizer.safetensors and state.json (docs/formats.md, "Checkpoint").

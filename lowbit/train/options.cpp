@@ -7,6 +7,7 @@
 #include <map>
 
 #include "lowbit/base/error.h"
+#include "lowbit/train/bits.h"
 
 namespace lowbit::train {
 namespace {
@@ -15,9 +16,9 @@ constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "ev
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
 /// What came after the first release: a run that began without them had their defaults.
-constexpr std::array<std::string_view, 13> kLater{"layer-formats", "final-lr", "gain-lr",        "cage",  "cage-start", "float-start",   "distill",
-                                                  "scale",    "distill-weight", "grid",  "fp4-threshold", "sparse-scale",
-                                                  "share-steps"};
+constexpr std::array<std::string_view, 16> kLater{"layer-formats", "bits-budget", "bits-at",        "bits-choices", "final-lr",      "gain-lr",
+                                                  "cage",          "cage-start",  "float-start",    "distill",      "scale",         "distill-weight",
+                                                  "grid",          "share-steps", "fp4-threshold",  "sparse-scale"};
 
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
@@ -67,6 +68,9 @@ void visit(Options& o, Visitor&& field) {
   field("cage", o.cage);
   field("cage-start", o.cage_start);
   field("float-start", o.float_start);
+  field("bits-budget", o.bits_budget);
+  field("bits-at", o.bits_at);
+  field("bits-choices", o.bits_choices);
   field("distill", o.distill);
   field("distill-weight", o.distill_weight);
   field("seed", o.seed);
@@ -175,6 +179,13 @@ void check(const Options& o) {
                o.scheme.variations());
   }
   o.config.check(o.scheme);
+  if (o.bits_budget == 0) return;
+  require(std::isfinite(o.bits_budget) && o.bits_budget > 0, "--bits-budget must be positive");
+  require(o.bits_at >= o.float_start && o.bits_at > 0 && o.bits_at < 1, "--bits-at must lie in (0, 1), not before the end of --float-start");
+  if (is_learned(o.scheme.estimator))
+    fail_usage("--bits-budget changes grids, but --estimator {} has learned steps that fit theirs: choose trust, clip or ste",
+               name_of(o.scheme.estimator));
+  plan_bits(o);
 }
 
 Scheme scheme_at(const Options& o, std::int64_t step) {

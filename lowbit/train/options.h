@@ -35,6 +35,9 @@ struct Options {
   double cage = 0;                      ///< strength of the pull to the grid at the last step; 0: none
   double cage_start = 0.8;              ///< part of the steps after which it rises from 0
   double float_start = 0;               ///< part of the steps that are done in bf16, before the format is taken up
+  double bits_budget = 0;               ///< mean bits of the blocks' weights, scales included, that a step allots; 0: none does
+  double bits_at = 0.25;                ///< part of the steps after which it is allotted
+  std::string bits_choices = "1,2,3,4,5,6,8";  ///< widths of weights that a layer may get
   std::filesystem::path distill;        ///< model folder of a teacher; empty: none
   double distill_weight = 0.5;          ///< of the teacher's distribution in the target
   std::uint64_t seed = 0;

@@ -52,6 +52,7 @@ Prediction predict(const Options& o, const Peaks& peaks) {
   // Kept of each block for the backward pass, float32: the stream twice and attention's output; unless they are computed
   // again q, k, v, gate and up; codes with masks of the four inputs, or in formats that read them the inputs themselves.
   const double again = o.recompute ? 0 : q + 2 * kv + 2 * mlp;
+  if (o.bits_budget > 0) weights += 8 * static_cast<double>(c.block_parameters());  // masters and decoded, beside
   double kept = layers * rows * 4 * (2 * width + q + again);
   for (const model::TensorSpec& spec : model::tensors(c)) {
     const bool linear = spec.linear();
@@ -69,6 +70,8 @@ Prediction predict(const Options& o, const Peaks& peaks) {
   // Measured steps reach a third to a half of the peak of their products; small models less.
   constexpr double kUsualShare = 0.35;
   p.seconds_per_step = peak_seconds_per_step(o, peaks) / kUsualShare;
+  // Four forward passes for each layer, about the third of a step each, once.
+  if (o.bits_budget > 0) p.seconds_per_step *= 1 + (28 * layers + 1) / 3 / static_cast<double>(o.steps);
   return p;
 }
 

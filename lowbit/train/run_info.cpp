@@ -29,7 +29,8 @@ report::RunInfo::Sizes packed_sizes(const model::Config& config, const Scheme& s
 
 }  // namespace
 
-void write_run_info(const std::filesystem::path& file, const Options& o, const Peaks& peaks, const Prediction& prediction) {
+void write_run_info(const std::filesystem::path& file, const Options& o, const Scheme& scheme, const Peaks& peaks,
+                    const Prediction& prediction) {
   report::RunInfo info;
   info.program = "lowbit " LOWBIT_VERSION;
   info.flags = to_flags(o);
@@ -43,7 +44,7 @@ void write_run_info(const std::filesystem::path& file, const Options& o, const P
   info.tokens_per_step = o.tokens_per_step();
   info.machine = {cpu_features().name, std::string(isa_name(active_isa())), o.threads, peaks.bf16 / 1e9};
   info.predicted = {prediction.memory_bytes, prediction.seconds_per_step * static_cast<double>(o.steps)};
-  info.sizes = packed_sizes(c, o.scheme);
+  info.sizes = packed_sizes(c, scheme);
   write_file(file, report::to_json(info));
 }
 

@@ -8,7 +8,9 @@
 namespace lowbit::train {
 
 /// Writes run.json: what was asked for, on which machine, what was predicted, and the sizes as they will be stored packed.
-void write_run_info(const std::filesystem::path& file, const Options& options, const Peaks& peaks, const Prediction& prediction);
+/// scheme   what is stored: of the options, or what was allotted since.
+void write_run_info(const std::filesystem::path& file, const Options& options, const Scheme& scheme, const Peaks& peaks,
+                    const Prediction& prediction);
 
 /// Seconds of training that metrics.jsonl records so far; 0 when there are none.
 double recorded_seconds(const std::filesystem::path& run_folder);

@@ -12,16 +12,19 @@
 #include "lowbit/autograd/llama.h"
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/base/error.h"
+#include "lowbit/base/file_write.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/progress.h"
 #include "lowbit/eval/evaluate.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/machine/isa.h"
 #include "lowbit/model/schedule.h"
+#include "lowbit/report/bits_table.h"
 #include "lowbit/report/run_log.h"
 #include "lowbit/report/run_report.h"
 #include "lowbit/report/summary.h"
 #include "lowbit/run/window_losses.h"
+#include "lowbit/train/bits.h"
 #include "lowbit/train/checkpoint.h"
 #include "lowbit/train/inputs.h"
 #include "lowbit/train/predict.h"
@@ -56,7 +59,7 @@ class Run {
         executor_, *llama_,
         AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip, options_.gain_lr});
     begin();
-    const Scheme now = scheme_at(options_, state_.step);
+    const Scheme now = scheme_of(options_, state_);
     llama_->set_format(now.format, now.layer_formats);
     llama_->refresh();
     if (teacher_) llama_->set_teacher(teacher_.get(), static_cast<float>(options_.distill_weight));
@@ -75,6 +78,8 @@ class Run {
   double step();
   void open_teacher();
   void pull_to_grid(double lr);
+  void allot_bits();
+  Scheme stored_scheme() const;
   void step_failed(double loss, std::span<const std::int32_t> ids);
   void evaluate(bool last);
   void save();
@@ -162,7 +167,7 @@ void Run::begin() {
       load_weights(files::resolve_model(options_.init), *llama_);
   }
   state_.total_steps = options_.steps;
-  write_run_info(folder_.run_json(), options_, peaks_, prediction_);
+  write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_);
   log_ = std::make_unique<report::RunLog>(folder_.path(), state_.step);
   if (state_.step > 0) {
     seconds_before_ = recorded_seconds(folder_.path());
@@ -203,15 +208,36 @@ double Run::step() {
   llama_->refresh();
   pull_to_grid(learning_rate(options_, state_.step));
   ++state_.step;
-  const Scheme next = scheme_at(options_, state_.step);
+  state_.cursor += static_cast<std::uint64_t>(options_.batch);
+  state_.tokens += options_.tokens_per_step();
+  const bool allot = options_.bits_budget > 0 && state_.bits_step == 0 && state_.step >= bits_step(options_);
+  if (allot) allot_bits();
+  const Scheme next = scheme_of(options_, state_);
   if (next.format != llama_->weights().scheme.format || next.layer_formats != llama_->weights().scheme.layer_formats) {
     llama_->set_format(next.format, next.layer_formats);
     llama_->refresh();
-    log_->add(report::EventRecord{state_.step, "format", next.name()});
+    if (!allot) log_->add(report::EventRecord{state_.step, "format", next.name()});
   }
-  state_.cursor += static_cast<std::uint64_t>(options_.batch);
-  state_.tokens += options_.tokens_per_step();
   return loss;
+}
+
+void Run::allot_bits() {
+  const auto start = Clock::now();
+  const report::BitsRecord record =
+      choose_bits(executor_, *llama_, *inputs_.feed, state_.cursor, state_.step, options_, state_.allotted);
+  state_.bits_step = state_.step;
+  log_->add(record);
+  write_file(folder_.path() / "bits.json", report::to_json(record));
+  write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_);
+  log_->add(report::EventRecord{state_.step, "bits", fmt::format("measured in {:.1f} s: {}", since(start), text_of(state_.allotted))});
+  progress_->line(report::bits_table(record));
+}
+
+/// What the run will have stored when it ends, as far as is known.
+Scheme Run::stored_scheme() const {
+  Scheme scheme = options_.scheme;
+  if (state_.bits_step > 0) scheme.layer_formats = state_.allotted;
+  return scheme;
 }
 
 // CAGE: w -= lr lambda_t (w - Q(w)), where lambda_t is 0 up to the start and then rises to lambda in a straight line.

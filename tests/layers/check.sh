@@ -14,7 +14,7 @@ shift
 declare -A arrows=(
   [base]="" [machine]="base" [formats]="base" [kernels]="formats machine" [files]="formats" [text]="files"
   [model]="files" [nn]="model kernels" [run]="nn" [eval]="model text" [serve]="run text" [interop]="model text"
-  [report]="files" [laws]="base" [study]="report laws machine" [autograd]="nn" [train]="autograd run eval report bench" [dist]="train"
+  [report]="files" [laws]="base" [study]="report laws machine" [autograd]="nn" [train]="autograd run eval report laws bench" [dist]="train"
   [compress]="run eval" [bench]="run" [compress_tune]="compress"
   [cli]="bench train dist compress_tune serve interop study"
 )

@@ -47,6 +47,27 @@ TEST(Metrics, KeepsEveryBitOfALoss) {
   }
 }
 
+TEST(Metrics, ReadsBackWhatWasAllottedByLayer) {
+  BitsRecord bits;
+  bits.step = 7;
+  bits.loss = 4.25;
+  bits.budget = 2.5;
+  bits.bits = 2.25;
+  bits.cost_before = 0.5;
+  bits.cost = 0.125;
+  bits.uniform = "w2a2";
+  bits.uniform_bits = 2.25;
+  bits.uniform_cost = 0.25;
+  bits.layers.push_back({"blocks.0.q", -0.5, 0.75, "w1a2", 1.25, 0.25, {{"w1a2", 1.25, 0.375}, {"w2a2", 2.25, 0.125}}, {{0.25, -0.125}}});
+  const auto r = parsed(to_line(bits));
+  ASSERT_EQ(r.bits.size(), 1u);
+  EXPECT_EQ(to_line(r.bits[0]), to_line(bits));
+  EXPECT_EQ(r.bits[0].layers.at(0).choices.at(1).error, 0.125);
+  EXPECT_EQ(r.bits[0].layers[0].samples.at(0).second, -0.125);
+  bits.uniform.clear();  // nothing fits for all alike
+  EXPECT_EQ(parsed(to_line(bits)).bits.at(0).uniform, "");
+}
+
 TEST(Metrics, ReadsBackWhatIsWritten) {
   const EvalRecord eval{9, 3.5, Interval{3.25, 3.75}, 1.5, Interval{1.25, 1.75}, 100, 400, 2};
   const auto r =
