@@ -53,9 +53,17 @@ double distance(const std::vector<float>& a, std::span<const float> b) {
   return std::sqrt(difference / squares);
 }
 
-TEST(MixedFormats, LogitsAreTheReferencesBitByBitAndGradientsItsOwnToRounding) {
-  Scheme scheme = default_scheme(parse_format("w2a2"));
-  scheme.layer_formats = parse_layer_formats("down=w2a3,k=w4a2,blocks.1.*=w4a4,blocks.1.v=w1a4,blocks.2.o=w3a16,blocks.2.down=fp4,up=w3a2,blocks.1.up=w8a4");
+struct Mixture {
+  const char *name, *format, *layers;
+  GridShape grid;
+};
+void PrintTo(const Mixture& mixture, std::ostream* out) { *out << mixture.name; }
+struct MixedFormats : testing::TestWithParam<Mixture> {};
+
+TEST_P(MixedFormats, LogitsAreTheReferencesBitByBitAndGradientsItsOwnToRounding) {
+  Scheme scheme = default_scheme(parse_format(GetParam().format));
+  scheme.layer_formats = parse_layer_formats(GetParam().layers);
+  scheme.grid = GetParam().grid;
   scheme.head = {Format::Kind::f32};
   scheme.check();
   const test::TemporaryFolder folder;
@@ -103,10 +111,19 @@ TEST(MixedFormats, LogitsAreTheReferencesBitByBitAndGradientsItsOwnToRounding) {
 
   // One layer in a neighbouring format shows.
   Scheme other = scheme;
-  other.layer_formats.push_back({"blocks.2.down", parse_format("w4a4")});
+  other.layer_formats.push_back({"blocks.2.down", parse_format("w3a4")});
   golden::ReferenceModel<float> wrong = reference_of(other);
   EXPECT_NE(wrong.forward(batch), reference_loss);
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    Mixtures, MixedFormats,
+    testing::Values(Mixture{"Integers", "w2a2",
+                            "down=w2a3,k=w4a2,blocks.1.*=w4a4,blocks.1.v=w1a4,blocks.2.o=w3a16,blocks.2.down=fp4,up=w3a2,blocks.1.up=w8a4",
+                            GridShape::uniform},
+                    // Coded and float weights read one input.
+                    Mixture{"Tables", "w16a3", "v=w2a3,gate=w4a3,blocks.1.o=w1a16,blocks.2.down=w3a3", GridShape::gaussian}),
+    [](const testing::TestParamInfo<Mixture>& of) { return std::string(of.param.name); });
 
 }  // namespace
 }  // namespace lowbit
