@@ -30,15 +30,19 @@ std::string_view kind_name(LayerKind kind) { return kLayerKinds[static_cast<std:
 
 /// As Hugging Face names the tensor.
 std::string tensor_name(std::int64_t block, LayerKind kind) {
-  return fmt::format("model.layers.{}.{}.{}_proj.weight", block, kind <= LayerKind::o ? "self_attn" : "mlp", kind_name(kind));
+  return fmt::format("model.layers.{}.{}.{}_proj.weight", block, kind <= LayerKind::o ? "self_attn" : "mlp",
+                     kind_name(kind));
 }
 
 }  // namespace
 
-std::string layer_name(std::int64_t block, LayerKind kind) { return fmt::format("blocks.{}.{}", block, kind_name(kind)); }
+std::string layer_name(std::int64_t block, LayerKind kind) {
+  return fmt::format("blocks.{}.{}", block, kind_name(kind));
+}
 
 bool LayerFormat::names(std::int64_t block, LayerKind kind) const {
-  return pattern == kind_name(kind) || matches(pattern, layer_name(block, kind)) || matches(pattern, tensor_name(block, kind));
+  return pattern == kind_name(kind) || matches(pattern, layer_name(block, kind)) ||
+         matches(pattern, tensor_name(block, kind));
 }
 
 std::vector<LayerFormat> parse_layer_formats(std::string_view text) {
@@ -53,8 +57,10 @@ std::vector<LayerFormat> parse_layer_formats(std::string_view text) {
     const std::string_view pattern = word.substr(0, equals);
     const bool kind = std::find(kLayerKinds.begin(), kLayerKinds.end(), pattern) != kLayerKinds.end();
     if (!kind && pattern.find_first_of(".*") == std::string_view::npos)
-      fail_usage("--layer-formats: unknown layer kind '{}'; choose q, k, v, o, gate, up, down, or a name with a *: blocks.0.*, blocks.*.down",
-                 pattern);
+      fail_usage(
+          "--layer-formats: unknown layer kind '{}'; choose q, k, v, o, gate, up, down, or a name with a *: "
+          "blocks.0.*, blocks.*.down",
+          pattern);
     list.push_back({std::string(pattern), parse_format(word.substr(equals + 1))});
     at = comma + 1;
   }
@@ -63,7 +69,8 @@ std::vector<LayerFormat> parse_layer_formats(std::string_view text) {
 
 std::string text_of(const std::vector<LayerFormat>& list) {
   std::string text;
-  for (const LayerFormat& rule : list) text += fmt::format("{}{}={}", text.empty() ? "" : ",", rule.pattern, rule.format.name());
+  for (const LayerFormat& rule : list)
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", rule.pattern, rule.format.name());
   return text;
 }
 
@@ -81,8 +88,8 @@ std::vector<Format> Scheme::words() const {
 }
 
 bool Scheme::quantized() const {
-  return format.quantized() ||
-         std::any_of(layer_formats.begin(), layer_formats.end(), [](const LayerFormat& rule) { return rule.format.quantized(); });
+  return format.quantized() || std::any_of(layer_formats.begin(), layer_formats.end(),
+                                           [](const LayerFormat& rule) { return rule.format.quantized(); });
 }
 
 std::string Scheme::name() const {

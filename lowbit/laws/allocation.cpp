@@ -22,24 +22,29 @@ Allocation allocate(const std::vector<std::vector<StorageChoice>>& layers, std::
   std::int64_t least = 0;
   for (const auto& choices : layers) {
     assert(!choices.empty());
-    assert(std::all_of(choices.begin(), choices.end(), [](const StorageChoice& c) { return c.bytes >= 0 && std::isfinite(c.cost); }));
-    least += std::min_element(choices.begin(), choices.end(), [](auto& a, auto& b) { return a.bytes < b.bytes; })->bytes;
+    assert(std::all_of(choices.begin(), choices.end(),
+                       [](const StorageChoice& c) { return c.bytes >= 0 && std::isfinite(c.cost); }));
+    least +=
+        std::min_element(choices.begin(), choices.end(), [](auto& a, auto& b) { return a.bytes < b.bytes; })->bytes;
   }
   if (least > budget)
-    fail_usage("a budget of {} bytes is too small: with the fewest bits that are allowed the layers take {}", budget, least);
+    fail_usage("a budget of {} bytes is too small: with the fewest bits that are allowed the layers take {}", budget,
+               least);
 
   std::vector<std::vector<Sum>> sums{{{0, 0, 0, 0}}};
   for (const auto& choices : layers) {
     // Of the layers still to come each takes its least.
-    least -= std::min_element(choices.begin(), choices.end(), [](auto& a, auto& b) { return a.bytes < b.bytes; })->bytes;
+    least -=
+        std::min_element(choices.begin(), choices.end(), [](auto& a, auto& b) { return a.bytes < b.bytes; })->bytes;
     const std::vector<Sum>& before = sums.back();
     std::vector<Sum> all;
     for (std::uint32_t i = 0; i < before.size(); ++i)
       for (std::uint32_t c = 0; c < choices.size(); ++c)
         if (before[i].bytes + choices[c].bytes + least <= budget)
           all.push_back({before[i].bytes + choices[c].bytes, before[i].cost + choices[c].cost, i, c});
-    std::stable_sort(all.begin(), all.end(),
-                     [](const Sum& a, const Sum& b) { return a.bytes != b.bytes ? a.bytes < b.bytes : a.cost < b.cost; });
+    std::stable_sort(all.begin(), all.end(), [](const Sum& a, const Sum& b) {
+      return a.bytes != b.bytes ? a.bytes < b.bytes : a.cost < b.cost;
+    });
     std::vector<Sum> kept;
     for (const Sum& sum : all)
       if (kept.empty() || sum.cost < kept.back().cost) kept.push_back(sum);

@@ -46,7 +46,8 @@ class Windows {
     targets_.resize(ids_.size());
     losses_.resize(ids_.size());
     for (std::uint64_t i = 0; i < count; ++i)
-      feed.window(first + i, std::span(ids_).subspan(i * length_, length_), std::span(targets_).subspan(i * length_, length_));
+      feed.window(first + i, std::span(ids_).subspan(i * length_, length_),
+                  std::span(targets_).subspan(i * length_, length_));
   }
   /// Mean loss of each window.
   std::vector<double> losses() {
@@ -78,7 +79,10 @@ Mean mean_of(const std::vector<double>& x) {
 class Probe {
  public:
   Probe(Executor& executor, autograd::Llama& llama, const BitsPlan& plan)
-      : executor_(executor), llama_(llama), format_(llama.weights().scheme.format), rules_(llama.weights().scheme.layer_formats) {
+      : executor_(executor),
+        llama_(llama),
+        format_(llama.weights().scheme.format),
+        rules_(llama.weights().scheme.layer_formats) {
     for (const BitsLayer& layer : plan.layers) {
       autograd::Parameter& p = llama.parameter(layer.spec.name);
       const float* values = p.value.const_data_ptr<float>();
@@ -124,10 +128,12 @@ class Probe {
   void decode_all() {
     const bool rotated = llama_.weights().scheme.transform == Transform::hadamard_weights;  // and stay so
     for (autograd::Parameter* p : parameters_) {
-      const nn::LinearWeights& w = nn::LlamaWeights::linear_of(llama_.weights().blocks[size(p->spec.layer)], p->spec.role);
+      const nn::LinearWeights& w =
+          nn::LlamaWeights::linear_of(llama_.weights().blocks[size(p->spec.layer)], p->spec.role);
       decoded_.emplace_back(w.n() * w.k());
       decode(w, rotated ? 1 : w.coding().group, decoded_.back().data());
-      kernels::scale_values(executor_, decoded_.back().size(), 1 / p->factor(), decoded_.back().data(), decoded_.back().data());
+      kernels::scale_values(executor_, decoded_.back().size(), 1 / p->factor(), decoded_.back().data(),
+                            decoded_.back().data());
     }
     std::vector<LayerFormat> rules = rules_;
     for (LayerFormat& rule : rules) rule.format = with_float_weights(rule.format);
@@ -143,7 +149,9 @@ class Probe {
     constexpr std::size_t kChunk = std::size_t{1} << 14;
     executor_.parallel_for((from.size() + kChunk - 1) / kChunk, [&](std::size_t chunk) {
       for (std::size_t j = chunk * kChunk; j < std::min(from.size(), (chunk + 1) * kChunk); ++j)
-        to[j] = amount == 0 ? from[j] : from[j] + static_cast<float>(amount * rng.normal(static_cast<std::uint64_t>(p.number) << 32 | j));
+        to[j] = amount == 0
+                    ? from[j]
+                    : from[j] + static_cast<float>(amount * rng.normal(static_cast<std::uint64_t>(p.number) << 32 | j));
     });
     llama_.refresh(p);
   }
@@ -167,9 +175,12 @@ class Probe {
   nn::LinearWeights scratch_;
 };
 
-double bits_of(std::int64_t bytes, std::int64_t weights) { return 8 * static_cast<double>(bytes) / static_cast<double>(weights); }
+double bits_of(std::int64_t bytes, std::int64_t weights) {
+  return 8 * static_cast<double>(bytes) / static_cast<double>(weights);
+}
 
-/// What the budget buys when all layers have the same weights: the choice of most bytes that fits, which the rest is held against.
+/// What the budget buys when all layers have the same weights: the choice of most bytes that fits, which the rest is
+/// held against.
 struct Uniform {
   std::size_t choice = 0;
   std::int64_t bytes = -1;
@@ -217,8 +228,10 @@ BitsPlan plan_bits(const Options& o) {
     least += *std::min_element(layer.bytes.begin(), layer.bytes.end());
     plan.layers.push_back(std::move(layer));
   }
-  if (plan.layers.empty()) fail_usage("--bits-budget chooses the bits of coded weights, which --format {} has none of", o.scheme.name());
-  for (const BitsLayer& layer : plan.layers)  // each alone in the run's scheme: its grid has a table, its row is not too long
+  if (plan.layers.empty())
+    fail_usage("--bits-budget chooses the bits of coded weights, which --format {} has none of", o.scheme.name());
+  for (const BitsLayer& layer :
+       plan.layers)  // each alone in the run's scheme: its grid has a table, its row is not too long
     for (const Format& format : layer.formats) {
       Scheme scheme = o.scheme;
       scheme.format = format;
@@ -226,10 +239,14 @@ BitsPlan plan_bits(const Options& o) {
       o.config.check(scheme);
     }
   // A hair more, so that a budget that was computed as a quotient of bytes buys them all.
-  plan.budget_bytes = static_cast<std::int64_t>(std::floor(o.bits_budget * static_cast<double>(plan.all_weights) / 8 + 0.01)) - plan.fixed_bytes;
+  plan.budget_bytes =
+      static_cast<std::int64_t>(std::floor(o.bits_budget * static_cast<double>(plan.all_weights) / 8 + 0.01)) -
+      plan.fixed_bytes;
   if (least > plan.budget_bytes)
-    fail_usage("--bits-budget {} is too small: with the fewest bits of --bits-choices {} the blocks' weights take {:.4f} each, scales included",
-               o.bits_budget, o.bits_choices, bits_of(least + plan.fixed_bytes, plan.all_weights));
+    fail_usage(
+        "--bits-budget {} is too small: with the fewest bits of --bits-choices {} the blocks' weights take {:.4f} "
+        "each, scales included",
+        o.bits_budget, o.bits_choices, bits_of(least + plan.fixed_bytes, plan.all_weights));
   return plan;
 }
 
@@ -237,8 +254,8 @@ std::int64_t bits_step(const Options& o) {
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(o.bits_at * static_cast<double>(o.steps)));
 }
 
-report::BitsRecord choose_bits(Executor& executor, autograd::Llama& llama, const Feed& feed, std::uint64_t cursor, std::int64_t step,
-                               const Options& options, std::vector<LayerFormat>& chosen) {
+report::BitsRecord choose_bits(Executor& executor, autograd::Llama& llama, const Feed& feed, std::uint64_t cursor,
+                               std::int64_t step, const Options& options, std::vector<LayerFormat>& chosen) {
   const BitsPlan plan = plan_bits(options);
   const Scheme scheme = llama.weights().scheme;
   report::BitsRecord record;
@@ -254,7 +271,8 @@ report::BitsRecord choose_bits(Executor& executor, autograd::Llama& llama, const
       const BitsLayer& layer = plan.layers[i];
       report::LayerBits of{layer_name(layer.spec.layer, model::kind_of(layer.spec.role)), 0, 0, "", 0, 0, {}, {}};
       for (std::size_t c = 0; c < layer.formats.size(); ++c)
-        of.choices.push_back({layer.formats[c].name(), bits_of(layer.bytes[c], layer.spec.elements()), probe.error(i, layer.formats[c])});
+        of.choices.push_back({layer.formats[c].name(), bits_of(layer.bytes[c], layer.spec.elements()),
+                              probe.error(i, layer.formats[c])});
       before.push_back(probe.error(i, scheme.word_of(layer.spec.layer, model::kind_of(layer.spec.role))));
       record.layers.push_back(std::move(of));
     }
@@ -310,7 +328,8 @@ report::BitsRecord choose_bits(Executor& executor, autograd::Llama& llama, const
     of.bits = of.choices[best.choice[i]].bits;
     of.cost = costs[i][best.choice[i]].cost;
     bytes += layer.bytes[best.choice[i]];
-    if (scheme.word_of(layer.spec.layer, model::kind_of(layer.spec.role)) != format) chosen.push_back({of.layer, format});
+    if (scheme.word_of(layer.spec.layer, model::kind_of(layer.spec.role)) != format)
+      chosen.push_back({of.layer, format});
   }
   record.cost = best.cost;
   record.bits = bits_of(bytes, plan.all_weights);

@@ -94,7 +94,8 @@ TEST_P(MixedFormats, LogitsAreTheReferencesBitByBitAndGradientsItsOwnToRounding)
   std::size_t different = 0;
   for (std::size_t i = 0; i < batch.tokens(); ++i)
     for (std::size_t j = 0; j < 67; ++j)
-      different += std::bit_cast<std::uint32_t>(reference.logits(i)[j]) != std::bit_cast<std::uint32_t>(logits[i * 67 + j]);
+      different +=
+          std::bit_cast<std::uint32_t>(reference.logits(i)[j]) != std::bit_cast<std::uint32_t>(logits[i * 67 + j]);
   EXPECT_EQ(different, 0u);
 
   std::vector<double> losses(ids.size());
@@ -106,7 +107,8 @@ TEST_P(MixedFormats, LogitsAreTheReferencesBitByBitAndGradientsItsOwnToRounding)
   // Sums in another order: some hundred float32 roundings.
   for (autograd::Parameter& p : llama.parameters())
     EXPECT_LT(distance(reference.parameter(p.spec.name).gradient,
-                       {p.grad.const_data_ptr<float>(), static_cast<std::size_t>(p.grad.numel())}), 2e-6)
+                       {p.grad.const_data_ptr<float>(), static_cast<std::size_t>(p.grad.numel())}),
+              2e-6)
         << p.spec.name;
 
   // One layer in a neighbouring format shows.
@@ -116,14 +118,16 @@ TEST_P(MixedFormats, LogitsAreTheReferencesBitByBitAndGradientsItsOwnToRounding)
   EXPECT_NE(wrong.forward(batch), reference_loss);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Mixtures, MixedFormats,
-    testing::Values(Mixture{"Integers", "w2a2",
-                            "down=w2a3,k=w4a2,blocks.1.*=w4a4,blocks.1.v=w1a4,blocks.2.o=w3a16,blocks.2.down=fp4,up=w3a2,blocks.1.up=w8a4",
-                            GridShape::uniform},
-                    // Coded and float weights read one input.
-                    Mixture{"Tables", "w16a3", "v=w2a3,gate=w4a3,blocks.1.o=w1a16,blocks.2.down=w3a3", GridShape::gaussian}),
-    [](const testing::TestParamInfo<Mixture>& of) { return std::string(of.param.name); });
+INSTANTIATE_TEST_SUITE_P(Mixtures, MixedFormats,
+                         testing::Values(Mixture{"Integers", "w2a2",
+                                                 "down=w2a3,k=w4a2,blocks.1.*=w4a4,blocks.1.v=w1a4,blocks.2.o=w3a16,"
+                                                 "blocks.2.down=fp4,up=w3a2,blocks.1.up=w8a4",
+                                                 GridShape::uniform},
+                                         // Coded and float weights read one input.
+                                         Mixture{"Tables", "w16a3",
+                                                 "v=w2a3,gate=w4a3,blocks.1.o=w1a16,blocks.2.down=w3a3",
+                                                 GridShape::gaussian}),
+                         [](const testing::TestParamInfo<Mixture>& of) { return std::string(of.param.name); });
 
 }  // namespace
 }  // namespace lowbit

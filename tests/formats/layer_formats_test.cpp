@@ -13,7 +13,8 @@ Scheme mixed(std::string_view format, std::string_view layers) {
 }
 
 TEST(LayerFormats, AreReadBackAsTheyAreWritten) {
-  for (const char* text : {"", "down=w2a3", "down=w2a3,blocks.0.*=w4a4", "*=fp4", "model.layers.1.mlp.up_proj.weight=w2a8+2:4"})
+  for (const char* text :
+       {"", "down=w2a3", "down=w2a3,blocks.0.*=w4a4", "*=fp4", "model.layers.1.mlp.up_proj.weight=w2a8+2:4"})
     EXPECT_EQ(text_of(parse_layer_formats(text)), text);
 }
 

@@ -86,8 +86,10 @@ TEST(Allocation, HitsTheOptimaOfHiggs) {
     std::vector<std::int64_t> widths;
     std::int64_t used;
   };
-  for (const Published& p : {Published{3.0, .090454, {2, 2, 8, 3, 2, 3, 4}, 156}, {3.25, .068012, {4, 3, 8, 4, 2, 3, 4}, 169},
-                             {3.5, .049110, {3, 4, 8, 4, 3, 3, 4}, 180}, {4.0, .035334, {3, 4, 8, 4, 4, 4, 4}, 208}}) {
+  for (const Published& p : {Published{3.0, .090454, {2, 2, 8, 3, 2, 3, 4}, 156},
+                             {3.25, .068012, {4, 3, 8, 4, 2, 3, 4}, 169},
+                             {3.5, .049110, {3, 4, 8, 4, 3, 3, 4}, 180},
+                             {4.0, .035334, {3, 4, 8, 4, 4, 4, 4}, 208}}) {
     const Allocation a = allocate(layers, static_cast<std::int64_t>(p.average * 52));
     EXPECT_NEAR(a.cost, p.cost, 1e-6) << p.average;
     EXPECT_EQ(a.bytes, p.used);
@@ -103,7 +105,8 @@ TEST(Allocation, OfAModelsSizeIsDoneAtOnce) {
     const std::int64_t weights = std::int64_t{1} << (22 + i % 3);
     const double alpha = rng.uniform(i);
     layers.emplace_back();
-    for (std::int64_t bits = 1; bits <= 8; ++bits) layers.back().push_back({weights * bits / 8 + 4096, alpha * std::pow(4.0, -static_cast<double>(bits))});
+    for (std::int64_t bits = 1; bits <= 8; ++bits)
+      layers.back().push_back({weights * bits / 8 + 4096, alpha * std::pow(4.0, -static_cast<double>(bits))});
     uniform += layers.back()[2].bytes;
   }
   const Allocation a = allocate(layers, uniform);

@@ -1,3 +1,5 @@
+#include "lowbit/train/bits.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -5,7 +7,6 @@
 
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/files/json.h"
-#include "lowbit/train/bits.h"
 #include "train/support.h"
 
 // --bits-budget: what is measured, allotted, recorded, resumed and refused.
@@ -27,7 +28,8 @@ TEST(BitsBudget, IsKeptToAndWhatWasAllottedIsTrainedPackedShownAndServed) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 240, 32, 1);
   const fs::path run = folder / "run";
-  const Outcome outcome = run_program(plus(small_run(folder / "b", run, 60), {"--bits-budget", kBudget, "--bits-at", "0.5", "--eval-every", "20"}));
+  const Outcome outcome = run_program(
+      plus(small_run(folder / "b", run, 60), {"--bits-budget", kBudget, "--bits-at", "0.5", "--eval-every", "20"}));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_NE(outcome.err.find("of 3.5000 bits a weight allotted, predicted"), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.out.find("below uniform w3a4 (3.500 bits)"), std::string::npos) << outcome.out;
@@ -36,11 +38,13 @@ TEST(BitsBudget, IsKeptToAndWhatWasAllottedIsTrainedPackedShownAndServed) {
   ASSERT_EQ(bits["layers"].size(), 14u);
   EXPECT_NEAR(bits["bits"].get<double>(), mean_bits(bits), 1e-12);
   EXPECT_LE(mean_bits(bits), 3.5);
-  EXPECT_LE(bits["cost"].get<double>(), bits["uniform"]["cost"].get<double>()) << "uniform is one of those it chose among";
+  EXPECT_LE(bits["cost"].get<double>(), bits["uniform"]["cost"].get<double>())
+      << "uniform is one of those it chose among";
   double cost = 0;
   for (const auto& [name, layer] : bits["layers"].items()) {
     const double alpha = std::max(layer["alpha"].get<double>(), layer["alpha_error"].get<double>());
-    EXPECT_NEAR(layer["cost"].get<double>(), alpha * layer["choices"][layer["format"].get<std::string>()]["error"].get<double>(), 1e-12);
+    EXPECT_NEAR(layer["cost"].get<double>(),
+                alpha * layer["choices"][layer["format"].get<std::string>()]["error"].get<double>(), 1e-12);
     cost += layer["cost"].get<double>();
     // Each width has about the error that a normal variable has.
     EXPECT_NEAR(layer["choices"]["w1a4"]["error"].get<double>(), .363, .05);
@@ -54,7 +58,8 @@ TEST(BitsBudget, IsKeptToAndWhatWasAllottedIsTrainedPackedShownAndServed) {
   const files::Json json = files::parse_json(inspected.out, "inspect");
   EXPECT_NEAR(json["parts"][1]["bits_per_weight"].get<double>(), mean_bits(bits), 1e-12);
   const files::Json sizes = files::read_json(run / "run.json")["sizes"];
-  EXPECT_NEAR(8 * (sizes["codes"].get<double>() + sizes["scales"].get<double>()) / (14 * 64 * 64), mean_bits(bits), 1e-12);
+  EXPECT_NEAR(8 * (sizes["codes"].get<double>() + sizes["scales"].get<double>()) / (14 * 64 * 64), mean_bits(bits),
+              1e-12);
   const std::string page = bytes_of(run / "report.html");
   EXPECT_NE(page.find("Bits by layer"), std::string::npos);
   EXPECT_NE(page.find("blocks.1.down"), std::string::npos);
@@ -67,11 +72,13 @@ TEST(BitsBudget, MeasuringChangesNothingOfTheRun) {
     const fs::path plain = folder / (std::string("plain") + gain), measured = folder / (std::string("measured") + gain);
     ASSERT_EQ(run_program(plus(small_run(folder / "b", plain, 12), {"--gain-lr", gain})).exit_code, 0);
     // One width alone may be chosen: that which the run has.
-    const Outcome outcome = run_program(plus(small_run(folder / "b", measured, 12),
-                                             {"--gain-lr", gain, "--bits-budget", "4.5", "--bits-choices", "4", "--bits-at", "0.5", "--threads", "2"}));
+    const Outcome outcome = run_program(
+        plus(small_run(folder / "b", measured, 12),
+             {"--gain-lr", gain, "--bits-budget", "4.5", "--bits-choices", "4", "--bits-at", "0.5", "--threads", "2"}));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     for (const char* file : {"model.safetensors", "optimizer.safetensors", "config.json"})
-      EXPECT_TRUE(bytes_of(plain / "checkpoints/step-12" / file) == bytes_of(measured / "checkpoints/step-12" / file)) << gain << file;
+      EXPECT_TRUE(bytes_of(plain / "checkpoints/step-12" / file) == bytes_of(measured / "checkpoints/step-12" / file))
+          << gain << file;
   }
 }
 
@@ -79,7 +86,8 @@ TEST(BitsBudget, AnotherNumberOfThreadsAllotsTheSame) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 80, 32, 1);
   for (const char* threads : {"1", "3"}) {
-    const Outcome outcome = run_program(plus(small_run(folder / "b", folder / threads, 12), {"--bits-budget", kBudget, "--threads", threads}));
+    const Outcome outcome = run_program(
+        plus(small_run(folder / "b", folder / threads, 12), {"--bits-budget", kBudget, "--threads", threads}));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   }
   EXPECT_EQ(differing_files(folder / "1", folder / "3", 12), "");
@@ -87,7 +95,9 @@ TEST(BitsBudget, AnotherNumberOfThreadsAllotsTheSame) {
 }
 
 TEST(BitsBudget, KillsBeforeAndBehindTheSwitchLeaveTheBytesOfTheUninterruptedRun) {
-  EXPECT_EQ(kill_and_resume(60, 5, 5, 37, {"--bits-budget", kBudget, "--bits-at", "0.5", "--gain-lr", "2", "--float-start", "0.2"}), "");
+  EXPECT_EQ(kill_and_resume(60, 5, 5, 37,
+                            {"--bits-budget", kBudget, "--bits-at", "0.5", "--gain-lr", "2", "--float-start", "0.2"}),
+            "");
 }
 
 TEST(BitsBudget, ALongerRunKeepsWhatWasAllotted) {
@@ -95,11 +105,13 @@ TEST(BitsBudget, ALongerRunKeepsWhatWasAllotted) {
   write_batches(folder / "b", 160, 32, 1);
   ASSERT_EQ(run_program(plus(small_run(folder / "b", folder / "run", 12), {"--bits-budget", kBudget})).exit_code, 0);
   const auto rules = [&](int step) {
-    return files::read_json(folder / "run" / ("checkpoints/step-" + std::to_string(step)) / "config.json")["quantization_config"]["layer_formats"];
+    return files::read_json(folder / "run" / ("checkpoints/step-" + std::to_string(step)) /
+                            "config.json")["quantization_config"]["layer_formats"];
   };
   const std::string before = bytes_of(folder / "run" / "bits.json");
   const files::Json rules_before = rules(12);
-  const Outcome longer = run_program({train_program(), "train", "--resume", "--out", (folder / "run").string(), "--steps", "40"});
+  const Outcome longer =
+      run_program({train_program(), "train", "--resume", "--out", (folder / "run").string(), "--steps", "40"});
   ASSERT_EQ(longer.exit_code, 0) << longer.err;
   EXPECT_EQ(longer.err.find("allotted"), std::string::npos) << longer.err;
   EXPECT_TRUE(bytes_of(folder / "run" / "bits.json") == before);
@@ -127,7 +139,8 @@ TEST(BitsBudget, ALayerThatTheLossCannotSeeHasNoSensitivity) {
     for (std::int64_t i = 0; i < p.value.numel(); ++i) {
       float& w = p.value.mutable_data_ptr<float>()[i];
       if (p.spec.role != model::TensorRole::norm) w *= 10;
-      if (p.spec.name == "model.layers.0.self_attn.o_proj.weight" || p.spec.name == "model.layers.1.mlp.up_proj.weight") w = 0;
+      if (p.spec.name == "model.layers.0.self_attn.o_proj.weight" || p.spec.name == "model.layers.1.mlp.up_proj.weight")
+        w = 0;
     }
   llama.refresh();
   const auto feed = train::batches_feed(o.batches, 32, 64);

@@ -17,8 +17,9 @@ constexpr const char* kMixed = "down=w2a3,blocks.0.o=bf16,k=w1a4,blocks.1.*=w3a5
 
 std::string logits(const fs::path& folder, const fs::path& model, const std::vector<std::string>& more) {
   const fs::path out = folder / "logits.npy";
-  const Outcome outcome = run_program(
-      plus({lowbit_program(), "logits", "--model", model.string(), "--ids", (folder / "ids").string(), "--out", out.string()}, more));
+  const Outcome outcome = run_program(plus({lowbit_program(), "logits", "--model", model.string(), "--ids",
+                                            (folder / "ids").string(), "--out", out.string()},
+                                           more));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   return bytes_of(out);
 }
@@ -36,7 +37,8 @@ TEST(MixedFormats, AreServedAsTheyWereTrainedFromTheCheckpointAndPackedAndInspec
   write_batches(folder / "b", 80, 32, 1);
   std::ofstream(folder / "ids", std::ios::binary) << std::string("\x01\0\x02\0\x03\0\x3f\0", 8);
   const fs::path run = folder / "run", packed = folder / "packed";
-  const Outcome outcome = run_program(plus(small_run(folder / "b", run, 12), {"--layer-formats", kMixed, "--backward", "int8"}));
+  const Outcome outcome =
+      run_program(plus(small_run(folder / "b", run, 12), {"--layer-formats", kMixed, "--backward", "int8"}));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_NE(outcome.err.find(std::string("w4a4 with ") + kMixed), std::string::npos) << outcome.err;
   const Outcome pack = run_program({lowbit_program(), "pack", "--model", run.string(), "--out", packed.string()});
@@ -91,7 +93,9 @@ TEST(MixedFormats, AreServedAsTheyWereTrainedFromTheCheckpointAndPackedAndInspec
 }
 
 TEST(MixedFormats, ThreeKillsLeaveTheBytesOfTheUninterruptedRun) {
-  EXPECT_EQ(kill_and_resume(60, 5, 3, 29, {"--layer-formats", kMixed, "--float-start", "0.3", "--cage", "5", "--cage-start", "0.5"}), "");
+  EXPECT_EQ(kill_and_resume(60, 5, 3, 29,
+                            {"--layer-formats", kMixed, "--float-start", "0.3", "--cage", "5", "--cage-start", "0.5"}),
+            "");
 }
 
 TEST(MixedFormats, AResumedRunTakesTheSameRulesAndNoOthers) {
