@@ -159,6 +159,7 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
     {
       const Profile::Scope timed(context_.profile, Work::product_dx, operations);
       multiply(stream, rows, k, n, a, weight_operand(i), dx, i > 0);
+      if (w.coding().weight.shift == Shift::mean) kernels::add_row_dots(executor, rows, n, k, dy[i], w.offset(), dx);
     }
     // dW = dY^T . xq: here the contracted index is the row, so the tokens' h are folded in (decoded rows carry them).
     a.transposed = true;
@@ -183,8 +184,11 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
     add_weight_gradient(i, weight_grad_.data());
   }
   const Profile::Scope timed(context_.profile, Work::mask_rotate);
-  if (input_step_)
-    add_step_gradient(*input_step_, input_offset_, coding.input, coding.input_group, rows, context_.draws->rows ? context_.draws->rows : rows, k, dx,
+  const std::size_t all_rows = context_.draws && context_.draws->rows ? context_.draws->rows : rows;
+  if (input_step_ && context_.estimator == Estimator::adabin)
+    add_adabin_gradient(coding.input, coding.input_group, rows, all_rows, k, dx, input_.values());
+  else if (input_step_)
+    add_step_gradient(*input_step_, input_offset_, coding.input, coding.input_group, rows, all_rows, k, dx,
                       input_.values(), input_.coded().codes);
   if (coding.format.quantized())
     kernels::mask_and_rotate_rows(executor, coding.input_group, rows, k, coded_input ? input_.coded().mask : nullptr, dx, k);
@@ -221,6 +225,7 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
     for (std::size_t j = 0; j < weights_.size(); ++j) all_rows += weight_steps_[j] == weight_steps_[i] ? weights_[j]->n() : 0;
     add_step_gradient(*weight_steps_[i], nullptr, w.coding().weight, w.coding().group, n, all_rows, k, d, data(p.value), w.coded().codes);
   }
+  if (w.coding().weight.shift == Shift::mean) through_deviation(i, d);
   if (format.quantized() || format.masked)
     kernels::mask_and_rotate_rows(executor, w.coding().group, n, k, w.coded().mask, d, k);
   if (p.gain) kernels::scale_values(executor, n * k, p.factor(), d, d);

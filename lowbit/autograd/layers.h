@@ -38,6 +38,7 @@ struct Draws {
 /// What a learned step begins with, from the values that it is for, and the offset of inputs.
 /// lsq, pact: 2 mean|x| / sqrt(q), q the largest whole level; 1 at 1 bit. lsq+: the grid's step that is best for a normal variable of
 /// the values' deviation, around their mean (weights: of their RMS, around 0); lsq+code: of their RMS, from the least of them up.
+/// adabin's inputs begin as lsq+'s.
 /// source  LSQ, Esser et al. 2020, arXiv 1902.08153, section 2.1; LSQ+, Bhalgat et al. 2020, arXiv 2004.09576, section 3.3 (least
 /// squared error); quest.md section 3.
 class FirstStep {
@@ -119,6 +120,10 @@ class LinearGroup {
   /// Adds to the gradient of a learned step and its offset (or null). g: of the coded values; x: not rotated; both [rows, k].
   void add_step_gradient(Parameter& step, Parameter* offset, const SideCoding& side, int group, std::size_t rows, std::size_t all_rows,
                          std::size_t k, const float* g, const float* x, const std::uint8_t* codes);
+  /// AdaBin's way back through an input's two values: g [rows, k] becomes the gradient of x H; x: not rotated.
+  void add_adabin_gradient(const SideCoding& side, int group, std::size_t rows, std::size_t all_rows, std::size_t k, float* g, const float* x);
+  /// And through a weight's, d [n, k] as in add_weight_gradient.
+  void through_deviation(std::size_t i, float* d);
   std::vector<Parameter*> weight_steps_;
   Parameter *input_step_ = nullptr, *input_offset_ = nullptr;
   Buffer<float> rotated_;

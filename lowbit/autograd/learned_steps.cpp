@@ -5,7 +5,7 @@
 #include "lowbit/autograd/tensors.h"
 #include "lowbit/kernels/reference.h"
 
-// Quantizer steps that are parameters: LSQ, LSQ+, PACT.
+// Quantizer steps that are parameters: LSQ, LSQ+, PACT, and AdaBin's two values a side.
 namespace lowbit::autograd {
 
 namespace {
@@ -27,13 +27,13 @@ void FirstStep::see(Executor& executor, int group, std::size_t rows, std::size_t
 
 float FirstStep::step(Estimator estimator, const Grid& grid, bool input) const {
   if (!learns_offset(estimator)) return static_cast<float>(2 * (magnitudes_ / count_) / std::sqrt(largest_level(grid)));
-  const double around = input && estimator == Estimator::lsq_plus ? mean() : 0;
+  const double around = input && estimator != Estimator::lsq_plus_code ? mean() : 0;
   const double deviation = std::sqrt(std::max(0.0, squares_ / count_ - around * around));
   return static_cast<float>((grid.alpha * deviation + 1e-8) * (grid.zero_is_level ? 1 : 2.0 / (grid.levels - 1)));
 }
 
 float FirstStep::offset(Estimator estimator, const Grid& grid) const {
-  if (estimator == Estimator::lsq_plus) return static_cast<float>(mean());
+  if (estimator != Estimator::lsq_plus_code) return static_cast<float>(mean());
   return static_cast<float>(least_ + static_cast<double>(step(estimator, grid, true)) * grid.levels / 2);
 }
 
@@ -41,6 +41,33 @@ void LinearGroup::set_steps(std::vector<Parameter*> weights, Parameter* input, P
   weight_steps_ = std::move(weights);
   input_step_ = input;
   input_offset_ = input_offset;
+}
+
+// With alpha = D / 2; both gradients scaled as LSQ's, so that they do not take up the clip of the global norm.
+void LinearGroup::add_adabin_gradient(const SideCoding& side, int group, std::size_t rows, std::size_t all_rows, std::size_t k, float* g,
+                                      const float* x) {
+  Executor& executor = *context_.executor;
+  rotated_.resize(rows * k);
+  kernels::rotate_rows(executor, group, rows, k, x, k, rotated_.data(), k);
+  executor.parallel_for(rows, [&](std::size_t row) {
+    kernels::reference::shift_row<float>({rotated_.data() + row * k, k}, static_cast<float>(side.offset));
+  });
+  const auto sums = kernels::adabin_input(executor, 0.5f * static_cast<float>(side.step), rows, k, g, rotated_.data());
+  const double scale = 1 / std::sqrt(static_cast<double>(all_rows * k));
+  *mutable_data(input_step_->grad) += static_cast<float>(scale * 0.5 * sums.alpha);
+  *mutable_data(input_offset_->grad) += static_cast<float>(scale * sums.beta);
+}
+
+void LinearGroup::through_deviation(std::size_t i, float* d) {
+  Executor& executor = *context_.executor;
+  const nn::LinearWeights& w = *weights_[i];
+  const std::size_t n = w.n(), k = w.k();
+  rotated_.resize(n * k);
+  kernels::rotate_rows(executor, w.coding().group, n, k, data(parameters_[i]->value), k, rotated_.data(), k);
+  executor.parallel_for(n, [&](std::size_t row) {
+    kernels::reference::shift_row<float>({rotated_.data() + row * k, k}, w.offset()[row]);
+  });
+  kernels::adabin_weights(executor, w.scale(), n, k, d, rotated_.data());
 }
 
 // LSQ scales the gradient by 1 / sqrt(entries * q), PACT does not.

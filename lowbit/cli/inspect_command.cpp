@@ -101,8 +101,10 @@ void count_tensor(const model::ModelFolder& folder, const model::TensorSpec& spe
   }
   const Grid& grid = *model::coding_of(spec, folder.scheme()).format.weight;
   const auto codes = folder.codes(spec);
-  part.bytes += codes.size() + folder.scales(spec).size_bytes();
-  note_stored(part, fmt::format("{}-bit codes{} and scales", grid.storage_bits, grid.dense ? " of 2 of 4 pairs" : ""));
+  const auto offsets = folder.offsets(spec);
+  part.bytes += codes.size() + folder.scales(spec).size_bytes() + offsets.size_bytes();
+  note_stored(part, fmt::format("{}-bit codes{}{}", grid.storage_bits, grid.dense ? " of 2 of 4 pairs" : "",
+                                offsets.empty() ? " and scales" : ", scales and offsets"));
   const auto columns = static_cast<std::size_t>(spec.columns);
   const std::size_t row_bytes = stored_row_bytes(grid, columns);
   std::vector<std::uint8_t> row(columns);

@@ -201,7 +201,7 @@ void add_train(CLI::App& verb) {
              "formats of some layers: down=w2a3,blocks.0.*=w4a4 (kinds q k v o gate up down, or names with *); the last that names a layer holds");
   add_option(verb, "--head", f->head, "of head and embedding: bf16, w8a8, w4a8, f32 (default bf16; f32 with --format f32)");
   add_option(verb, "--attention", f->attention, "of scores and values: f32, bf16 (default f32; bf16 with --format bf16)");
-  add_option(verb, "--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste; with learned steps: lsq, pact, pact-code, lsq+ (with an offset of the inputs), lsq+code (default trust; ste with --scale absmax)");
+  add_option(verb, "--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste; with learned steps: lsq, pact, pact-code, lsq+ (with an offset of the inputs), lsq+code, adabin (1 bit) (default trust; ste with --scale absmax)");
   add_option(verb, "--transform", f->transform, "before coding: hadamard, hadamard-weights (wXa16), none")->capture_default_str();
   add_option(verb, "--outer-trust", o.scheme.outer_trust, "S of the 1-bit trust rule |x| <= S alpha r (default 1.30 rotated, 1.25 not)");
   add_option(verb, "--scale", f->scale, "of a row, from its: rms, absmax (QuaRot's, with the hadamard transform)")->capture_default_str();

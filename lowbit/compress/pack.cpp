@@ -21,7 +21,7 @@ using files::Dtype;
 /// One coded tensor on its way to the file.
 struct Coded {
   std::vector<std::uint8_t> codes;
-  std::vector<float> scale;
+  std::vector<float> scale, offset;  ///< offset: of each row, or empty
 };
 
 /// The learned step of a layer's weights; 0 where there is none.
@@ -45,7 +45,9 @@ Coded code(Executor& executor, const model::ModelFolder& folder, const model::Te
   Buffer<std::int32_t> sums(n);
   Coded coded;
   coded.scale.resize(n);
-  kernels::code_rows(executor, nn::weight_coding(coding), n, k, values.data(), k, {rows.data(), coded.scale.data(), sums.data(), nullptr});
+  coded.offset.resize(coding.weight.shift == Shift::mean ? n : 0);
+  kernels::code_rows(executor, nn::weight_coding(coding), n, k, values.data(), k,
+                     {rows.data(), coded.scale.data(), sums.data(), nullptr, coded.offset.data()});
   const std::size_t row_bytes = stored_row_bytes(grid, k);
   coded.codes.resize(n * row_bytes);
   executor.parallel_for(n, [&](std::size_t row) {
@@ -119,8 +121,10 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
     const auto row_bytes = static_cast<std::int64_t>(stored_row_bytes(*coding.format.weight, static_cast<std::size_t>(spec.columns)));
     writer.add(spec.name + ".codes", Dtype::u8, {spec.rows, row_bytes}, std::span<const std::uint8_t>(held[i]->codes));
     writer.add(spec.name + ".scale", Dtype::f32, {spec.rows}, std::span<const float>(held[i]->scale));
+    if (!held[i]->offset.empty())
+      writer.add(spec.name + ".offset", Dtype::f32, {spec.rows}, std::span<const float>(held[i]->offset));
     summary.coded_weights += spec.elements();
-    summary.coded_bytes += spec.rows * (row_bytes + 4);
+    summary.coded_bytes += spec.rows * (row_bytes + (held[i]->offset.empty() ? 4 : 8));
   }
   std::vector<std::unique_ptr<float>> steps;
   for (const model::StepSpec& step : model::step_tensors(folder.config(), scheme)) {

@@ -17,14 +17,15 @@ constexpr std::string_view kPairs = "+2:4";
 template <class Value, std::size_t N>
 using Names = std::array<std::pair<std::string_view, Value>, N>;
 
-constexpr Names<Estimator, 8> kEstimators{{{"trust", Estimator::trust},
+constexpr Names<Estimator, 9> kEstimators{{{"trust", Estimator::trust},
                                            {"clip", Estimator::clip},
                                            {"ste", Estimator::ste},
                                            {"lsq", Estimator::lsq},
                                            {"pact", Estimator::pact},
                                            {"pact-code", Estimator::pact_code},
                                            {"lsq+", Estimator::lsq_plus},
-                                           {"lsq+code", Estimator::lsq_plus_code}}};
+                                           {"lsq+code", Estimator::lsq_plus_code},
+                                           {"adabin", Estimator::adabin}}};
 constexpr Names<Transform, 3> kTransforms{{{"hadamard", Transform::hadamard},
                                            {"hadamard-weights", Transform::hadamard_weights},
                                            {"none", Transform::none}}};
@@ -134,7 +135,9 @@ SideCoding Scheme::block_side(const Grid& side) const {
   if (is_learned(estimator)) {
     // Gradients pass what is not clamped; under the reference code's PACT none does.
     coding.scale = ScaleRule::learned;
-    coding.trust = estimator == Estimator::pact_code ? -1 : side.zero_is_level ? side.levels / 2 : (side.levels - 1) / 2.0;
+    coding.trust = estimator == Estimator::pact_code ? -1
+                   : estimator == Estimator::adabin  ? std::numeric_limits<double>::infinity()
+                                                     : side.zero_is_level ? side.levels / 2 : (side.levels - 1) / 2.0;
     return coding;
   }
   if (side.cells == Cells::e2m1 && estimator == Estimator::trust && fp4_threshold == Fp4Threshold::code) {
@@ -147,6 +150,15 @@ SideCoding Scheme::block_side(const Grid& side) const {
     coding.sparse_scale = sparse_scale;
     // |0 - x| <= T r for what was pruned; clip and ste do not look at what became of an entry.
     coding.trust.pruned = estimator == Estimator::trust ? side.alpha / (side.dense->levels - 1) : coding.trust.edge;
+  }
+  return coding;
+}
+
+SideCoding Scheme::weight_side(const Grid& side) const {
+  SideCoding coding = block_side(side);
+  if (estimator == Estimator::adabin) {
+    coding.scale = ScaleRule::deviation;
+    coding.shift = Shift::mean;
   }
   return coding;
 }
@@ -205,7 +217,7 @@ void Scheme::check() const {
     fail_usage("--fp4-threshold code is a rule of fp4; --format {} has none", format.name());
   if (sparse_scale == SparseScale::refit && !any([](const Format& f) { return f.weight && f.weight->dense; }))
     fail_usage("--sparse-scale refit is a rule of wXaY+2:4; --format {} has no such scale", format.name());
-  if (share_steps && !is_learned(estimator))
+  if (share_steps && !learns_weight_steps(estimator))
     fail_usage("--share-steps shares the learned steps of q, k and v; --estimator {} learns none", name_of(estimator));
   if (!(outer_trust >= 0) || outer_trust > 100) fail_usage("--outer-trust must lie in (0, 100], not {}", outer_trust);
 }
@@ -221,6 +233,8 @@ void Scheme::check(const Format& word) const {
     const auto plain = [](const Grid* side) { return !side || side->plain(); };
     if (!word.weight || !plain(word.weight) || !plain(word.activation))
       fail_usage("--estimator {} learns the steps of weights on uniform grids; --format {} has none", name_of(estimator), word.name());
+    if (estimator == Estimator::adabin && (word.weight->levels != 2 || (word.activation && word.activation->levels != 2)))
+      fail_usage("--estimator adabin has two values a side, which --format w1a1 and w1a16 ask for; {} does not", word.name());
     if (scale != ScaleRule::rms || grid != GridShape::uniform)
       fail_usage("--estimator {} learns its scale: leave --scale and --grid out", name_of(estimator));
   }

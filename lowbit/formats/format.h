@@ -43,19 +43,23 @@ Format parse_head(std::string_view word);
 
 /// Which gradient passes the quantizer (QuEST section 3.3; quest.md section 2). From lsq on the step of a tensor's grid is
 /// learned (quest.md section 3): lsq, pact with its original's gradients, pact-code with those of the reference code;
-/// lsq+ learns an offset of the inputs too, lsq+code is that with the first values of the reference code.
-enum class Estimator : std::uint32_t { trust = 1, clip = 2, ste = 3, lsq = 4, pact = 5, pact_code = 6, lsq_plus = 7, lsq_plus_code = 8 };
+/// lsq+ learns an offset of the inputs too, lsq+code is that with the first values of the reference code. adabin (1 bit): inputs
+/// as there, with gradients of their own, and weights around the mean of their row.
+enum class Estimator : std::uint32_t { trust = 1, clip = 2, ste = 3, lsq = 4, pact = 5, pact_code = 6, lsq_plus = 7, lsq_plus_code = 8, adabin = 9 };
 constexpr bool is_learned(Estimator e) { return e >= Estimator::lsq; }
 /// Whether inputs are coded around a learned offset.
-constexpr bool learns_offset(Estimator e) { return e == Estimator::lsq_plus || e == Estimator::lsq_plus_code; }
+constexpr bool learns_offset(Estimator e) { return e >= Estimator::lsq_plus; }
+/// Whether the weights' steps are learned, and not only those of their inputs.
+constexpr bool learns_weight_steps(Estimator e) { return is_learned(e) && e != Estimator::adabin; }
 /// What is rotated before coding. hadamard_weights: weights only, the paper's weight-only runs (wXa16 only).
 enum class Transform : std::uint32_t { none = 0, hadamard = 1, hadamard_weights = 2 };
 /// What the scale of a row follows: its RMS, or its largest magnitude (whose whole range is then trusted: ste).
-/// learned: the step is given, one for all rows; it follows from the estimator and is no choice of its own.
-enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2, learned = 3 };
-/// What is taken off a row before it is scaled and coded, and stands beside o * h in what the code means: nothing, or a
-/// learned offset, one for all rows.
-enum class Shift : std::uint32_t { none = 0, learned = 1 };
+/// learned: the step is given, one for all rows; deviation: h is the RMS of what is left without the shift, whatever the grid's
+/// alpha. Both follow from the estimator and are no choices of their own.
+enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2, learned = 3, deviation = 4 };
+/// What is taken off a row before it is scaled and coded, and stands beside o * h in what the code means: nothing; a
+/// learned offset, one for all rows; the row's mean.
+enum class Shift : std::uint32_t { none = 0, learned = 1, mean = 2 };
 /// Even steps, or levels placed for a Gaussian: the reference code's 20 iterations, or converged.
 enum class GridShape : std::uint32_t { uniform = 1, gaussian = 2, gaussian_converged = 3 };
 /// The trust rule of fp4: half of the grid's outermost interval, or the narrower one that the reference code's runs had.
@@ -147,7 +151,8 @@ struct Scheme {
   std::string name() const;
   /// How rows on a grid of the blocks' layers are coded.
   SideCoding block_side(const Grid& side) const;
-  /// The same of their inputs, which may have an offset.
+  /// The same of their weights, and of their inputs: either may have an offset.
+  SideCoding weight_side(const Grid& side) const;
   SideCoding input_side(const Grid& side) const;
   /// The same of head and embedding, whose key is one of its own: scaled by their RMS.
   SideCoding head_side(const Grid& side) const;

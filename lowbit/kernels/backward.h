@@ -41,6 +41,13 @@ void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, cons
 /// g, x: [rows, k]; codes: [rows, code_stride(k)].
 double step_gradient(Executor& executor, const Grid& grid, float step, bool clamped_only, std::size_t rows, std::size_t k,
                      const float* g, const float* x, const std::uint8_t* codes);
+/// reference::adabin_input_row over rows, and the two sums in double; g [rows, k] becomes the gradient of x.
+struct AdabinGradients {
+  double alpha = 0, beta = 0;
+};
+AdabinGradients adabin_input(Executor& executor, float alpha, std::size_t rows, std::size_t k, float* g, const float* x);
+/// reference::adabin_weight_row over rows. alpha: [rows].
+void adabin_weights(Executor& executor, const float* alpha, std::size_t rows, std::size_t k, float* g, const float* x);
 /// The same of a learned offset (offset_gradient_row); x without the offset.
 double offset_gradient(Executor& executor, const Grid& grid, float step, std::size_t rows, std::size_t k, const float* g, const float* x);
 

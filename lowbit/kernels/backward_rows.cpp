@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
+#include <vector>
 
 #include "lowbit/base/aligned.h"
 #include "lowbit/kernels/backward_form.h"
@@ -60,6 +61,22 @@ double step_gradient(Executor& executor, const Grid& grid, float step, bool clam
   return sum_of_rows(executor, rows, k, [&](std::size_t r) {
     return reference::step_gradient_row<float>({g + r * k, k}, {x + r * k, k}, codes + r * code_stride(k), grid, step, clamped_only);
   });
+}
+
+AdabinGradients adabin_input(Executor& executor, float alpha, std::size_t rows, std::size_t k, float* g, const float* x) {
+  std::vector<double> betas(rows);
+  AdabinGradients sums;
+  sums.alpha = sum_of_rows(executor, rows, k, [&](std::size_t r) {
+    const auto [of_alpha, of_beta] = reference::adabin_input_row<float>({g + r * k, k}, {x + r * k, k}, alpha);
+    betas[r] = static_cast<double>(of_beta);
+    return of_alpha;
+  });
+  for (const double beta : betas) sums.beta += beta;
+  return sums;
+}
+
+void adabin_weights(Executor& executor, const float* alpha, std::size_t rows, std::size_t k, float* g, const float* x) {
+  executor.parallel_for(rows, [&](std::size_t r) { reference::adabin_weight_row<float>({g + r * k, k}, {x + r * k, k}, alpha[r]); });
 }
 
 double offset_gradient(Executor& executor, const Grid& grid, float step, std::size_t rows, std::size_t k, const float* g, const float* x) {

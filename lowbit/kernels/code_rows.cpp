@@ -136,7 +136,9 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
     if (shifted) {
       float* const rotated = rotated_row(k);
       forms.rotate(rotation, k, row, nullptr, rotated);
-      reference::shift_row<float>({rotated, k}, coding.offset);
+      const float offset = coding.shift == Shift::mean ? reference::row_mean<float>({rotated, k}) : coding.offset;
+      if (coding.shift == Shift::mean) out.offset[i] = offset;
+      reference::shift_row<float>({rotated, k}, offset);
       row = rotated;
     }
     const CodeRowJob job{row,

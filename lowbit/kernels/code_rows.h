@@ -30,6 +30,7 @@ struct CodedRows {
   float* scale;          ///< [rows]: h
   std::int32_t* sum;     ///< [rows]: sum of u over the K codes
   std::uint64_t* mask;   ///< [rows, mask_words(K)], or null: bit i % 64 of word i / 64 is 1 where entry i is trusted
+  float* offset = nullptr;  ///< [rows], with Shift::mean: what stands beside o * h
 };
 
 /// Rotates (in registers; x stays as it is), scales and codes each row, and sums its codes: docs/numerics.md, "Coding a

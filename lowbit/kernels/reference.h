@@ -79,6 +79,7 @@ struct RowScale {
 template <class T>
 RowScale<T> row_scale(const Grid& grid, ScaleRule rule, T r, T largest) {
   const T tiny = static_cast<T>(1e-8);
+  if (rule == ScaleRule::deviation) return {r + tiny, T{1} / (r + tiny)};
   if (rule == ScaleRule::learned) return {grid.zero_is_level ? r : r * T{0.5}, T{1} / r};
   if (grid.cells == Cells::table) return {r + tiny, T{1} / (r + tiny)};
   if (grid.cells == Cells::e2m1) {
@@ -174,6 +175,17 @@ T rms(std::span<const T> x) {
   return math::sqrt(sum_of_squares(x) / static_cast<T>(x.size()));
 }
 
+/// In order (b).
+template <class T>
+T row_sum(std::span<const T> x) {
+  return sum_of_products<T>(x.size(), [&](std::size_t i) { return std::pair(x[i], T{1}); });
+}
+/// The offset of Shift::mean: sum / K, the sum in order (b).
+template <class T>
+T row_mean(std::span<const T> x) {
+  return row_sum(x) / static_cast<T>(x.size());
+}
+
 /// What is coded of a row on a side with a shift: x - offset, after the rotation and before code_row.
 template <class T>
 void shift_row(std::span<T> x, T offset) {
@@ -235,6 +247,13 @@ T code_product(std::span<const std::uint8_t> x, const Grid& x_grid, T x_scale, s
 template <class T>
 T offset_term(T offset, std::int64_t levels, T w_scale) {
   return offset * (static_cast<T>(static_cast<std::int32_t>(levels)) * w_scale);
+}
+
+/// What a weight row's offset adds after that: (what the input's row adds up to) * offset. The first is float(sum of o_x) * h_x +
+/// float(K) * (the inputs' offset), or of float inputs the sum in order (b).
+template <class T>
+T input_sum(std::int64_t levels, T x_scale, std::size_t k, T x_offset) {
+  return static_cast<T>(static_cast<std::int32_t>(levels)) * x_scale + static_cast<T>(k) * x_offset;
 }
 
 /// Order (a): strictly one after another.

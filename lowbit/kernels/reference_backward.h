@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cmath>
@@ -88,6 +89,37 @@ T offset_gradient_row(std::span<const T> g, std::span<const T> x, const Grid& gr
   for (std::size_t i = 0; i < g.size(); ++i)
     if (!(std::abs(x[i]) <= edge)) sum += g[i];
   return sum;
+}
+
+/// The way back through alpha s + beta of one row of inputs, s = sign z, z = (x - beta) / alpha, under the stand-in derivative
+/// ds/dz = max(0, 2 - 2 |z|): g becomes the gradient of x; returns those of alpha, g (s - z ds/dz), and of beta, g (1 - ds/dz).
+/// x: without the offset.
+/// source  AdaBin, Tu et al. 2022, arXiv 2208.08084, section 3.3 (the derivative is Bi-Real Net's, arXiv 1808.00278).
+template <class T>
+std::pair<T, T> adabin_input_row(std::span<T> g, std::span<const T> x, T alpha) {
+  const T inverse = T{1} / alpha;
+  T of_alpha = 0, of_beta = 0;
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    const T z = x[i] * inverse, slope = std::max(T{0}, T{2} - T{2} * std::abs(z)), s = z < T{0} ? T{-1} : T{1};
+    of_alpha += g[i] * (s - z * slope);
+    of_beta += g[i] * (T{1} - slope);
+    g[i] *= slope;
+  }
+  return {of_alpha, of_beta};
+}
+
+/// The same of a row of weights, whose beta and alpha are its mean and deviation, under ds/dz = 1:
+/// dx_i = g_i + z_i / K sum_j g_j (s_j - z_j). x: without the mean.
+template <class T>
+void adabin_weight_row(std::span<T> g, std::span<const T> x, T alpha) {
+  const T inverse = T{1} / alpha;
+  T sum = 0;
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    const T z = x[i] * inverse;
+    sum += g[i] * ((z < T{0} ? T{-1} : T{1}) - z);
+  }
+  const T part = sum / static_cast<T>(g.size());
+  for (std::size_t i = 0; i < g.size(); ++i) g[i] += part * (x[i] * inverse);
 }
 
 /// One row of y = (x * inv) * weight: dx_i = inv * (g_i - x_i * inv^2 * mean(g x)), g = weight * dy;

@@ -78,6 +78,10 @@ bool ModelFolder::is_coded(const TensorSpec& spec) const {
   return description_.packed && coding_of(spec, description_.scheme).format.weight;
 }
 
+bool ModelFolder::has_offsets(const TensorSpec& spec) const {
+  return is_coded(spec) && coding_of(spec, description_.scheme).weight.shift == Shift::mean;
+}
+
 void ModelFolder::check_tensors() {
   std::set<std::string, std::less<>> known;
   for (const TensorSpec& spec : tensors(config())) {
@@ -92,6 +96,12 @@ void ModelFolder::check_tensors() {
       scale.require_shape(std::vector{spec.rows});
       known.insert(codes.name);
       known.insert(scale.name);
+      if (has_offsets(spec)) {
+        const auto& offset = at(spec.name + ".offset");
+        offset.require_dtype(Dtype::f32);
+        offset.require_shape(std::vector{spec.rows});
+        known.insert(offset.name);
+      }
       continue;
     }
     const auto& view = at(spec.name);
@@ -132,6 +142,14 @@ std::span<const float> ModelFolder::scales(const TensorSpec& spec) const {
   const auto& view = at(spec.name + ".scale");
   const auto values = view.values<float>();
   require_finite({spec.name + ".scale", spec.role, spec.layer, spec.rows, 1}, values, view.file);
+  return values;
+}
+
+std::span<const float> ModelFolder::offsets(const TensorSpec& spec) const {
+  if (!has_offsets(spec)) return {};
+  const auto& view = at(spec.name + ".offset");
+  const auto values = view.values<float>();
+  require_finite({spec.name + ".offset", spec.role, spec.layer, spec.rows, 1}, values, view.file);
   return values;
 }
 

@@ -33,6 +33,8 @@ class ModelFolder {
   /// Canonical codes (rows of canonical_row_bytes) and scales (h, one a row) of a coded tensor; scales are checked finite.
   std::span<const std::uint8_t> codes(const TensorSpec& spec) const;
   std::span<const float> scales(const TensorSpec& spec) const;
+  /// The offset of each row, checked finite; empty where rows have none.
+  std::span<const float> offsets(const TensorSpec& spec) const;
   /// Bytes of the tensor data as stored.
   std::size_t stored_bytes() const;
 
@@ -41,6 +43,7 @@ class ModelFolder {
   const files::TensorView& at(const std::string& name) const;
   void open_files();
   void check_tensors();
+  bool has_offsets(const TensorSpec& spec) const;
   void infer_scheme();
 
   std::filesystem::path path_;

@@ -42,7 +42,7 @@ std::vector<StepSpec> step_tensors(const Config& config, const Scheme& scheme) {
     const Format& word = scheme.word_of(spec.layer, kind_of(spec.role));
     if (!word.quantized()) continue;
     const std::string layer = spec.name.substr(0, spec.name.size() - std::string_view("weight").size());
-    if (step_owner(spec.role, scheme) == spec.role)
+    if (learns_weight_steps(scheme.estimator) && step_owner(spec.role, scheme) == spec.role)
       steps.push_back({{layer + "step", TensorRole::norm, spec.layer, 1, 1}, spec.role, false});
     if (!word.activation || input_owner(spec.role) != spec.role) continue;
     steps.push_back({{layer + "input_step", TensorRole::norm, spec.layer, 1, 1}, spec.role, true});
@@ -67,7 +67,7 @@ TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
     // Head and embedding are always rotated: their key is one of its own, apart from the blocks' transform.
     coding.group = coding.input_group = hadamard_group(spec.columns);
   }
-  if (const Grid* grid = coding.format.weight) coding.weight = spec.linear() ? scheme.block_side(*grid) : scheme.head_side(*grid);
+  if (const Grid* grid = coding.format.weight) coding.weight = spec.linear() ? scheme.weight_side(*grid) : scheme.head_side(*grid);
   if (const Grid* grid = coding.format.activation) coding.input = spec.linear() ? scheme.input_side(*grid) : scheme.head_side(*grid);
   return coding;
 }

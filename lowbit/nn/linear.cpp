@@ -7,6 +7,7 @@
 #include "lowbit/formats/layout.h"
 #include "lowbit/kernels/offsets.h"
 #include "lowbit/kernels/plane_product.h"
+#include "lowbit/kernels/reference.h"
 
 namespace lowbit::nn {
 
@@ -24,7 +25,8 @@ kernels::RowCoding input_coding(const model::TensorCoding& c) { return row_codin
 
 kernels::CodedRows LinearWeights::coded() const {
   return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()), const_cast<std::int32_t*>(sum_.data()),
-          mask_.empty() ? nullptr : const_cast<std::uint64_t*>(mask_.data())};
+          mask_.empty() ? nullptr : const_cast<std::uint64_t*>(mask_.data()),
+          offset_.empty() ? nullptr : const_cast<float*>(offset_.data())};
 }
 
 void LinearWeights::choose(Executor& executor, Purpose purpose) {
@@ -92,6 +94,7 @@ void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, s
   scale_.resize(n);
   sum_.resize(n);
   mask_.resize(keep.mask ? n * mask_words(k) : 0);
+  offset_.resize(coding.weight.shift == Shift::mean ? n : 0);
   const kernels::CodedRows rows = coded();
   kernels::code_rows(executor, weight_coding(coding), n, k, weights, k, rows);
   make_code_panels(executor, rows);
@@ -103,7 +106,7 @@ void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, s
 }
 
 void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
-                              std::span<const std::uint8_t> canonical, std::span<const float> scale) {
+                              std::span<const std::uint8_t> canonical, std::span<const float> scale, std::span<const float> offset) {
   coding_ = coding;
   n_ = n;
   k_ = k;
@@ -113,6 +116,9 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
   assert(canonical.size() == n * row_bytes && scale.size() == n);
   scale_.resize(n);
   std::copy(scale.begin(), scale.end(), scale_.begin());
+  assert(offset.size() == (coding.weight.shift == Shift::mean ? n : 0));
+  offset_.resize(offset.size());
+  std::copy(offset.begin(), offset.end(), offset_.begin());
   const bool packed = kernel_->id == KernelId::packed;
   if (packed) kernels::make_panels(executor, grid, n, k, canonical, scale, packed_panels_);
   if (packed && coding.input.shift == Shift::none) {
@@ -140,10 +146,11 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
 std::size_t LinearWeights::bytes() const {
   return code_panels_.data.size() + 4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
          packed_panels_.bytes() + 4 * (plane_panels_.data.size() + plane_panels_.scale.size()) +
-         4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size() + 4 * value_sum_.size();
+         4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size() + 4 * (value_sum_.size() + offset_.size());
 }
 
 void LinearInput::reserve(const model::TensorCoding& coding, std::size_t rows, std::size_t k, bool want_mask) {
+  if (coding.weight.shift == Shift::mean && value_sum_.size() < rows) value_sum_.resize(rows);
   if (coding.format.kind == Format::Kind::bf16) {
     if (rounded_.size() < rows * kernels::bf16_stride(k)) rounded_.resize(rows * kernels::bf16_stride(k));
   } else if (coding.format.weight_only()) {
@@ -168,18 +175,35 @@ void LinearInput::prepare(Executor& executor, const model::TensorCoding& coding,
   if (coding.format.kind == Format::Kind::bf16) {
     kernels::round_rows(executor, rows, k, x, x_stride, rounded_.data());
   } else if (coding.format.weight_only()) {
-    if (coding.input_group == 1) return;
-    kernels::rotate_rows(executor, coding.input_group, rows, k, x, x_stride, rotated_.data(), k);
-    values_ = rotated_.data();
-    values_stride_ = k;
+    if (coding.input_group > 1) {
+      kernels::rotate_rows(executor, coding.input_group, rows, k, x, x_stride, rotated_.data(), k);
+      values_ = rotated_.data();
+      values_stride_ = k;
+    }
+    sum_values();
   } else if (coding.format.quantized()) {
     kernels::code_rows(executor, input_coding(coding), rows, k, x, x_stride, coded());
+    sum_values();
     if (!coding.format.decoded()) return;
     assert(coding.input.shift == Shift::none);
     kernels::decode_rows(executor, {coding.format.activation, 1, 0}, rows, nullptr, k, codes_.data(), scale_.data(),
                          rotated_.data(), k);
     values_ = rotated_.data();
     values_stride_ = k;
+  }
+}
+
+// For weights with an offset.
+void LinearInput::sum_values() {
+  if (coding_.weight.shift != Shift::mean) return;
+  const Grid* grid = coding_.format.activation;
+  for (std::size_t i = 0; i < rows_; ++i) {
+    if (!grid) {
+      value_sum_[i] = kernels::reference::row_sum<float>({values_ + i * values_stride_, k_});
+      continue;
+    }
+    const std::int64_t levels = std::int64_t{grid->multiplier()} * sum_[i] + static_cast<std::int64_t>(k_) * grid->value_of_code(0);
+    value_sum_[i] = kernels::reference::input_sum(levels, scale_[i], k_, static_cast<float>(coding_.input.offset));
   }
 }
 
@@ -192,9 +216,11 @@ namespace {
 // What an integer product leaves out where inputs are coded around an offset.
 void add_offset(Executor& executor, const LinearInput& input, const LinearOutput& output) {
   const SideCoding& side = input.coding().input;
-  if (side.shift == Shift::none || !input.coding().format.integer()) return;
-  kernels::add_offset(executor, input.rows(), output.weights->n(), static_cast<float>(side.offset), output.weights->value_sum(), output.y,
-                      output.y_stride);
+  const nn::LinearWeights& w = *output.weights;
+  if (side.shift != Shift::none && input.coding().format.integer())
+    kernels::add_offset(executor, input.rows(), w.n(), static_cast<float>(side.offset), w.value_sum(), output.y, output.y_stride);
+  if (w.coding().weight.shift == Shift::mean)
+    kernels::add_row_offsets(executor, input.rows(), w.n(), input.value_sum(), w.offset(), output.y, output.y_stride);
 }
 }  // namespace
 
@@ -214,7 +240,7 @@ void linear(Executor& executor, const LinearInput& input, const LinearWeights& w
       break;
     case KernelId::floats:
       kernels::float_product(executor, m, input.values(), input.values_stride(), weights.float_panels_, y, y_stride);
-      return;
+      break;
     case KernelId::bf16:
       kernels::bf16_product(executor, m, input.rounded_.data(), weights.bf16_panels_, y, y_stride);
       return;

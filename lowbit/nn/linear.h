@@ -37,8 +37,9 @@ class LinearWeights {
   void set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k, const float* weights,
            Keep keep);
   /// From stored codes (formats/layout.h, row by row), and h of each row. throws Error(input): a code that the grid does not have.
+  /// offset: [n] with Shift::mean, else empty.
   void set_coded(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
-                 std::span<const std::uint8_t> canonical, std::span<const float> scale);
+                 std::span<const std::uint8_t> canonical, std::span<const float> scale, std::span<const float> offset = {});
 
   const model::TensorCoding& coding() const { return coding_; }
   std::size_t n() const { return n_; }
@@ -51,6 +52,8 @@ class LinearWeights {
   const float* values() const { return values_.empty() ? nullptr : values_.data(); }
   /// [n]: of o h over each row. Valid where integer products meet inputs with an offset.
   const float* value_sum() const { return value_sum_.data(); }
+  /// [n]: what stands beside o h in each row. Valid with Shift::mean.
+  const float* offset() const { return offset_.data(); }
   /// The kernel that the weights are laid out for: kernel_choice.h. Valid when they were set.
   const Kernel& kernel() const { return *kernel_; }
   /// Bytes held for the forward product.
@@ -77,6 +80,7 @@ class LinearWeights {
   Buffer<std::int32_t> sum_;
   Buffer<std::uint64_t> mask_;
   Buffer<float> values_;
+  Buffer<float> offset_;     ///< [n], with Shift::mean; else empty
   Buffer<float> value_sum_;  ///< [n], of o h over a row: what an offset of the inputs is multiplied by; else empty
 };
 
@@ -100,16 +104,19 @@ class LinearInput {
   /// floats.
   const float* values() const { return values_; }
   std::size_t values_stride() const { return values_stride_; }
+  /// [rows]: what a row's values add up to (reference::input_sum). Valid where weights have an offset.
+  const float* value_sum() const { return value_sum_.data(); }
 
  private:
   friend void linear(Executor&, const LinearInput&, const LinearWeights&, float*, std::size_t);
+  void sum_values();
   model::TensorCoding coding_;
   std::size_t rows_ = 0, k_ = 0;
   Buffer<std::uint8_t> codes_;
   Buffer<float> scale_;
   Buffer<std::int32_t> sum_;
   Buffer<std::uint64_t> mask_;
-  Buffer<float> rotated_;
+  Buffer<float> rotated_, value_sum_;
   Buffer<bf16> rounded_;
   const float* values_ = nullptr;
   std::size_t values_stride_ = 0;

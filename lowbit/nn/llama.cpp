@@ -107,7 +107,7 @@ void set_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& sp
 }
 
 void set_coded_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& spec,
-                      std::span<const std::uint8_t> canonical, std::span<const float> scale) {
+                      std::span<const std::uint8_t> canonical, std::span<const float> scale, std::span<const float> offset) {
   const model::TensorCoding coding = with_steps(w, spec);
   const std::size_t n = size(spec.rows), k = size(spec.columns);
   if (spec.role == TensorRole::embedding) {
@@ -116,7 +116,7 @@ void set_coded_tensor(Executor& executor, LlamaWeights& w, const model::TensorSp
   } else if (spec.role == TensorRole::head) {
     w.head.set_coded(executor, coding, n, k, canonical, scale);
   } else {
-    LlamaWeights::linear_of(w.blocks[size(spec.layer)], spec.role).set_coded(executor, coding, n, k, canonical, scale);
+    LlamaWeights::linear_of(w.blocks[size(spec.layer)], spec.role).set_coded(executor, coding, n, k, canonical, scale, offset);
   }
 }
 

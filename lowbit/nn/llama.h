@@ -49,7 +49,7 @@ void set_tensor(Executor& executor, LlamaWeights& weights, const model::TensorSp
                 LinearWeights::Keep keep);
 /// Sets one tensor from stored codes.
 void set_coded_tensor(Executor& executor, LlamaWeights& weights, const model::TensorSpec& spec,
-                      std::span<const std::uint8_t> canonical, std::span<const float> scale);
+                      std::span<const std::uint8_t> canonical, std::span<const float> scale, std::span<const float> offset = {});
 
 /// Buffers of one forward pass over up to `rows` rows; allocated once.
 struct Workspace {

@@ -16,7 +16,7 @@ LlamaWeights load_llama(Executor& executor, const model::ModelFolder& folder, st
   }
   for (const model::TensorSpec& spec : model::tensors(folder.config())) {
     if (folder.is_coded(spec)) {
-      set_coded_tensor(executor, weights, spec, folder.codes(spec), folder.scales(spec));
+      set_coded_tensor(executor, weights, spec, folder.codes(spec), folder.scales(spec), folder.offsets(spec));
       continue;
     }
     values.resize(static_cast<std::size_t>(spec.elements()));

@@ -35,7 +35,7 @@ struct ErrorSums {
       for (std::size_t i = 0; i < k; ++i) {
         const double v = static_cast<double>(rotated[r * k + i]);
         const double q = static_cast<double>(coded.scale[r]) * coding.grid->value(coded.codes[r * kernels::code_stride(k) + i]) +
-                         static_cast<double>(coding.offset);
+                         static_cast<double>(coded.offset ? coded.offset[r] : coding.offset);
         error += (v - q) * (v - q);
         squares += v * v;
       }

@@ -164,6 +164,8 @@ void check(const Options& o) {
     fail_usage("--estimator {} learns steps, which are gains from the first step on: leave --gain-lr and --float-start out",
                name_of(o.scheme.estimator));
   const std::vector<Format> words = o.scheme.words();
+  if (o.cage > 0 && o.scheme.estimator == Estimator::adabin)
+    fail_usage("--cage pulls weights to a grid around 0; the two values of adabin lie around each row's mean: leave it out");
   if (o.cage > 0 && std::none_of(words.begin(), words.end(), [](const Format& f) { return f.weight; }))
     fail_usage("--cage pulls weights to their grid, which {} has not", o.scheme.format.name());
   require(o.keep >= 1, "--keep must be at least 1");

@@ -42,6 +42,35 @@ TEST(LearnedSteps, OfEveryEstimatorAreServedAsTheyWereTrainedFromTheCheckpointAn
   }
 }
 
+TEST(LearnedSteps, OfAdabinAreServedWithTheMeansOfTheWeightsRowsAndWhatItCannotBeIsRefused) {
+  const TemporaryFolder folder;
+  write_batches(folder / "b", 80, 32, 1);
+  {
+    std::ofstream ids(folder / "ids", std::ios::binary);
+    for (int i = 0; i < 30; ++i) ids << static_cast<char>(i * 7 % 64) << '\0';
+  }
+  for (const char* format : {"w1a1", "w1a16"}) {
+    const fs::path run = folder / format, packed = folder / (format + std::string("-packed"));
+    const Outcome outcome = run_program(plus(with_format(small_run(folder / "b", run, 12), format), {"--estimator", "adabin"}));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    ASSERT_EQ(run_program({lowbit_program(), "pack", "--model", run.string(), "--out", packed.string()}).exit_code, 0);
+    const std::string trained = logits(folder.path(), run, {"--engine", "train"});
+    EXPECT_TRUE(trained == logits(folder.path(), run, {})) << format;
+    EXPECT_TRUE(trained == logits(folder.path(), packed, {"--chunk", "3", "--isa", "scalar"})) << format;
+    const files::SafetensorsFile weights(packed / "model.safetensors");
+    EXPECT_NE(weights.find("model.layers.1.mlp.gate_proj.weight.offset"), nullptr);
+    EXPECT_EQ(weights.find("model.layers.1.mlp.gate_proj.input_offset") != nullptr, format == std::string("w1a1"));
+    EXPECT_EQ(run_program({lowbit_program(), "inspect", packed.string()}).exit_code, 0);
+  }
+  for (const std::vector<std::string>& more : {std::vector<std::string>{"--format", "w4a4"}, {"--format", "w1a1", "--cage", "1"},
+                                               {"--format", "w1a1", "--share-steps"}, {"--format", "w1a1+2:4"}}) {
+    const std::vector<std::string> rest(more.begin() + 2, more.end());
+    const Outcome refused = run_program(plus(plus(with_format(small_run(folder / "b", folder / "no", 4), more[1]), {"--estimator", "adabin"}), rest));
+    EXPECT_EQ(refused.exit_code, 2) << more[1] << refused.err;
+    EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
+  }
+}
+
 TEST(LearnedSteps, SharedByQKAndVAreSavedOnceServedAsTheyWereTrainedAndNamedInTheConfiguration) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 80, 32, 1);
