@@ -24,8 +24,11 @@ struct DiagnoseFlags {
 };
 
 files::Json to_json(const train::SideDiagnosis& s) {
-  return {{"error", s.error}, {"normal_error", s.normal_error}, {"masked", s.masked}, {"normal_masked", s.normal_masked}};
+  const auto expected = [&](double GaussianCoding::*what) { return s.normal ? files::Json((*s.normal).*what) : files::Json(); };
+  return {{"error", s.error}, {"normal_error", expected(&GaussianCoding::error)}, {"masked", s.masked},
+          {"normal_masked", expected(&GaussianCoding::masked)}};
 }
+files::Json to_json(const std::optional<train::SideDiagnosis>& s) { return s ? to_json(*s) : files::Json(); }
 
 files::Json to_json(const train::Diagnosis& d) {
   files::Json json;
@@ -36,7 +39,7 @@ files::Json to_json(const train::Diagnosis& d) {
   for (const auto& b : d.blocks) json["blocks"].push_back({{"layer", b.layer}, {"cosine", b.cosine}, {"norm_ratio", b.norm_ratio}});
   json["layers"] = files::Json::array();
   for (const auto& l : d.layers)
-    json["layers"].push_back({{"name", l.name}, {"weight", to_json(l.weight)}, {"input", l.input ? to_json(*l.input) : files::Json()}});
+    json["layers"].push_back({{"name", l.name}, {"weight", to_json(l.weight)}, {"input", to_json(l.input)}});
   json["changes"] = files::Json::array();
   for (const auto& c : d.changes)
     json["changes"].push_back({{"name", c.name}, {"masked_before", c.masked_before}, {"masked_now", c.masked_now},
@@ -51,14 +54,14 @@ void print(const train::Diagnosis& d) {
   bench::Table blocks{{"block", "cosine", "length, with / without"}, {}, 1};
   for (const auto& b : d.blocks) blocks.rows.push_back({std::to_string(b.layer), fmt::format("{:.4f}", b.cosine), fmt::format("{:.3f}", b.norm_ratio)});
   fmt::print("{}\n", blocks.text());
-  fmt::print("Coding: squared error over squares, and share masked; beside each what a normal variable would have\n");
+  fmt::print("Coding: squared error over squares, and share masked; beside each what a normal variable would have (-: not coded, or not known)\n");
   bench::Table layers{{"layer", "weight error", "normal", "masked", "normal", "input error", "normal", "masked", "normal"}, {}, 1};
   for (const auto& l : d.layers) {
     std::vector<std::string> row{l.name};
     const auto add = [&](const std::optional<train::SideDiagnosis>& s) {
-      for (const double x : s ? std::vector{s->error, s->normal_error, s->masked, s->normal_masked} : std::vector<double>{})
-        row.push_back(share(x));
-      if (!s) row.insert(row.end(), 4, "");
+      const auto expected = [&](double GaussianCoding::*what) { return s && s->normal ? share((*s->normal).*what) : "-"; };
+      row.insert(row.end(), {s ? share(s->error) : "-", expected(&GaussianCoding::error), s ? share(s->masked) : "-",
+                             expected(&GaussianCoding::masked)});
     };
     add(l.weight);
     add(l.input);

@@ -7,7 +7,6 @@
 
 #include "lowbit/autograd/llama.h"
 #include "lowbit/base/error.h"
-#include "lowbit/formats/gaussian.h"
 #include "lowbit/model/model_folder.h"
 #include "lowbit/train/checkpoint.h"
 
@@ -24,7 +23,7 @@ std::string short_name(std::string name) {
 
 /// Sums over rows of what coding did to them.
 struct ErrorSums {
-  double error = 0, squares = 0;
+  double error = 0, squares = 0, sum = 0;
   std::size_t masked = 0, entries = 0;
 
   void add(Executor& executor, const kernels::RowCoding& coding, std::size_t rows, std::size_t k, const float* x,
@@ -38,15 +37,18 @@ struct ErrorSums {
                          static_cast<double>(coded.offset ? coded.offset[r] : coding.offset);
         error += (v - q) * (v - q);
         squares += v * v;
+        sum += v;
       }
     if (coded.mask)
       for (std::size_t i = 0; i < rows * kernels::mask_words(k); ++i) masked += size(std::popcount(coded.mask[i]));
     entries += rows * k;
   }
-  SideDiagnosis result(const SideCoding& side) const {
-    const GaussianCoding normal = gaussian_coding(side);
-    const auto share = entries ? 1 - static_cast<double>(masked) / static_cast<double>(entries) : 0;
-    return {squares > 0 ? error / squares : 0, normal.error, share, normal.masked};
+  SideDiagnosis result(const SideCoding& side, std::size_t k) const {
+    const auto count = static_cast<double>(entries);
+    const double mean = entries ? sum / count : 0, variance = entries ? squares / count - mean * mean : 0;
+    SideDiagnosis side_of{squares > 0 ? error / squares : 0, entries ? 1 - static_cast<double>(masked) / count : 0, {}};
+    if (variance > 0) side_of.normal = gaussian_coding(side, {k, mean, std::sqrt(variance)});
+    return side_of;
   }
 };
 
@@ -158,9 +160,9 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
     ErrorSums sums;
     const bool coded = w.coding().format.weight;
     if (coded) sums.add(executor, nn::weight_coding(w.coding()), w.n(), w.k(), p.value.const_data_ptr<float>(), w.coded());
-    if (coded) layer.weight = sums.result(w.coding().weight);
+    if (coded) layer.weight = sums.result(w.coding().weight, w.k());
     if (const auto found = inputs.find(p.spec.name); found != inputs.end())
-      layer.input = found->second.result(w.coding().input);
+      layer.input = found->second.result(w.coding().input, w.k());
     d.layers.push_back(layer);
   }
   if (!options.earlier.empty() && !coded_weights)

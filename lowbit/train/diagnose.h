@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lowbit/base/executor.h"
+#include "lowbit/formats/gaussian.h"
 #include "lowbit/train/feed.h"
 
 namespace lowbit::train {
@@ -18,16 +19,16 @@ struct BlockAlignment {
   double norm_ratio;  ///< of their lengths, with over without
 };
 
-/// One side of a product against what the grid does to a normal variable.
+/// One side of a product against what the grid does to a normal variable (of the tensor's mean and deviation, where the step is
+/// learned).
 struct SideDiagnosis {
-  double error = 0;          ///< sum of squared errors over sum of squares
-  double normal_error = 0;   ///< expected for N(0, 1)
-  double masked = 0;         ///< share of entries without gradient
-  double normal_masked = 0;  ///< expected
+  double error = 0;                     ///< sum of squared errors over sum of squares
+  double masked = 0;                    ///< share of entries without gradient
+  std::optional<GaussianCoding> normal; ///< both as expected; empty where it is not known
 };
 struct LayerDiagnosis {
   std::string name;
-  SideDiagnosis weight;
+  std::optional<SideDiagnosis> weight;  ///< empty: weights are not coded
   std::optional<SideDiagnosis> input;  ///< empty: activations are not coded
 };
 

@@ -2,7 +2,9 @@
 
 #include <cmath>
 
+#include "lowbit/base/rng.h"
 #include "lowbit/formats/gaussian.h"
+#include "lowbit/kernels/reference.h"
 
 namespace lowbit {
 namespace {
@@ -31,10 +33,70 @@ TEST(Gaussian, ErrorsAndMaskedSharesOfFp4AndOfTables) {
   EXPECT_NEAR(gaussian_error(kConvergedGrids[3]), .0095010080, 1e-10);
   Scheme scheme;
   scheme.fp4_threshold = Fp4Threshold::code;
-  const GaussianCoding coding = gaussian_coding(scheme.block_side(kE2m1Grid));
+  const GaussianCoding coding = *gaussian_coding(scheme.block_side(kE2m1Grid));
   // Beyond 3.24106 r, and between 2.26690 r and 2.60390 r.
   EXPECT_NEAR(coding.masked, .0011908815 + (.0233966032 - .0092169111), 1e-9);
-  EXPECT_TRUE(std::isnan(gaussian_coding(scheme.block_side(kPairsGrids[3])).error));
+}
+
+/// Rows of normal draws coded by the definition: error over squares, and the share masked.
+GaussianCoding drawn(const SideCoding& side, std::size_t k, double mean = 0, double deviation = 1) {
+  const Rng rng(41);
+  constexpr std::size_t kEntries = 1 << 20;
+  double error = 0, squares = 0, masked = 0;
+  std::vector<double> x(k);
+  std::vector<std::uint8_t> codes(k);
+  for (std::size_t at = 0; at + k <= kEntries; at += k) {
+    for (std::size_t i = 0; i < k; ++i) x[i] = mean + deviation * rng.normal(at + i);
+    const std::vector<double> before = x;
+    const double offset = side.shift == Shift::learned ? side.offset : side.shift == Shift::mean ? kernels::reference::row_mean<double>(x) : 0;
+    kernels::reference::shift_row<double>(x, offset);
+    const auto row = kernels::reference::code_row<double>(x, side, codes.data());
+    for (std::size_t i = 0; i < k; ++i) {
+      error += std::pow(side.grid->value(codes[i]) * row.scale + offset - before[i], 2);
+      squares += before[i] * before[i];
+      masked += !kernels::reference::trusted(x[i], row, kernels::reference::is_pruned(*side.grid, codes[i]));
+    }
+  }
+  return {error / squares, masked / static_cast<double>(kEntries / k * k)};
+}
+
+void expect_as_drawn(const SideCoding& side, const NormalRows& rows, double tolerance, const char* what) {
+  const auto found = gaussian_coding(side, rows);
+  ASSERT_TRUE(found) << what;
+  const GaussianCoding wanted = drawn(side, rows.k, rows.mean, rows.deviation);
+  EXPECT_NEAR(found->error / wanted.error, 1, tolerance) << what;
+  EXPECT_NEAR(found->masked, wanted.masked, 1.5e-3) << what;
+}
+
+TEST(Gaussian, PairsAbsmaxAndLearnedStepsHaveTheExpectationThatDrawsHave) {
+  Scheme scheme;
+  for (const SparseScale sparse : {SparseScale::dense, SparseScale::refit})
+    for (const Estimator estimator : {Estimator::trust, Estimator::clip}) {
+      scheme.sparse_scale = sparse;
+      scheme.estimator = estimator;
+      expect_as_drawn(scheme.block_side(kPairsGrids[3]), {4096}, 4e-3, "w4+2:4");
+      expect_as_drawn(scheme.block_side(kPairsGrids[1]), {4096}, 4e-3, "w2+2:4");
+    }
+  scheme = {};
+  scheme.scale = ScaleRule::absmax;
+  scheme.estimator = Estimator::ste;
+  for (const char* grid : {"1", "1.58", "3", "8"})
+    for (const std::size_t k : {32, 512}) expect_as_drawn(scheme.block_side(*find_grid(grid)), {k}, 8e-3, grid);
+  expect_as_drawn(scheme.block_side(kE2m1Grid), {128}, 8e-3, "fp4");
+  EXPECT_FALSE(gaussian_coding(scheme.block_side(kPairsGrids[3]), {128}));
+  scheme = {};
+  scheme.estimator = Estimator::lsq_plus;
+  SideCoding learned = scheme.input_side(*find_grid("3"));
+  learned.step = -0.9;  // one that has crossed zero
+  learned.offset = 0.4;
+  expect_as_drawn(learned, {256, 0.7, 1.6}, 8e-3, "lsq+");
+  expect_as_drawn([&] {
+    SideCoding side = scheme.weight_side(*find_grid("1.58"));
+    side.step = 1.1;
+    return side;
+  }(), {256, 0, 1}, 8e-3, "lsq+ weights");
+  scheme.estimator = Estimator::adabin;
+  expect_as_drawn(scheme.weight_side(*find_grid("1")), {4096, 0.3, 0.8}, 8e-3, "adabin");
 }
 
 }  // namespace

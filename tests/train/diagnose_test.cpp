@@ -44,6 +44,37 @@ TEST(Diagnose, GradientsAlignBetterTheMoreBitsAndErrorsOfFreshWeightsAreThoseOfA
   EXPECT_GT(before, 0.99);
 }
 
+TEST(Diagnose, EveryFormThatIsCodedHasAnExpectationAndWhatIsNotHasNone) {
+  const TemporaryFolder folder;
+  write_batches(folder / "b", 80, 32, 1);
+  struct Case {
+    std::string format;
+    std::vector<std::string> more;
+    bool weight, input;
+  };
+  int number = 0;
+  for (const Case& c : {Case{"w4a4+2:4", {}, true, true}, Case{"w4a4", {"--scale", "absmax"}, true, true},
+                        Case{"w3a3", {"--estimator", "lsq+"}, true, true}, Case{"w1a1", {"--estimator", "adabin"}, true, true},
+                        Case{"w16a4", {}, false, true}, Case{"w2a16", {}, true, false}}) {
+    const fs::path run = folder / std::to_string(number++);
+    ASSERT_EQ(run_program(plus(with_format(small_run(folder / "b", run, 8), c.format), c.more)).exit_code, 0) << c.format;
+    for (const auto& layer : diagnose(run, folder / "b", {})["layers"])
+      for (const char* side : {"weight", "input"}) {
+        const bool coded = side == std::string("weight") ? c.weight : c.input;
+        ASSERT_EQ(layer[side].is_object(), coded) << c.format << " " << side;
+        if (!coded) continue;
+        ASSERT_TRUE(layer[side]["normal_error"].is_number()) << c.format << " " << side;
+        // Trained for eight steps, weights are still nearly normal; inputs are what they are.
+        const double ratio = layer[side]["error"].get<double>() / layer[side]["normal_error"].get<double>();
+        EXPECT_GT(ratio, side == std::string("weight") ? 0.8 : 0.1) << c.format << " " << side << " " << layer["name"];
+        EXPECT_LT(ratio, side == std::string("weight") ? 1.2 : 10) << c.format << " " << side << " " << layer["name"];
+      }
+    const Outcome printed = run_program({lowbit_program(), "diagnose", "--model", run.string(), "--batches", (folder / "b").string(), "--windows", "8"});
+    EXPECT_EQ(printed.out.find("nan"), std::string::npos) << printed.out;
+    EXPECT_EQ(printed.out.find(" -") != std::string::npos, !c.weight || !c.input) << printed.out;
+  }
+}
+
 TEST(Diagnose, NothingChangesBetweenACheckpointAndItselfAndSomethingFromAnEarlierOne) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 80, 32, 1);
