@@ -41,7 +41,7 @@ TEST(Gaussian, ErrorsAndMaskedSharesOfFp4AndOfTables) {
 /// Rows of normal draws coded by the definition: error over squares, and the share masked.
 GaussianCoding drawn(const SideCoding& side, std::size_t k, double mean = 0, double deviation = 1) {
   const Rng rng(41);
-  constexpr std::size_t kEntries = 1 << 20;
+  constexpr std::size_t kEntries = 1 << 18;
   double error = 0, squares = 0, masked = 0;
   std::vector<double> x(k);
   std::vector<std::uint8_t> codes(k);
@@ -65,7 +65,7 @@ void expect_as_drawn(const SideCoding& side, const NormalRows& rows, double tole
   ASSERT_TRUE(found) << what;
   const GaussianCoding wanted = drawn(side, rows.k, rows.mean, rows.deviation);
   EXPECT_NEAR(found->error / wanted.error, 1, tolerance) << what;
-  EXPECT_NEAR(found->masked, wanted.masked, 1.5e-3) << what;
+  EXPECT_NEAR(found->masked, wanted.masked, 2.5e-3) << what;
 }
 
 TEST(Gaussian, PairsAbsmaxAndLearnedStepsHaveTheExpectationThatDrawsHave) {
@@ -74,29 +74,29 @@ TEST(Gaussian, PairsAbsmaxAndLearnedStepsHaveTheExpectationThatDrawsHave) {
     for (const Estimator estimator : {Estimator::trust, Estimator::clip}) {
       scheme.sparse_scale = sparse;
       scheme.estimator = estimator;
-      expect_as_drawn(scheme.block_side(kPairsGrids[3]), {4096}, 4e-3, "w4+2:4");
-      expect_as_drawn(scheme.block_side(kPairsGrids[1]), {4096}, 4e-3, "w2+2:4");
+      expect_as_drawn(scheme.block_side(kPairsGrids[3]), {4096}, 1e-2, "w4+2:4");
+      expect_as_drawn(scheme.block_side(kPairsGrids[1]), {4096}, 1e-2, "w2+2:4");
     }
   scheme = {};
   scheme.scale = ScaleRule::absmax;
   scheme.estimator = Estimator::ste;
   for (const char* grid : {"1", "1.58", "3", "8"})
-    for (const std::size_t k : {32, 512}) expect_as_drawn(scheme.block_side(*find_grid(grid)), {k}, 8e-3, grid);
-  expect_as_drawn(scheme.block_side(kE2m1Grid), {128}, 8e-3, "fp4");
+    for (const std::size_t k : {32, 512}) expect_as_drawn(scheme.block_side(*find_grid(grid)), {k}, 1.6e-2, grid);
+  expect_as_drawn(scheme.block_side(kE2m1Grid), {128}, 1.6e-2, "fp4");
   EXPECT_FALSE(gaussian_coding(scheme.block_side(kPairsGrids[3]), {128}));
   scheme = {};
   scheme.estimator = Estimator::lsq_plus;
   SideCoding learned = scheme.input_side(*find_grid("3"));
   learned.step = -0.9;  // one that has crossed zero
   learned.offset = 0.4;
-  expect_as_drawn(learned, {256, 0.7, 1.6}, 8e-3, "lsq+");
+  expect_as_drawn(learned, {256, 0.7, 1.6}, 1.6e-2, "lsq+");
   expect_as_drawn([&] {
     SideCoding side = scheme.weight_side(*find_grid("1.58"));
     side.step = 1.1;
     return side;
-  }(), {256, 0, 1}, 8e-3, "lsq+ weights");
+  }(), {256, 0, 1}, 1.6e-2, "lsq+ weights");
   scheme.estimator = Estimator::adabin;
-  expect_as_drawn(scheme.weight_side(*find_grid("1")), {4096, 0.3, 0.8}, 8e-3, "adabin");
+  expect_as_drawn(scheme.weight_side(*find_grid("1")), {4096, 0.3, 0.8}, 1.6e-2, "adabin");
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ inline void expect_run_in_double(const std::string& name, std::size_t steps = 40
     loss.see(std::abs(model.forward(golden_batch(batches, step)) - golden.loss[step]));
     model.backward();
     if (step == 0) expect_step(model, golden.step0);
-    const double lr = model::one_cycle_cosine(static_cast<std::int64_t>(step), 40, 4, 2e-3);
+    const double lr = model::one_cycle_cosine(static_cast<std::int64_t>(step), 40, 4, golden.lr[3]);
     norm.see(relative(optimizer.step(model, lr), golden.grad_norm[step]));
     ASSERT_LE(loss.value, 1e-10) << "step " << step;
     ASSERT_LE(norm.value, 1e-9) << "step " << step;

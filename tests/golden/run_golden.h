@@ -16,7 +16,7 @@ struct GoldenSetup {
 
 /// name  as in golden.json: the format's word, then -full, -nohadamard, -ste, -clip, -absmax, -lsq, -lsqplus and -pact (as the code has
 /// them), -gaussian or (fp4) -paper,
-/// then @closed or @tie0.
+/// then @closed, @tie0 or @lr and a peak rate.
 inline GoldenSetup golden_setup(std::string name) {
   GoldenSetup out;
   const auto take = [&name](std::string_view suffix) {
@@ -24,6 +24,7 @@ inline GoldenSetup golden_setup(std::string name) {
     name.resize(name.size() - suffix.size());
     return true;
   };
+  if (const std::size_t rate = name.find("@lr"); rate != std::string::npos) name.resize(rate);  // another peak rate
   const bool closed = take("@closed"), tie = take("@tie0");
   out.rules.mask = closed ? EdgeRules::Mask::closed : EdgeRules::Mask::literal_trust;
   out.rules.zero_goes_down = tie;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "golden/test_support.h"
+#include "lowbit/model/config.h"
 #include "support/data.h"
 #include "support/golden.h"
 
@@ -60,6 +61,23 @@ TEST(Schedule, WsdRisesStaysAndFallsByASquareRoot) {
   EXPECT_EQ(at(1000), at(99));
   EXPECT_EQ(model::wsd(0, 5, 0, 0, 4.0), 4.0);
   EXPECT_EQ(model::wsd(4, 5, 0, 0, 4.0), 4.0);
+}
+
+// Oracle O15: the table of sizes, without embedding and head.
+TEST(Presets, HaveTheParametersAndMlpWidthsOfThePapersTable) {
+  struct Row {
+    const char* size;
+    std::int64_t mlp, parameters;
+  };
+  for (const Row& row : {Row{"30m", 1792, 30482560}, Row{"50m", 2048, 49556736}, Row{"100m", 2816, 102777856}, Row{"200m", 3584, 203188480},
+                         Row{"430m", 4608, 443068288}, Row{"800m", 5632, 822151168}, Row{"1.6b", 6912, 1586076160}}) {
+    model::Config c = model::preset(row.size);
+    c.vocab = 50304;
+    EXPECT_EQ(c.mlp, row.mlp) << row.size;
+    EXPECT_EQ(model::default_mlp(c.width), row.mlp) << row.size;
+    EXPECT_EQ(c.parameters() - 2 * c.vocab * c.width, row.parameters) << row.size;
+    EXPECT_EQ(c.width, 128 * c.heads) << row.size;
+  }
 }
 
 }  // namespace
