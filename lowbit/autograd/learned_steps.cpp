@@ -44,8 +44,8 @@ void LinearGroup::set_steps(std::vector<Parameter*> weights, Parameter* input, P
 }
 
 // With alpha = D / 2; both gradients scaled as LSQ's, so that they do not take up the clip of the global norm.
-void LinearGroup::add_adabin_gradient(const SideCoding& side, int group, std::size_t rows, std::size_t all_rows, std::size_t k, float* g,
-                                      const float* x) {
+void LinearGroup::add_adabin_gradient(const SideCoding& side, int group, std::size_t rows, std::size_t all_rows,
+                                      std::size_t k, float* g, const float* x) {
   Executor& executor = *context_.executor;
   rotated_.resize(rows * k);
   kernels::rotate_rows(executor, group, rows, k, x, k, rotated_.data(), k);
@@ -71,8 +71,9 @@ void LinearGroup::through_deviation(std::size_t i, float* d) {
 }
 
 // LSQ scales the gradient by 1 / sqrt(entries * q), PACT does not.
-void LinearGroup::add_step_gradient(Parameter& step, Parameter* offset, const SideCoding& side, int group, std::size_t rows,
-                                    std::size_t all_rows, std::size_t k, const float* g, const float* x, const std::uint8_t* codes) {
+void LinearGroup::add_step_gradient(Parameter& step, Parameter* offset, const SideCoding& side, int group,
+                                    std::size_t rows, std::size_t all_rows, std::size_t k, const float* g,
+                                    const float* x, const std::uint8_t* codes) {
   Executor& executor = *context_.executor;
   if (group > 1 || offset) {
     rotated_.resize(rows * k);
@@ -88,7 +89,8 @@ void LinearGroup::add_step_gradient(Parameter& step, Parameter* offset, const Si
   const double scale = lsq ? 1 / std::sqrt(static_cast<double>(all_rows * k) * largest_level(*side.grid)) : 1;
   *mutable_data(step.grad) += static_cast<float>(scale * sum);
   if (offset)
-    *mutable_data(offset->grad) += static_cast<float>(scale * kernels::offset_gradient(executor, *side.grid, *data(step.value), rows, k, g, x));
+    *mutable_data(offset->grad) +=
+        static_cast<float>(scale * kernels::offset_gradient(executor, *side.grid, *data(step.value), rows, k, g, x));
 }
 
 }  // namespace lowbit::autograd

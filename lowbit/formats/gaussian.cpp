@@ -40,7 +40,7 @@ double unit_of(const Grid& side) {
 
 /// Integrals over z of N(0, 1) between a lower and an upper bound, each entry in the cell of its nearest level.
 struct CellSums {
-  double error = 0;            ///< of (z - level)^2
+  double error = 0;              ///< of (z - level)^2
   double cross = 0, square = 0;  ///< of z * number, and of number^2
 };
 /// levels[i] = (number of i) * unit, and so on: ascending.
@@ -108,7 +108,9 @@ double absmax_error(const Grid& grid, std::size_t k) {
     for (int step = 0; step < 80; ++step) {
       const double middle = (low + high) / 2;
       // 1 - inside is small: compare the tails.
-      (gaussian_masked_share(middle) > -std::expm1(std::log((i + 0.5) / kQuantiles) / static_cast<double>(k)) ? low : high) = middle;
+      (gaussian_masked_share(middle) > -std::expm1(std::log((i + 0.5) / kQuantiles) / static_cast<double>(k)) ? low
+                                                                                                              : high) =
+          middle;
     }
     sum += over_cells(numbers, low / numbers.back(), 0, -low, low).error / inside;
   }
@@ -120,7 +122,8 @@ GaussianCoding learned_coding(const SideCoding& side, const NormalRows& rows) {
   const Grid& grid = *side.grid;
   const double step = std::abs(side.step), shift = side.shift == Shift::none ? 0 : side.offset;
   const double error = over_cells(numbers_of(grid), (grid.zero_is_level ? 1 : 0.5) * step / rows.deviation,
-                                  (shift - rows.mean) / rows.deviation, -kInfinity, kInfinity).error;
+                                  (shift - rows.mean) / rows.deviation, -kInfinity, kInfinity)
+                           .error;
   const double squares = rows.deviation * rows.deviation, edge = side.trust.edge * step;
   const auto share = [&](double bound) { return distribution((bound - rows.mean) / rows.deviation); };
   const double masked = std::isinf(edge) ? 0 : edge < 0 ? 1 : 1 - share(shift + edge) + share(shift - edge);
@@ -138,7 +141,8 @@ double gaussian_masked_share(double factor) { return std::erfc(factor / std::num
 std::optional<GaussianCoding> gaussian_coding(const SideCoding& side, const NormalRows& rows) {
   const TrustRule& trust = side.trust;
   switch (side.scale) {
-    case ScaleRule::learned: return learned_coding(side, rows);
+    case ScaleRule::learned:
+      return learned_coding(side, rows);
     case ScaleRule::deviation: {
       // Two levels a deviation from the mean: E (|z| - 1)^2, and every gradient passes.
       const double squares = rows.deviation * rows.deviation;
@@ -148,7 +152,8 @@ std::optional<GaussianCoding> gaussian_coding(const SideCoding& side, const Norm
       assert(rows.k > 0);
       if (side.grid->dense) return std::nullopt;
       return GaussianCoding{absmax_error(*side.grid, rows.k), 0};
-    case ScaleRule::rms: break;
+    case ScaleRule::rms:
+      break;
   }
   if (side.grid->dense) return GaussianCoding{pairs_error(*side.grid, side.sparse_scale), pairs_masked(trust)};
   const double hole = gaussian_masked_share(trust.hole_begin) - gaussian_masked_share(trust.hole_end);

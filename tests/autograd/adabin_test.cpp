@@ -11,9 +11,9 @@
 #include "lowbit/base/rng.h"
 #include "lowbit/kernels/reference.h"
 
-// AdaBin's layer against loops in double: what it puts out in closed form, and its gradients as finite differences of what its
-// stand-in derivatives stand for: sign z = F(z) + c with F(z) = z (2 - |z|) inside of 1 for inputs, F(z) = z for weights, and c, the
-// distance to the sign, held fast.
+// AdaBin's layer against loops in double: what it puts out in closed form, and its gradients as finite differences of
+// what its stand-in derivatives stand for: sign z = F(z) + c with F(z) = z (2 - |z|) inside of 1 for inputs, F(z) = z
+// for weights, and c, the distance to the sign, held fast.
 namespace lowbit {
 namespace {
 
@@ -25,7 +25,8 @@ double rounded_sign(double z) { return std::abs(z) < 1 ? z * (2 - std::abs(z)) :
 
 Values rotated(const std::vector<float>& x, int group) {
   Values out(x.begin(), x.end());
-  for (std::size_t r = 0; r < out.size() / kK; ++r) kernels::reference::hadamard_row(std::span(out.data() + r * kK, kK), group);
+  for (std::size_t r = 0; r < out.size() / kK; ++r)
+    kernels::reference::hadamard_row(std::span(out.data() + r * kK, kK), group);
   return out;
 }
 
@@ -47,7 +48,8 @@ std::vector<Inputs> rows_of(const Values& w) {
 }
 
 struct Layer {
-  std::vector<float> x = std::vector<float>(kRows * kK), w = std::vector<float>(kN * kK), dy = std::vector<float>(kRows * kN);
+  std::vector<float> x = std::vector<float>(kRows * kK), w = std::vector<float>(kN * kK),
+                     dy = std::vector<float>(kRows * kN);
   std::vector<float> y = std::vector<float>(kRows * kN), dx = std::vector<float>(kRows * kK);
   autograd::TorchExecutor executor{2};
   autograd::Parameter weight, step, offset;
@@ -109,7 +111,8 @@ TEST_P(Adabin, OutputIsThatOfItsTwoValuesASideAndGradientsAreFiniteDifferencesOf
       Values xq(xs.size()), wq(ws.size()), y(kRows * kN);
       for (std::size_t i = 0; i < xs.size(); ++i)
         xq[i] = coded ? s.alpha * (rounded_sign(z_of(xs[i], s)) + cx[i]) + s.beta : xs[i];
-      for (std::size_t i = 0; i < ws.size(); ++i) wq[i] = rows[i / kK].alpha * (z_of(ws[i], rows[i / kK]) + cw[i]) + rows[i / kK].beta;
+      for (std::size_t i = 0; i < ws.size(); ++i)
+        wq[i] = rows[i / kK].alpha * (z_of(ws[i], rows[i / kK]) + cw[i]) + rows[i / kK].beta;
       for (std::size_t r = 0; r < kRows; ++r)
         for (std::size_t n = 0; n < kN; ++n)
           for (std::size_t i = 0; i < kK; ++i) y[r * kN + n] += xq[r * kK + i] * wq[n * kK + i];
@@ -125,7 +128,9 @@ TEST_P(Adabin, OutputIsThatOfItsTwoValuesASideAndGradientsAreFiniteDifferencesOf
       return sum;
     };
     constexpr double kStep = 1e-6;
-    const auto difference = [&](const std::function<double(double)>& f) { return (f(kStep) - f(-kStep)) / (2 * kStep); };
+    const auto difference = [&](const std::function<double(double)>& f) {
+      return (f(kStep) - f(-kStep)) / (2 * kStep);
+    };
     if (coded) {
       const double scale = 1 / std::sqrt(static_cast<double>(x.size()));
       const double of_step = scale * difference([&](double d) { return objective({at.alpha + d / 2, at.beta}, x, w); });

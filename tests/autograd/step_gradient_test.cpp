@@ -10,9 +10,9 @@
 #include "lowbit/base/rng.h"
 #include "lowbit/kernels/reference.h"
 
-// A layer with learned steps, against finite differences in double. A rounding has no derivative, so what is differentiated
-// is what the straight-through rule stands for: q(x) = D (clamp(u) + c) + offset with u = (x - offset) / D and c, the distance
-// from clamp(u) to its level, held fast; PACT: q(x) = x + c inside, D times the edge outside.
+// A layer with learned steps, against finite differences in double. A rounding has no derivative, so what is
+// differentiated is what the straight-through rule stands for: q(x) = D (clamp(u) + c) + offset with u = (x - offset) /
+// D and c, the distance from clamp(u) to its level, held fast; PACT: q(x) = x + c inside, D times the edge outside.
 namespace lowbit {
 namespace {
 
@@ -31,7 +31,8 @@ struct Side {
 
   Side(const std::vector<float>& values, const Grid* on, int group, bool is_pact, double step, double offset)
       : rows(values.begin(), values.end()), pact(is_pact), grid(on) {
-    for (std::size_t r = 0; r < rows.size() / kK; ++r) kernels::reference::hadamard_row(std::span(rows.data() + r * kK, kK), group);
+    for (std::size_t r = 0; r < rows.size() / kK; ++r)
+      kernels::reference::hadamard_row(std::span(rows.data() + r * kK, kK), group);
     residual.assign(rows.size(), 0);
     if (!grid) return;
     edge = grid->zero_is_level ? grid->levels / 2 : (grid->levels - 1) / 2.0;
@@ -88,10 +89,14 @@ TEST_P(StepGradient, OfStepsAndOffsetsIsTheFiniteDifferenceOfWhatTheStraightThro
   for (float& v : x) v = static_cast<float>(rng.normal(draw++) + 0.4);  // not centered, so that an offset matters
   for (float& v : w) v = static_cast<float>(0.1 * rng.normal(draw++));
   for (float& v : dy) v = static_cast<float>(rng.normal(draw++));
-  const bool plus = learns_offset(scheme.estimator), pact = scheme.estimator == Estimator::pact, coded_input = scheme.format.activation;
+  const bool plus = learns_offset(scheme.estimator), pact = scheme.estimator == Estimator::pact,
+             coded_input = scheme.format.activation;
   // Clamps about a tenth of either side.
-  const auto edge_of = [](const Grid* grid) { return !grid ? 1 : grid->zero_is_level ? grid->levels / 2 : (grid->levels - 1) / 2.0; };
-  const auto weight_at = static_cast<float>(0.16 / edge_of(scheme.format.weight)), input_at = static_cast<float>(1.6 / edge_of(scheme.format.activation));
+  const auto edge_of = [](const Grid* grid) {
+    return !grid ? 1 : grid->zero_is_level ? grid->levels / 2 : (grid->levels - 1) / 2.0;
+  };
+  const auto weight_at = static_cast<float>(0.16 / edge_of(scheme.format.weight)),
+             input_at = static_cast<float>(1.6 / edge_of(scheme.format.activation));
 
   autograd::TorchExecutor executor(2);
   coding.weight.step = static_cast<double>(weight_at);
@@ -101,7 +106,8 @@ TEST_P(StepGradient, OfStepsAndOffsetsIsTheFiniteDifferenceOfWhatTheStraightThro
   weight.value = at::zeros({kN, kK}, options);
   weight.grad = at::zeros({kN, kK}, options);
   std::memcpy(weight.value.mutable_data_ptr<float>(), w.data(), 4 * w.size());
-  autograd::Parameter weight_step = one("w.step", weight_at), input_step = one("w.input_step", input_at), offset = one("w.input_offset", 0.3f);
+  autograd::Parameter weight_step = one("w.step", weight_at), input_step = one("w.input_step", input_at),
+                      offset = one("w.input_offset", 0.3f);
   nn::LinearWeights weights;
   weights.set(executor, coding, kN, kK, w.data(), {true, true});
   const autograd::Draws draws;
@@ -116,7 +122,8 @@ TEST_P(StepGradient, OfStepsAndOffsetsIsTheFiniteDifferenceOfWhatTheStraightThro
   const float* const gradient = dy.data();
   group.backward_into(std::span(&gradient, 1), dx.data());
 
-  const Side xs(x, scheme.format.activation, coding.input_group, pact, first(input_step.value), first(offset.value) * (plus ? 1 : 0));
+  const Side xs(x, scheme.format.activation, coding.input_group, pact, first(input_step.value),
+                first(offset.value) * (plus ? 1 : 0));
   const Side ws(w, scheme.format.weight, coding.group, pact, first(weight_step.value), 0);
   const Steps at{first(weight_step.value), first(input_step.value), plus ? first(offset.value) : 0};
   double sum = 0, wanted = objective(xs, ws, at, dy);
@@ -167,9 +174,9 @@ std::string case_name(const testing::TestParamInfo<Case>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Estimators, StepGradient,
-                         testing::Values(Case{"w4a4", "lsq"}, Case{"w1.58a2", "lsq", "hadamard"}, Case{"w3a16", "lsq"}, Case{"w2a3", "pact"},
-                                         Case{"w4a4", "lsq+"}, Case{"w2a2", "lsq+", "hadamard"}, Case{"w1a1", "lsq+"},
-                                         Case{"w1.58a3", "lsq+code"}, Case{"w3a16", "lsq+"}),
+                         testing::Values(Case{"w4a4", "lsq"}, Case{"w1.58a2", "lsq", "hadamard"}, Case{"w3a16", "lsq"},
+                                         Case{"w2a3", "pact"}, Case{"w4a4", "lsq+"}, Case{"w2a2", "lsq+", "hadamard"},
+                                         Case{"w1a1", "lsq+"}, Case{"w1.58a3", "lsq+code"}, Case{"w3a16", "lsq+"}),
                          case_name);
 
 // Values around 3 with deviation 2: codes around their mean, or from the least of them up.

@@ -1,22 +1,24 @@
+#include "lowbit/formats/gaussian.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "lowbit/base/rng.h"
-#include "lowbit/formats/gaussian.h"
 #include "lowbit/kernels/reference.h"
 
 namespace lowbit {
 namespace {
 
 TEST(Gaussian, ErrorsAndMaskedSharesOfEveryGridAreThePublishedTables) {
-  // quest.md section 1: mean square error at the alpha in use, and P(mask = 0) on N(0, 1). Ternary has its right grid there.
+  // quest.md section 1: mean square error at the alpha in use, and P(mask = 0) on N(0, 1). Ternary has its right grid
+  // there.
   constexpr struct {
     std::string_view grid;
     double error, masked;
-  } kTable[] = {{"1", .3633802276, .110540},     {"1.58", .1901740393, .066356},   {"2", .1188460504, .046439},
-                {"3", .0374396594, .019074},     {"4", .0115428845, .0073287},     {"5", .0034952114, .0026111},
-                {"6", .0010400476, .00087282},   {"7", .0003043660, .00028408},    {"8", .0000878216, .000096124}};
+  } kTable[] = {{"1", .3633802276, .110540},   {"1.58", .1901740393, .066356}, {"2", .1188460504, .046439},
+                {"3", .0374396594, .019074},   {"4", .0115428845, .0073287},   {"5", .0034952114, .0026111},
+                {"6", .0010400476, .00087282}, {"7", .0003043660, .00028408},  {"8", .0000878216, .000096124}};
   for (const auto& row : kTable) {
     const Grid& grid = *find_grid(row.grid);
     EXPECT_NEAR(gaussian_error(grid), row.error, 1e-9) << row.grid;
@@ -48,7 +50,9 @@ GaussianCoding drawn(const SideCoding& side, std::size_t k, double mean = 0, dou
   for (std::size_t at = 0; at + k <= kEntries; at += k) {
     for (std::size_t i = 0; i < k; ++i) x[i] = mean + deviation * rng.normal(at + i);
     const std::vector<double> before = x;
-    const double offset = side.shift == Shift::learned ? side.offset : side.shift == Shift::mean ? kernels::reference::row_mean<double>(x) : 0;
+    const double offset = side.shift == Shift::learned ? side.offset
+                          : side.shift == Shift::mean  ? kernels::reference::row_mean<double>(x)
+                                                       : 0;
     kernels::reference::shift_row<double>(x, offset);
     const auto row = kernels::reference::code_row<double>(x, side, codes.data());
     for (std::size_t i = 0; i < k; ++i) {
@@ -90,11 +94,13 @@ TEST(Gaussian, PairsAbsmaxAndLearnedStepsHaveTheExpectationThatDrawsHave) {
   learned.step = -0.9;  // one that has crossed zero
   learned.offset = 0.4;
   expect_as_drawn(learned, {256, 0.7, 1.6}, 1.6e-2, "lsq+");
-  expect_as_drawn([&] {
-    SideCoding side = scheme.weight_side(*find_grid("1.58"));
-    side.step = 1.1;
-    return side;
-  }(), {256, 0, 1}, 1.6e-2, "lsq+ weights");
+  expect_as_drawn(
+      [&] {
+        SideCoding side = scheme.weight_side(*find_grid("1.58"));
+        side.step = 1.1;
+        return side;
+      }(),
+      {256, 0, 1}, 1.6e-2, "lsq+ weights");
   scheme.estimator = Estimator::adabin;
   expect_as_drawn(scheme.weight_side(*find_grid("1")), {4096, 0.3, 0.8}, 1.6e-2, "adabin");
 }

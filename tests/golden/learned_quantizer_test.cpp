@@ -4,11 +4,10 @@
 #include <cmath>
 
 #include "golden/quantizer_fixtures.h"
-#include "lowbit/formats/gaussian.h"
 #include "support/data.h"
 
-// The rest of golden/quantizers: classes with parameters, classes with a memory, and the code's own arithmetic instead of
-// the exact one. Left out: all_positive=True and raise_zero=False, whose grids are not lowbit's (docs/methods.md).
+// The rest of golden/quantizers: classes with parameters, classes with a memory, and the code's own arithmetic instead
+// of the exact one. Left out: all_positive=True and raise_zero=False, whose grids are not lowbit's (docs/methods.md).
 namespace lowbit::golden {
 namespace {
 
@@ -59,7 +58,8 @@ void expect_learned(const Learned& l) {
   const double scale = l.pact ? 1 : 1 / std::sqrt(entries * grid.highest());
   // Sums of 2048 terms in float32, of either sign.
   const double tolerance = scale * 2e-4 * grid.levels;
-  EXPECT_NEAR(scale * static_cast<double>(mine.step_gradient), of("d_alpha_weight"), tolerance + 1e-5 * std::abs(of("d_alpha_weight")));
+  EXPECT_NEAR(scale * static_cast<double>(mine.step_gradient), of("d_alpha_weight"),
+              tolerance + 1e-5 * std::abs(of("d_alpha_weight")));
   if (l.offset) {
     EXPECT_NEAR(scale * static_cast<double>(mine.offset_gradient), of("d_beta_weight"), scale * 2e-4);
   }
@@ -69,8 +69,10 @@ TEST(GoldenQuantizers, LearnedStepsAndOffsetsWithTheirFirstValuesAndGradients) {
   LOWBIT_NEEDS_DATA();
   for (const int bits : {2, 3, 4, 8}) {
     const std::string end = "Quantizer(bits=" + std::to_string(bits) + ")";
-    for (const Learned& l : {Learned{"LSQ" + end, bits, false, false, false}, Learned{"LSQPlusWeight" + end, bits, false, true, false},
-                             Learned{"LSQPlusActivation" + end, bits, false, true, true}, Learned{"PACT" + end, bits, true, false, false}}) {
+    for (const Learned& l :
+         {Learned{"LSQ" + end, bits, false, false, false}, Learned{"LSQPlusWeight" + end, bits, false, true, false},
+          Learned{"LSQPlusActivation" + end, bits, false, true, true},
+          Learned{"PACT" + end, bits, true, false, false}}) {
       expect_learned<double>(l);
       expect_learned<float>(l);
     }
@@ -99,7 +101,8 @@ TEST(GoldenQuantizers, AWholeLayerWithLearnedSteps) {
     const auto wanted = tensor<double>(file, at + what);
     ASSERT_EQ(mine.size(), wanted.size());
     // The stored step is rounded to float32, which every value follows.
-    for (std::size_t i = 0; i < mine.size(); ++i) EXPECT_NEAR(mine[i], wanted[i], summed_tolerance<float>(wanted, i, columns)) << what << " " << i;
+    for (std::size_t i = 0; i < mine.size(); ++i)
+      EXPECT_NEAR(mine[i], wanted[i], summed_tolerance<float>(wanted, i, columns)) << what << " " << i;
   };
   expect("y", y, 16);
   expect("dx", dx, kColumns);
@@ -122,7 +125,8 @@ TEST(GoldenQuantizers, ClassesWithAMemoryAreClipApartFromWhatTheyGiveBackLater) 
   const auto mine = make_operand<float>(x, kColumns, clip.side, 1);
   for (const bool accumulates : {true, false})
     for (int call = 0; call < 3; ++call) {
-      const std::string name = (accumulates ? "ClipAccQuantizer(bits=4,flush_every=2)#" : "ErfClipQuantizer(bits=4)#") + std::to_string(call);
+      const std::string name = (accumulates ? "ClipAccQuantizer(bits=4,flush_every=2)#" : "ErfClipQuantizer(bits=4)#") +
+                               std::to_string(call);
       const auto y = tensor<float>(file, name + "/y"), dx = tensor<float>(file, name + "/dx");
       const float back = accumulates && call == 1 ? 0.5f : 0.0f;  // every second call half of what was kept
       for (std::size_t i = 0; i < x.size(); ++i) {
@@ -135,8 +139,8 @@ TEST(GoldenQuantizers, ClassesWithAMemoryAreClipApartFromWhatTheyGiveBackLater) 
 /// What the code makes of a class with its own Hadamard matrix, whose entries are those of lowbit times this.
 const double kFactor = 0.08837890625 * std::sqrt(128.0);
 
-// Scales follow the row, so a matrix that is a little short changes results by its length alone: once where they stay rotated,
-// twice where they are rotated back.
+// Scales follow the row, so a matrix that is a little short changes results by its length alone: once where they stay
+// rotated, twice where they are rotated back.
 TEST(GoldenQuantizers, TheCodesRoundedHadamardMatrixIsTheExactOneTimesAFactor) {
   LOWBIT_NEEDS_DATA();
   const SafetensorsFile exact = fixture("hadamard_exact"), asis = fixture("hadamard_asis_f32");
@@ -154,7 +158,8 @@ TEST(GoldenQuantizers, TheCodesRoundedHadamardMatrixIsTheExactOneTimesAFactor) {
   EXPECT_NEAR(kFactor * kFactor, 0.999786376953125, 1e-15) << "oracle O13";
 }
 
-// bfloat16 roundings of x and H move entries across edges: a few percent of a result's length, which is told here, not asked for.
+// bfloat16 roundings of x and H move entries across edges: a few percent of a result's length, which is told here, not
+// asked for.
 TEST(GoldenQuantizers, TheCodesBfloat16ArithmeticLiesWithinSevenPercentOfTheExactOne) {
   LOWBIT_NEEDS_DATA();
   const auto distance = [](const std::vector<float>& a, const std::vector<float>& b) {
@@ -165,13 +170,16 @@ TEST(GoldenQuantizers, TheCodesBfloat16ArithmeticLiesWithinSevenPercentOfTheExac
     }
     return std::sqrt(error / size);
   };
-  const SafetensorsFile exact = fixture("hadamard_exact"), rounded = fixture("hadamard_autocast_bf16"), linear = fixture("linear");
-  for (const auto& view : rounded.tensors()) EXPECT_LE(distance(view.floats(), exact.at(view.name).floats()), 0.07) << view.name;
+  const SafetensorsFile exact = fixture("hadamard_exact"), rounded = fixture("hadamard_autocast_bf16"),
+                        linear = fixture("linear");
+  for (const auto& view : rounded.tensors())
+    EXPECT_LE(distance(view.floats(), exact.at(view.name).floats()), 0.07) << view.name;
   std::size_t layers = 0;
   for (const auto& view : linear.tensors()) {
     if (!view.name.starts_with("autocast/")) continue;
     const std::string name = view.name.substr(9);
-    EXPECT_LE(distance(view.floats(), linear.at("exact/" + name).floats()), name.starts_with("No") ? 0.003 : 0.07) << view.name;
+    EXPECT_LE(distance(view.floats(), linear.at("exact/" + name).floats()), name.starts_with("No") ? 0.003 : 0.07)
+        << view.name;
     ++layers;
   }
   EXPECT_EQ(layers, 21u);
@@ -183,7 +191,8 @@ TEST(GoldenQuantizers, TablesHaveTheLevelsOfTheCode) {
   for (const Grid& grid : kGaussianGrids) {
     const auto levels = tables.at("gaussian_levels_b" + std::string(grid.name)).floats();
     ASSERT_EQ(levels.size(), static_cast<std::size_t>(grid.levels));
-    for (int u = 0; u < grid.levels; ++u) EXPECT_EQ(static_cast<float>(grid.level[u]), levels[static_cast<std::size_t>(u)]) << grid.name;
+    for (int u = 0; u < grid.levels; ++u)
+      EXPECT_EQ(static_cast<float>(grid.level[u]), levels[static_cast<std::size_t>(u)]) << grid.name;
     const double trust = tables.at("gaussian_trust_b" + std::string(grid.name)).values<double>()[0];
     EXPECT_NEAR(grid.trust_edge - grid.extent, trust, 1e-7) << grid.name;
   }
@@ -192,7 +201,9 @@ TEST(GoldenQuantizers, TablesHaveTheLevelsOfTheCode) {
   for (const double level : fp4) {
     const double o = 2 * level / kE2m1Grid.alpha;
     EXPECT_NEAR(o, std::round(o), 1e-6) << level;
-    EXPECT_NE(std::find(kE2m1Magnitudes.begin(), kE2m1Magnitudes.end(), static_cast<int>(std::abs(std::round(o)))), kE2m1Magnitudes.end()) << o;
+    EXPECT_NE(std::find(kE2m1Magnitudes.begin(), kE2m1Magnitudes.end(), static_cast<int>(std::abs(std::round(o)))),
+              kE2m1Magnitudes.end())
+        << o;
   }
   EXPECT_NEAR(kE2m1TrustOfCode, tables.at("fp4_trust_in_code").values<double>()[0], 1e-15);
 }

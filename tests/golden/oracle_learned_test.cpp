@@ -26,8 +26,9 @@ TYPED_TEST(OracleLearned, StepsOfLsqTheirMasksAndGradients) {
   const std::array<double, 6> row{.3, -1.7, 2.6, .05, -5, 9};
   const std::vector<T> x(row.begin(), row.end());
   const std::array<double, 6> raw{-.1, -.1, .3, .4, -7.5, 7.5};
-  for (const LearnedRow& o : {LearnedRow{4, {.25, -1.75, 2.75, .25, -3.75, 3.75}, {1, 1, 1, 1, 0, 0}, .15430335, .07715167},
-                              LearnedRow{2, {.25, -.75, .75, .25, -.75, .75}, {1, 0, 0, 1, 0, 0}, .40824829, .12247449}}) {
+  for (const LearnedRow& o :
+       {LearnedRow{4, {.25, -1.75, 2.75, .25, -3.75, 3.75}, {1, 1, 1, 1, 0, 0}, .15430335, .07715167},
+        LearnedRow{2, {.25, -.75, .75, .25, -.75, .75}, {1, 0, 0, 1, 0, 0}, .40824829, .12247449}}) {
     const Grid& grid = grid_of(o.bits);
     Scheme scheme;
     scheme.estimator = Estimator::lsq;
@@ -37,7 +38,8 @@ TYPED_TEST(OracleLearned, StepsOfLsqTheirMasksAndGradients) {
     const auto coded = reference::code_row<T>(x, side, codes.data());
     double sum = 0;
     for (std::size_t i = 0; i < x.size(); ++i) {
-      EXPECT_EQ(static_cast<double>(static_cast<T>(grid.value(codes[i])) * coded.scale), o.out[i]) << o.bits << " " << i;
+      EXPECT_EQ(static_cast<double>(static_cast<T>(grid.value(codes[i])) * coded.scale), o.out[i])
+          << o.bits << " " << i;
       EXPECT_EQ(reference::trusted(x[i], coded, false), o.passes[i] == 1) << o.bits << " " << i;
       std::vector<T> g(x.size(), T{0});
       g[i] = 1;

@@ -37,8 +37,9 @@ inline Quantizer quantizer(const std::string& text) {
   const bool ste = take("STE"), clip = take("Clip"), trust = take("Trust");
   int bits = 4;
   double clip_scale = 1, threshold = 0;
-  const bool read = std::sscanf(name.c_str(), "Quantizer(bits=%d,clip_scale=%lf)", &bits, &clip_scale) >= 1 ||
-                    (fp4 && (std::sscanf(name.c_str(), "Quantizer(trust=%lf)", &threshold) == 1 || name == "Quantizer()"));
+  const bool read =
+      std::sscanf(name.c_str(), "Quantizer(bits=%d,clip_scale=%lf)", &bits, &clip_scale) >= 1 ||
+      (fp4 && (std::sscanf(name.c_str(), "Quantizer(trust=%lf)", &threshold) == 1 || name == "Quantizer()"));
   if (!read || !(ste || clip || trust)) throw std::runtime_error("unknown quantizer " + text);
   const Grid* plain = find_grid(std::to_string(bits));
   Scheme scheme;

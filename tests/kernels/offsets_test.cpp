@@ -1,9 +1,10 @@
+#include "lowbit/kernels/offsets.h"
+
 #include <gtest/gtest.h>
 
 #include <vector>
 
 #include "kernels/code_support.h"
-#include "lowbit/kernels/offsets.h"
 #include "lowbit/kernels/reference.h"
 
 // Sides that are coded around an offset: codes, and what is added to a product, bit for bit as reference.h has them.
@@ -37,9 +38,11 @@ TEST(Offsets, RowsWithAShiftAreCodedAsTheDefinitionOnEveryInstructionSet) {
         std::vector<float> scale(kRows), offset(kRows, 7);
         std::vector<std::int32_t> sum(kRows);
         std::vector<std::uint64_t> mask(kRows * mask_words(kK));
-        code_rows(pool, coding, kRows, kK, x.data(), kK, {codes.data(), scale.data(), sum.data(), mask.data(), offset.data()});
+        code_rows(pool, coding, kRows, kK, x.data(), kK,
+                  {codes.data(), scale.data(), sum.data(), mask.data(), offset.data()});
         for (std::size_t r = 0; r < kRows; ++r) {
-          std::vector<float> row(x.begin() + static_cast<std::ptrdiff_t>(r * kK), x.begin() + static_cast<std::ptrdiff_t>((r + 1) * kK));
+          std::vector<float> row(x.begin() + static_cast<std::ptrdiff_t>(r * kK),
+                                 x.begin() + static_cast<std::ptrdiff_t>((r + 1) * kK));
           reference::hadamard_row<float>(row, group);
           const float by = shift == Shift::mean ? reference::row_mean<float>(row) : coding.offset;
           reference::shift_row<float>(row, by);
@@ -52,7 +55,8 @@ TEST(Offsets, RowsWithAShiftAreCodedAsTheDefinitionOnEveryInstructionSet) {
           std::int32_t total = 0;
           for (std::size_t i = 0; i < kK; ++i) {
             ASSERT_EQ(codes[r * code_stride(kK) + i], wanted[i]) << isa_name(isa) << " " << r << " " << i;
-            ASSERT_EQ(mask[r * mask_words(kK) + i / 64] >> (i % 64) & 1, std::uint64_t{reference::trusted(row[i], coded, false)});
+            ASSERT_EQ(mask[r * mask_words(kK) + i / 64] >> (i % 64) & 1,
+                      std::uint64_t{reference::trusted(row[i], coded, false)});
             total += wanted[i];
           }
           EXPECT_EQ(sum[r], total);
@@ -63,7 +67,8 @@ TEST(Offsets, RowsWithAShiftAreCodedAsTheDefinitionOnEveryInstructionSet) {
 
 TEST(Offsets, WhatIsAddedToAProductIsTheDefinitionForAnyThreads) {
   constexpr std::size_t kM = 70, kN = 1003, kK = 96, kStride = 1010;
-  const std::vector<float> y = draws(kM * kStride, 5, 0), x_sum = draws(kM, 6, 0), w_offset = draws(kN, 7, 0), scale = draws(kN, 8, 1);
+  const std::vector<float> y = draws(kM * kStride, 5, 0), x_sum = draws(kM, 6, 0), w_offset = draws(kN, 7, 0),
+                           scale = draws(kN, 8, 1);
   const Rng rng(9);
   for (const char* name : {"1", "1.58", "4"}) {
     const Grid& grid = *find_grid(name);
@@ -80,7 +85,8 @@ TEST(Offsets, WhatIsAddedToAProductIsTheDefinitionForAnyThreads) {
         for (std::size_t i = 0; i < kStride; ++i) {
           float wanted = y[m * kStride + i];
           if (i < kN) {
-            const std::int64_t levels = std::int64_t{grid.multiplier()} * sums[i] + static_cast<std::int64_t>(kK) * grid.value_of_code(0);
+            const std::int64_t levels =
+                std::int64_t{grid.multiplier()} * sums[i] + static_cast<std::int64_t>(kK) * grid.value_of_code(0);
             wanted += reference::offset_term(0.3f, levels, scale[i]);
             wanted += x_sum[m] * w_offset[i];
           }
