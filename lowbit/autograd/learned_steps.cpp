@@ -47,12 +47,13 @@ void LinearGroup::set_steps(std::vector<Parameter*> weights, Parameter* input, P
 void LinearGroup::add_adabin_gradient(const SideCoding& side, int group, std::size_t rows, std::size_t all_rows,
                                       std::size_t k, float* g, const float* x) {
   Executor& executor = *context_.executor;
-  rotated_.resize(rows * k);
-  kernels::rotate_rows(executor, group, rows, k, x, k, rotated_.data(), k);
-  executor.parallel_for(rows, [&](std::size_t row) {
-    kernels::reference::shift_row<float>({rotated_.data() + row * k, k}, static_cast<float>(side.offset));
-  });
-  const auto sums = kernels::adabin_input(executor, 0.5f * static_cast<float>(side.step), rows, k, g, rotated_.data());
+  if (group > 1) {
+    rotated_.resize(rows * k);
+    kernels::rotate_rows(executor, group, rows, k, x, k, rotated_.data(), k);
+    x = rotated_.data();
+  }
+  const auto sums = kernels::adabin_input(executor, 0.5f * static_cast<float>(side.step),
+                                          static_cast<float>(side.offset), rows, k, g, x);
   const double scale = 1 / std::sqrt(static_cast<double>(all_rows * k));
   *mutable_data(input_step_->grad) += static_cast<float>(scale * 0.5 * sums.alpha);
   *mutable_data(input_offset_->grad) += static_cast<float>(scale * sums.beta);
@@ -75,22 +76,17 @@ void LinearGroup::add_step_gradient(Parameter& step, Parameter* offset, const Si
                                     std::size_t rows, std::size_t all_rows, std::size_t k, const float* g,
                                     const float* x, const std::uint8_t* codes) {
   Executor& executor = *context_.executor;
-  if (group > 1 || offset) {
+  if (group > 1) {
     rotated_.resize(rows * k);
     kernels::rotate_rows(executor, group, rows, k, x, k, rotated_.data(), k);
     x = rotated_.data();
   }
-  if (offset)
-    executor.parallel_for(rows, [&](std::size_t row) {
-      kernels::reference::shift_row<float>({rotated_.data() + row * k, k}, static_cast<float>(side.offset));
-    });
   const bool lsq = context_.estimator == Estimator::lsq || learns_offset(context_.estimator);
-  const double sum = kernels::step_gradient(executor, *side.grid, *data(step.value), !lsq, rows, k, g, x, codes);
+  const auto around = static_cast<float>(offset ? side.offset : 0);
+  const auto sums = kernels::step_gradient(executor, *side.grid, *data(step.value), around, !lsq, rows, k, g, x, codes);
   const double scale = lsq ? 1 / std::sqrt(static_cast<double>(all_rows * k) * largest_level(*side.grid)) : 1;
-  *mutable_data(step.grad) += static_cast<float>(scale * sum);
-  if (offset)
-    *mutable_data(offset->grad) +=
-        static_cast<float>(scale * kernels::offset_gradient(executor, *side.grid, *data(step.value), rows, k, g, x));
+  *mutable_data(step.grad) += static_cast<float>(scale * sums.step);
+  if (offset) *mutable_data(offset->grad) += static_cast<float>(scale * sums.offset);
 }
 
 }  // namespace lowbit::autograd

@@ -37,19 +37,23 @@ void backward_product(Executor& executor, Precision precision, std::size_t m, st
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
                        const float* inv, const float* dy, float* dx, bool accumulate_dx, float* dweight);
 
-/// Gradient of a learned step (reference_backward.h, step_gradient_row), summed over rows in double, in their order.
-/// g, x: [rows, k]; codes: [rows, code_stride(k)].
-double step_gradient(Executor& executor, const Grid& grid, float step, bool clamped_only, std::size_t rows, std::size_t k,
-                     const float* g, const float* x, const std::uint8_t* codes);
-/// reference::adabin_input_row over rows, and the two sums in double; g [rows, k] becomes the gradient of x.
+/// Gradients of a learned step and of the offset around which values are coded (reference_backward.h, step_gradient_row and
+/// offset_gradient_row), summed over rows in double, in their order. g, x: [rows, k], x still with the offset; codes: [rows,
+/// code_stride(k)].
+struct StepGradients {
+  double step = 0, offset = 0;
+};
+StepGradients step_gradient(Executor& executor, const Grid& grid, float step, float offset, bool clamped_only,
+                            std::size_t rows, std::size_t k, const float* g, const float* x, const std::uint8_t* codes);
+/// reference::adabin_input_row over rows, and the two sums in double; g [rows, k] becomes the gradient of x, which still has
+/// the offset.
 struct AdabinGradients {
   double alpha = 0, beta = 0;
 };
-AdabinGradients adabin_input(Executor& executor, float alpha, std::size_t rows, std::size_t k, float* g, const float* x);
+AdabinGradients adabin_input(Executor& executor, float alpha, float offset, std::size_t rows, std::size_t k, float* g,
+                             const float* x);
 /// reference::adabin_weight_row over rows. alpha: [rows].
 void adabin_weights(Executor& executor, const float* alpha, std::size_t rows, std::size_t k, float* g, const float* x);
-/// The same of a learned offset (offset_gradient_row); x without the offset.
-double offset_gradient(Executor& executor, const Grid& grid, float step, std::size_t rows, std::size_t k, const float* g, const float* x);
 
 /// Gradients of silu(gate) * up.
 void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const float* gate, const float* up,

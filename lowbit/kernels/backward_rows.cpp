@@ -1,12 +1,13 @@
 #include <algorithm>
 #include <cassert>
 #include <cmath>
-#include <vector>
+#include <utility>
 
 #include "lowbit/base/aligned.h"
 #include "lowbit/kernels/backward_form.h"
 #include "lowbit/kernels/backward_tiles.h"
 #include "lowbit/kernels/code_rows.h"
+#include "lowbit/kernels/offset_rows.h"
 #include "lowbit/kernels/reference_backward.h"
 
 namespace lowbit::kernels {
@@ -40,49 +41,63 @@ void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const 
 }
 
 namespace {
-// Of each row of k values, in double, in their order.
+// Two sums of each row of k values, over rows in double, in their order.
 template <class Row>
-double sum_of_rows(Executor& executor, std::size_t rows, std::size_t k, Row&& of_row) {
-  static thread_local Buffer<double> partial;
-  partial.resize(rows);
-  double* const sums = partial.data();
+std::pair<double, double> sums_of_rows(Executor& executor, std::size_t rows, std::size_t k, Row&& of_row) {
+  static thread_local Buffer<float> partial;
+  partial.resize(2 * rows);
+  float* const sums = partial.data();
   const std::size_t at_once = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(k, 1));
   executor.parallel_for(ceil_div(rows, at_once), [&](std::size_t task) {
-    for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r) sums[r] = static_cast<double>(of_row(r));
+    for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r) {
+      const RowSums row = of_row(r);
+      sums[2 * r] = row.step;
+      sums[2 * r + 1] = row.offset;
+    }
   });
-  double sum = 0;
-  for (std::size_t r = 0; r < rows; ++r) sum += sums[r];
+  std::pair<double, double> sum{0, 0};
+  for (std::size_t r = 0; r < rows; ++r) {
+    sum.first += static_cast<double>(sums[2 * r]);
+    sum.second += static_cast<double>(sums[2 * r + 1]);
+  }
   return sum;
 }
 }  // namespace
 
-double step_gradient(Executor& executor, const Grid& grid, float step, bool clamped_only, std::size_t rows, std::size_t k,
-                     const float* g, const float* x, const std::uint8_t* codes) {
-  return sum_of_rows(executor, rows, k, [&](std::size_t r) {
-    return reference::step_gradient_row<float>({g + r * k, k}, {x + r * k, k}, codes + r * code_stride(k), grid, step, clamped_only);
+StepGradients step_gradient(Executor& executor, const Grid& grid, float step, float offset, bool clamped_only,
+                            std::size_t rows, std::size_t k, const float* g, const float* x, const std::uint8_t* codes) {
+  const OffsetForms& form = offset_forms();
+  const float unit = grid.zero_is_level ? 1.0f : 0.5f;
+  StepRow row{nullptr,
+              nullptr,
+              nullptr,
+              k,
+              offset,
+              1.0f / step,
+              reference::step_edge<float>(grid) * std::abs(step),
+              unit * static_cast<float>(grid.multiplier()),
+              unit * static_cast<float>(grid.value_of_code(0)),
+              clamped_only};
+  const std::pair<double, double> sum = sums_of_rows(executor, rows, k, [&](std::size_t r) {
+    StepRow own = row;
+    own.g = g + r * k;
+    own.x = x + r * k;
+    own.codes = codes + r * code_stride(k);
+    return form.step(own);
   });
+  return {sum.first, sum.second};
 }
 
-AdabinGradients adabin_input(Executor& executor, float alpha, std::size_t rows, std::size_t k, float* g, const float* x) {
-  std::vector<double> betas(rows);
-  AdabinGradients sums;
-  sums.alpha = sum_of_rows(executor, rows, k, [&](std::size_t r) {
-    const auto [of_alpha, of_beta] = reference::adabin_input_row<float>({g + r * k, k}, {x + r * k, k}, alpha);
-    betas[r] = static_cast<double>(of_beta);
-    return of_alpha;
-  });
-  for (const double beta : betas) sums.beta += beta;
-  return sums;
+AdabinGradients adabin_input(Executor& executor, float alpha, float offset, std::size_t rows, std::size_t k, float* g,
+                             const float* x) {
+  const OffsetForms& form = offset_forms();
+  const std::pair<double, double> sum = sums_of_rows(
+      executor, rows, k, [&](std::size_t r) { return form.adabin(k, alpha, offset, x + r * k, g + r * k); });
+  return {sum.first, sum.second};
 }
 
 void adabin_weights(Executor& executor, const float* alpha, std::size_t rows, std::size_t k, float* g, const float* x) {
   executor.parallel_for(rows, [&](std::size_t r) { reference::adabin_weight_row<float>({g + r * k, k}, {x + r * k, k}, alpha[r]); });
-}
-
-double offset_gradient(Executor& executor, const Grid& grid, float step, std::size_t rows, std::size_t k, const float* g, const float* x) {
-  return sum_of_rows(executor, rows, k, [&](std::size_t r) {
-    return reference::offset_gradient_row<float>({g + r * k, k}, {x + r * k, k}, grid, step);
-  });
 }
 
 void scale_values(Executor& executor, std::size_t n, float factor, const float* x, float* y) {

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "lowbit/base/aligned.h"
+#include "lowbit/kernels/offset_rows.h"
+
 namespace lowbit::kernels {
 namespace {
 constexpr std::size_t kValues = std::size_t{1} << 15;  // of a task: much more than handing it out costs
@@ -22,10 +25,10 @@ template <class Factor>
 void add_outer(Executor& executor, std::size_t m, std::size_t n, Factor&& factor, const float* of, float* y,
                std::size_t y_stride) {
   const std::size_t rows = std::max<std::size_t>(1, kValues / std::max<std::size_t>(n, 1));
+  const OffsetForms& form = offset_forms();
   const auto add = [&](std::size_t task) {
     for (std::size_t row = task * rows; row < std::min(m, (task + 1) * rows); ++row) {
-      const float by = factor(row);
-      for (std::size_t i = 0; i < n; ++i) y[row * y_stride + i] += by * of[i];
+      form.add_scaled(n, factor(row), of, y + row * y_stride);
     }
   };
   const std::size_t tasks = (m + rows - 1) / rows;
@@ -48,22 +51,32 @@ void add_row_offsets(Executor& executor, std::size_t m, std::size_t n, const flo
 
 void add_row_dots(Executor& executor, std::size_t rows, std::size_t n, std::size_t k, const float* dy,
                   const float* w_offset, float* x) {
-  executor.parallel_for(rows, [&](std::size_t row) {
-    double sum = 0;
-    for (std::size_t j = 0; j < n; ++j) sum += static_cast<double>(dy[row * n + j]) * static_cast<double>(w_offset[j]);
-    const auto part = static_cast<float>(sum);
-    for (std::size_t j = row * k; j < (row + 1) * k; ++j) x[j] += part;
+  const OffsetForms& form = offset_forms();
+  const std::size_t at_once = std::max<std::size_t>(1, kValues / std::max<std::size_t>(n, 1));
+  executor.parallel_for((rows + at_once - 1) / at_once, [&](std::size_t task) {
+    for (std::size_t row = task * at_once; row < std::min(rows, (task + 1) * at_once); ++row) {
+      const float part = form.dot(n, dy + row * n, w_offset);
+      for (std::size_t j = row * k; j < (row + 1) * k; ++j) x[j] += part;
+    }
   });
 }
 
 void column_sums(Executor& executor, std::size_t rows, std::size_t columns, const float* x, double* of) {
-  constexpr std::size_t kColumns = 64;
-  executor.parallel_for((columns + kColumns - 1) / kColumns, [&](std::size_t task) {
-    const std::size_t begin = task * kColumns, end = std::min(columns, begin + kColumns);
-    std::fill(of + begin, of + end, 0.0);
-    for (std::size_t row = 0; row < rows; ++row)
-      for (std::size_t j = begin; j < end; ++j) of[j] += static_cast<double>(x[row * columns + j]);
+  constexpr std::size_t kRows = 64;
+  const std::size_t chunks = (rows + kRows - 1) / kRows;
+  static thread_local Buffer<float> partial;
+  partial.resize(chunks * columns);
+  float* const sums = partial.data();
+  const OffsetForms& form = offset_forms();
+  executor.parallel_for(chunks, [&](std::size_t chunk) {
+    float* const own = sums + chunk * columns;
+    std::fill_n(own, columns, 0.0f);
+    for (std::size_t row = chunk * kRows; row < std::min(rows, (chunk + 1) * kRows); ++row)
+      form.add_scaled(columns, 1, x + row * columns, own);
   });
+  std::fill_n(of, columns, 0.0);
+  for (std::size_t chunk = 0; chunk < chunks; ++chunk)
+    for (std::size_t j = 0; j < columns; ++j) of[j] += static_cast<double>(sums[chunk * columns + j]);
 }
 
 }  // namespace lowbit::kernels

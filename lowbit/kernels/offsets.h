@@ -23,11 +23,11 @@ void add_offset(Executor& executor, std::size_t m, std::size_t n, float offset, 
 void add_row_offsets(Executor& executor, std::size_t m, std::size_t n, const float* x_sum, const float* w_offset,
                      float* y, std::size_t y_stride);
 
-/// x[i][j] += the sum over n of dy[i][n] * w_offset[n], in double, for every column j: what such weights add to their
+/// x[i][j] += the sum over n of dy[i][n] * w_offset[n], for every column j: what such weights add to their
 /// inputs' gradient. dy [rows, n], x [rows, k].
 void add_row_dots(Executor& executor, std::size_t rows, std::size_t n, std::size_t k, const float* dy,
                   const float* w_offset, float* x);
-/// of[j] = the sum of column j of x [rows, columns], row after row, in double. For gradients.
+/// of[j] = the sum of column j of x [rows, columns], 64 rows at a time in float, these in double. For gradients.
 void column_sums(Executor& executor, std::size_t rows, std::size_t columns, const float* x, double* of);
 
 }  // namespace lowbit::kernels

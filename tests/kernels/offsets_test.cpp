@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "kernels/code_support.h"
-#include "lowbit/kernels/reference.h"
+#include "lowbit/kernels/backward.h"
+#include "lowbit/kernels/reference_backward.h"
 
 // Sides that are coded around an offset: codes, and what is added to a product, bit for bit as reference.h has them.
 namespace lowbit::kernels::test {
@@ -108,12 +109,62 @@ TEST(Offsets, SumsForGradientsAreThoseOfLoopsInDouble) {
   for (std::size_t j = 0; j < kN; ++j) {
     double sum = 0;
     for (std::size_t r = 0; r < kRows; ++r) sum += static_cast<double>(dy[r * kN + j]);
-    EXPECT_EQ(columns[j], sum) << j;
+    EXPECT_NEAR(columns[j], sum, 1e-5) << j;
   }
   for (std::size_t r = 0; r < kRows; ++r) {
     double sum = 0;
     for (std::size_t j = 0; j < kN; ++j) sum += static_cast<double>(dy[r * kN + j]) * static_cast<double>(offset[j]);
-    for (std::size_t i = 0; i < kK; ++i) EXPECT_EQ(x[r * kK + i], before[r * kK + i] + static_cast<float>(sum));
+    for (std::size_t i = 0; i < kK; ++i) EXPECT_NEAR(x[r * kK + i], before[r * kK + i] + static_cast<float>(sum), 2e-5);
+  }
+}
+
+// Any odd length: some entries past the last whole vector.
+TEST(Offsets, GradientsOfStepsAndOffsetsAreTheDefinitionsOnEveryInstructionSet) {
+  constexpr std::size_t kRows = 7, kK = 203;
+  const std::vector<float> x = draws(kRows * kK, 21, 0.3), g = draws(kRows * kK, 22, 0);
+  const Rng rng(23);
+  for (const Isa isa : supported_isas()) {
+    const ForcedIsa forced(isa);
+    ThreadPool pool(2);
+    for (const char* name : {"1", "1.58", "4"})
+      for (const bool clamped_only : {false, true}) {
+        const Grid& grid = *find_grid(name);
+        std::vector<std::uint8_t> codes(kRows * code_stride(kK));
+        for (std::size_t i = 0; i < codes.size(); ++i)
+          codes[i] = static_cast<std::uint8_t>(rng.below(i, static_cast<std::uint64_t>(grid.levels)));
+        const float step = 2.0f / static_cast<float>(grid.levels), offset = 0.2f;
+        const auto found =
+            step_gradient(pool, grid, step, offset, clamped_only, kRows, kK, g.data(), x.data(), codes.data());
+        double of_step = 0, of_offset = 0;
+        for (std::size_t r = 0; r < kRows; ++r) {
+          std::vector<double> row(x.begin() + static_cast<std::ptrdiff_t>(r * kK),
+                                  x.begin() + static_cast<std::ptrdiff_t>((r + 1) * kK));
+          const std::vector<double> of_row(g.begin() + static_cast<std::ptrdiff_t>(r * kK),
+                                           g.begin() + static_cast<std::ptrdiff_t>((r + 1) * kK));
+          reference::shift_row<double>(row, static_cast<double>(offset));
+          of_step += reference::step_gradient_row<double>(of_row, row, codes.data() + r * code_stride(kK), grid,
+                                                          static_cast<double>(step), clamped_only);
+          of_offset += reference::offset_gradient_row<double>(of_row, row, grid, static_cast<double>(step));
+        }
+        EXPECT_NEAR(found.step, of_step, 1e-4 * grid.levels) << isa_name(isa) << " " << name;
+        EXPECT_NEAR(found.offset, of_offset, 1e-4) << isa_name(isa) << " " << name;
+      }
+    std::vector<float> dx = g;
+    const auto found = adabin_input(pool, 0.9f, 0.2f, kRows, kK, dx.data(), x.data());
+    double of_alpha = 0, of_beta = 0;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      std::vector<double> row(x.begin() + static_cast<std::ptrdiff_t>(r * kK),
+                              x.begin() + static_cast<std::ptrdiff_t>((r + 1) * kK));
+      std::vector<double> of_row(g.begin() + static_cast<std::ptrdiff_t>(r * kK),
+                                 g.begin() + static_cast<std::ptrdiff_t>((r + 1) * kK));
+      reference::shift_row<double>(row, static_cast<double>(0.2f));
+      const auto [alpha, beta] = reference::adabin_input_row<double>(of_row, row, static_cast<double>(0.9f));
+      of_alpha += alpha;
+      of_beta += beta;
+      for (std::size_t i = 0; i < kK; ++i) ASSERT_NEAR(dx[r * kK + i], of_row[i], 1e-5) << isa_name(isa) << " " << i;
+    }
+    EXPECT_NEAR(found.alpha, of_alpha, 1e-3) << isa_name(isa);
+    EXPECT_NEAR(found.beta, of_beta, 1e-3) << isa_name(isa);
   }
 }
 

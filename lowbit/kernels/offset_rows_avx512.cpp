@@ -1,0 +1,14 @@
+#include "lowbit/kernels/offset_rows.h"
+
+#if defined(__x86_64__)
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")
+
+#include "lowbit/kernels/offset_rows-inl.h"
+
+namespace lowbit::kernels::forms {
+const OffsetForms offset_avx512{&step_row, &adabin_row, &add_scaled, &dot};
+}
+
+#pragma GCC pop_options
+#endif
