@@ -16,8 +16,8 @@ namespace lowbit {
 /// `bytes` of memory on a 64-byte boundary; from 4 MB on, on large pages where the system has them: weights and
 /// activations are read from end to end, and thousands of small pages cost more than the reading. Free it by std::free.
 /// returns null when there is none. bytes: a multiple of 64.
+inline constexpr std::size_t kLargePage = std::size_t{2} << 20;
 inline void* allocate_pages(std::size_t bytes) {
-  constexpr std::size_t kLargePage = std::size_t{2} << 20;
   if (bytes < 2 * kLargePage) return std::aligned_alloc(64, bytes);
   void* memory = std::aligned_alloc(kLargePage, (bytes + kLargePage - 1) / kLargePage * kLargePage);
 #if defined(__linux__)
@@ -25,6 +25,16 @@ inline void* allocate_pages(std::size_t bytes) {
 #endif
   return memory;
 }
+
+/// The same for pieces below that, which lie side by side on shared large pages: for what is made together and read piece
+/// after piece, such as a model's weights. Free it by free_shared(), on any thread; memory goes back when the last
+/// neighbour is freed, so nothing that comes and goes belongs here. returns null when there is none. Requires
+/// bytes < 4 MB.
+void* allocate_shared(std::size_t bytes);
+void free_shared(void* memory);
+
+/// Whether a Buffer lies on pages of its own or, while it is small, beside its like.
+enum class Pages { own, shared };
 
 /// n values of a plain type, zeroed, on a 64-byte boundary (a cache line, an AVX-512 register) with at least 64 zeroed
 /// bytes of slack behind the last, so that a vector load may overrun.
@@ -45,13 +55,14 @@ class Buffer {
   }
 
   /// Makes room for n values. Growing gives fresh zeroed memory and forgets the contents; shrinking keeps both.
-  void resize(std::size_t n) {
+  void resize(std::size_t n, Pages pages = Pages::own) {
     if (n > capacity_) {
       const std::size_t bytes = (n * sizeof(T) + 64 + 63) / 64 * 64;
-      void* memory = allocate_pages(bytes);
+      if (bytes >= 2 * kLargePage) pages = Pages::own;
+      void* memory = pages == Pages::shared ? allocate_shared(bytes) : allocate_pages(bytes);
       if (!memory) throw std::bad_alloc();
       __builtin_memset(memory, 0, bytes);
-      data_.reset(static_cast<T*>(memory));
+      data_ = {static_cast<T*>(memory), Free{pages}};
       capacity_ = n;
     }
     size_ = n;
@@ -72,7 +83,8 @@ class Buffer {
 
  private:
   struct Free {
-    void operator()(T* p) const { std::free(p); }
+    Pages pages = Pages::own;
+    void operator()(T* p) const { pages == Pages::shared ? free_shared(p) : std::free(p); }
   };
   std::unique_ptr<T, Free> data_;
   std::size_t size_ = 0;

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -20,12 +21,22 @@ class FlushDenormals {
   unsigned saved_;
 };
 
+struct MemoryRange {
+  const void* begin = nullptr;
+  std::size_t bytes = 0;
+};
+
 /// Runs independent tasks on several threads. Who asks fixes the split: results may depend on `count`, never on
 /// how many threads there are or which of them runs what.
 class Executor {
  public:
   virtual ~Executor() = default;
   virtual int threads() const = 0;
+
+  /// Memory that coming tasks read, in the order in which they do; at most kMostSoon ranges count. Threads that wait
+  /// for work may bring it into their caches. A hint: nothing depends on it, and what it names may vanish.
+  static constexpr std::size_t kMostSoon = 4;
+  virtual void soon(std::span<const MemoryRange> /*ranges*/) {}
 
   /// Calls task(i) once for each i < count and returns when all are done, with denormals flushed. Allocates nothing.
   /// An exception from a task is thrown again here, after the others finished. Not reentrant: a task may not call
@@ -62,6 +73,7 @@ class ThreadPool final : public Executor {
   explicit ThreadPool(int threads);
   ~ThreadPool() override;
   int threads() const override;
+  void soon(std::span<const MemoryRange> ranges) override;
 
  protected:
   void run(std::size_t count, Task task) override;

@@ -62,7 +62,7 @@ void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_
   panels.grid = &grid;
   panels.n = n;
   panels.k = k;
-  panels.data.resize(count * 16 * stride);
+  panels.data.resize(count * 16 * stride, Pages::shared);
   panels.sum.resize(count * 16);
   panels.scale.resize(count * 16);
   const int lowest = grid.lowest();

@@ -85,7 +85,7 @@ void make_panels(Executor& executor, std::size_t n, std::size_t k, const float* 
   panels.n = n;
   panels.k = k;
   const std::size_t count = (n + 15) / 16;
-  panels.data.resize(count * k * 16);
+  panels.data.resize(count * k * 16, Pages::shared);
   panels.scale.resize(0);
   executor.parallel_for(count, [&](std::size_t panel) {
     float* out = panels.data.data() + panel * k * 16;
@@ -105,7 +105,7 @@ void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_
   panels.n = n;
   panels.k = k;
   const std::size_t count = (n + 15) / 16, stride = code_stride(k);
-  panels.data.resize(count * k * 16);
+  panels.data.resize(count * k * 16, Pages::shared);
   panels.scale.resize(count * 16);
   std::array<float, 256> value{};
   for (int u = 0; u < grid.levels; ++u) value[static_cast<std::size_t>(u)] = static_cast<float>(grid.value(u));
@@ -125,7 +125,7 @@ void make_panels(Executor& executor, std::size_t n, std::size_t k, const float* 
   panels.n = n;
   panels.k = k;
   const std::size_t count = (n + 15) / 16, steps = (k + 1) / 2;
-  panels.data.resize(count * steps * 32);
+  panels.data.resize(count * steps * 32, Pages::shared);
   executor.parallel_for(count, [&](std::size_t panel) {
     bf16* out = panels.data.data() + panel * steps * 32;
     const std::size_t rows = std::min<std::size_t>(16, n - panel * 16);
@@ -146,7 +146,7 @@ void make_panels(Executor& executor, std::size_t n, std::size_t k, const bf16* w
   panels.n = n;
   panels.k = k;
   const std::size_t count = (n + 15) / 16, steps = (k + 1) / 2;
-  panels.data.resize(count * steps * 32);
+  panels.data.resize(count * steps * 32, Pages::shared);
   executor.parallel_for(count, [&](std::size_t panel) {
     bf16* out = panels.data.data() + panel * steps * 32;
     const std::size_t rows = std::min<std::size_t>(16, n - panel * 16);

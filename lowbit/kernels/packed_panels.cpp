@@ -117,7 +117,7 @@ void build(Executor& executor, const Grid& grid, std::size_t n, std::size_t k, c
   panels.grid = &grid;
   panels.n = n;
   panels.k = k;
-  panels.data.resize(count * panels.panel_bytes());
+  panels.data.resize(count * panels.panel_bytes(), Pages::shared);
   panels.sum.resize(count * 16);
   panels.scale.resize(count * 16);
   executor.parallel_for(count, [&](std::size_t p) {

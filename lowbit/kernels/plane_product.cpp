@@ -102,7 +102,7 @@ void make_plane_panels(Executor& executor, const Grid& grid, std::size_t n, std:
   panels.grid = &grid;
   panels.n = n;
   panels.k = k;
-  panels.data.resize(count * blocks * planes * 16);
+  panels.data.resize(count * blocks * planes * 16, Pages::shared);
   panels.scale.resize(count * 16);
   const PlaneForms& forms = plane_forms();
   executor.parallel_for(count, [&](std::size_t p) {

@@ -149,6 +149,17 @@ std::size_t LinearWeights::bytes() const {
          4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size() + 4 * (value_sum_.size() + offset_.size());
 }
 
+MemoryRange LinearWeights::memory() const {
+  switch (kernel_->id) {
+    case KernelId::codes: return {code_panels_.data.data(), code_panels_.data.size()};
+    case KernelId::packed: return {packed_panels_.data.data(), packed_panels_.data.size()};
+    case KernelId::planes: return {plane_panels_.data.data(), 4 * plane_panels_.data.size()};
+    case KernelId::floats: return {float_panels_.data.data(), 4 * float_panels_.data.size()};
+    case KernelId::bf16: return {bf16_panels_.data.data(), 2 * bf16_panels_.data.size()};
+  }
+  return {};
+}
+
 void LinearInput::reserve(const model::TensorCoding& coding, std::size_t rows, std::size_t k, bool want_mask) {
   if (coding.weight.shift == Shift::mean && value_sum_.size() < rows) value_sum_.resize(rows);
   if (coding.format.kind == Format::Kind::bf16) {

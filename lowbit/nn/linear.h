@@ -58,6 +58,8 @@ class LinearWeights {
   const Kernel& kernel() const { return *kernel_; }
   /// Bytes held for the forward product.
   std::size_t bytes() const;
+  /// Where the product reads most of them.
+  MemoryRange memory() const;
 
  private:
   friend class LinearInput;

@@ -1,6 +1,7 @@
 #include "lowbit/nn/llama.h"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 
 namespace lowbit::nn {
@@ -141,6 +142,25 @@ Workspace::Workspace(const LlamaWeights& w, std::size_t most) : rows(most) {
   reserve(head_input, w, TensorRole::head, rows, width);
 }
 
+namespace {
+
+// Threads that wait while a row is normed, rotated and coded fetch the weights that come after those of this layer: with
+// few rows it is reading them that takes the time (docs/speed.md).
+void fetch_after(Executor& executor, const LlamaWeights& w, std::size_t layer, TensorRole role) {
+  const std::size_t head = 7 * w.blocks.size();
+  const std::size_t here =
+      role == TensorRole::head ? head : 7 * layer + size(static_cast<int>(role) - static_cast<int>(TensorRole::q));
+  std::array<MemoryRange, Executor::kMostSoon> ranges;
+  for (std::size_t i = 0; i < ranges.size(); ++i) {
+    const std::size_t at = (here + 1 + i) % (head + 1);
+    const auto next = static_cast<TensorRole>(static_cast<int>(TensorRole::q) + static_cast<int>(at % 7));
+    ranges[i] = (at == head ? w.head : LlamaWeights::linear_of(w.blocks[at / 7], next)).memory();
+  }
+  executor.soon(ranges);
+}
+
+}  // namespace
+
 void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const SequenceRows> sequences, Workspace& s,
                     std::vector<kernels::AttentionJob>& jobs,
                     const std::function<void(std::size_t, std::span<const float>)>& on_layer) {
@@ -160,6 +180,7 @@ void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const S
     s.block_input.prepare(executor, b.q.coding(), rows, width, s.normed.data(), width, false);
     const LinearOutput qkv[] = {
         {&b.q, s.q.data(), q_width}, {&b.k, s.k.data(), kv_width}, {&b.v, s.v.data(), kv_width}};
+    fetch_after(executor, w, layer, TensorRole::v);
     linear(executor, s.block_input, qkv);
     kernels::rope(executor, w.rope, rows, size(c.heads), s.q.data(), q_width, s.positions.data());
     kernels::rope(executor, w.rope, rows, size(c.kv_heads), s.k.data(), kv_width, s.positions.data());
@@ -174,15 +195,18 @@ void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const S
     }
     kernels::attention(executor, shape, jobs.size(), jobs.data(), q_width, q_width);
     s.attention_output.prepare(executor, b.o.coding(), rows, q_width, s.attended.data(), q_width, false);
+    fetch_after(executor, w, layer, TensorRole::o);
     linear(executor, s.attention_output, b.o, s.projected.data(), width);
     kernels::add_in_place(executor, rows * width, s.x.data(), s.projected.data());
 
     kernels::rms_norm(executor, rows, width, s.x.data(), b.mlp_norm.data(), eps, s.normed.data(), nullptr);
     s.mlp_input.prepare(executor, b.gate.coding(), rows, width, s.normed.data(), width, false);
     const LinearOutput gate_up[] = {{&b.gate, s.gate.data(), mlp}, {&b.up, s.up.data(), mlp}};
+    fetch_after(executor, w, layer, TensorRole::up);
     linear(executor, s.mlp_input, gate_up);
     kernels::swiglu(executor, rows, mlp, s.gate.data(), s.up.data(), mlp, s.hidden.data());
     s.mlp_hidden.prepare(executor, b.down.coding(), rows, mlp, s.hidden.data(), mlp, false);
+    fetch_after(executor, w, layer, TensorRole::down);
     linear(executor, s.mlp_hidden, b.down, s.projected.data(), width);
     kernels::add_in_place(executor, rows * width, s.x.data(), s.projected.data());
     if (on_layer) on_layer(layer, {s.x.data(), rows * width});
@@ -195,6 +219,7 @@ void forward_head(Executor& executor, const LlamaWeights& w, Workspace& s, std::
   kernels::rms_norm(executor, rows, width, s.x.data() + begin * width, w.final_norm.data(),
                     static_cast<float>(w.config.norm_eps), s.normed.data(), nullptr);
   s.head_input.prepare(executor, w.head.coding(), rows, width, s.normed.data(), width, false);
+  fetch_after(executor, w, 0, TensorRole::head);
   linear(executor, s.head_input, w.head, logits, vocab);
 }
 

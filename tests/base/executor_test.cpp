@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <span>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 namespace lowbit {
@@ -28,6 +31,48 @@ TEST(ThreadPool, PassesATasksExceptionToTheCallerAndStaysUsable) {
   std::atomic<int> sum{0};
   pool.parallel_for(10, [&](std::size_t i) { sum += static_cast<int>(i); });
   EXPECT_EQ(sum, 45);
+}
+
+TEST(ThreadPool, KeepsJobsApartThatFollowEachOtherAtOnce) {
+  // Each job writes its own number: a task of a job that is over, or one taken twice, would be seen.
+  for (int threads : {2, 5}) {
+    ThreadPool pool(threads);
+    std::vector<std::size_t> written(9);
+    for (std::size_t job = 1; job <= 20000; ++job) {
+      const std::size_t count = 2 + job % 8;
+      pool.parallel_for(count, [&](std::size_t i) { written[i] += job; });
+      for (std::size_t i = 0; i < count; ++i) {
+        ASSERT_EQ(written[i], job) << "task " << i << " of " << count;
+        written[i] = 0;
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, FindsWorkersThatHaveGoneToSleep) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 5; ++round) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::atomic<int> together{0};
+    // Every task waits for the two others: only three threads at once get through.
+    pool.parallel_for(3, [&](std::size_t) {
+      ++together;
+      while (together < 3) std::this_thread::yield();
+    });
+    EXPECT_EQ(together, 3);
+  }
+}
+
+TEST(ThreadPool, TakesAnyMemoryAsAHint) {
+  ThreadPool pool(2);
+  std::vector<char> some(100000);
+  const MemoryRange ranges[] = {{some.data(), some.size()}, {nullptr, 0}, {reinterpret_cast<const void*>(64), 4096}};
+  for (int i = 0; i < 100; ++i) {
+    pool.soon(std::span(ranges, static_cast<std::size_t>(i % 4)));
+    std::atomic<int> sum{0};
+    pool.parallel_for(4, [&](std::size_t task) { sum += static_cast<int>(task); });
+    EXPECT_EQ(sum, 6);
+  }
 }
 
 TEST(Executor, FlushesDenormalsOnEveryThread) {
