@@ -124,8 +124,9 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
     block->o_.prepare(data(out), rows, true);
     const at::Tensor y = multiply(block->o_, rows)[0];
     const bool keep = !context->recompute;
-    graph->save_for_backward({x, inv, if_kept(block->qkv_.reads_values(), normed), out, log_sum, if_kept(keep, q),
-                              if_kept(keep, k), if_kept(keep, v)});
+    variable_list saved{x, inv, if_kept(block->qkv_.reads_values(), normed), out, log_sum};
+    if (keep) saved.insert(saved.end(), qkv.begin(), qkv.end());
+    graph->save_for_backward(saved);
     return residual_sum(*context, x, y);
   }
 
@@ -140,7 +141,7 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
     const kernels::AttentionShape shape = block->weights_.attention_shape();
     const std::size_t rows = rows_of(x), sequences = rows / sequence;
     const std::vector<at::Tensor> qkv =
-        saved[5].defined() ? std::vector<at::Tensor>{saved[5], saved[6], saved[7]} : block->project(*context, rows);
+        saved.size() > 5 ? std::vector<at::Tensor>(saved.begin() + 5, saved.end()) : block->project(*context, rows);
     const at::Tensor &q = qkv[0], &k = qkv[1], &v = qkv[2];
     const std::size_t q_width = columns_of(q), kv_width = columns_of(k);
 
@@ -164,6 +165,7 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
       kernels::rope(executor, block->weights_.rope, rows, shape.heads, mutable_data(dq), q_width, positions, true);
       kernels::rope(executor, block->weights_.rope, rows, shape.kv_heads, mutable_data(dk), kv_width, positions, true);
     }
+    block->norm_heads_backward(*context, qkv, dq, dk);
     const at::Tensor dnormed = at::empty_like(x);
     const std::array<const float*, 3> dqkv{data(dq), data(dk), data(dv)};
     block->qkv_.backward_into(dqkv, mutable_data(dnormed));
@@ -220,21 +222,44 @@ struct MlpBlockFunction : Function<MlpBlockFunction> {
   }
 };
 
-AttentionBlock::AttentionBlock(const nn::LlamaWeights& weights, AttentionMemory& memory, Parameter& norm, LinearGroup qkv,
-                               LinearGroup o)
-    : weights_(weights), memory_(memory), norm_(norm), qkv_(std::move(qkv)), o_(std::move(o)) {}
+AttentionBlock::AttentionBlock(const nn::LlamaWeights& weights, std::size_t layer, AttentionMemory& memory, Parameter& norm,
+                               Parameter* q_norm, Parameter* k_norm, LinearGroup qkv, LinearGroup o)
+    : weights_(weights), layer_(layer), memory_(memory), norm_(norm), q_norm_(q_norm), k_norm_(k_norm), qkv_(std::move(qkv)),
+      o_(std::move(o)) {}
 
 std::vector<at::Tensor> AttentionBlock::project(const Context& context, std::size_t rows) {
   std::vector<at::Tensor> qkv = multiply(qkv_, rows);
   const Profile::Scope timed(context.profile, Work::attention);
   Executor& executor = *context.executor;
   const kernels::AttentionShape shape = weights_.attention_shape();
+  std::vector<at::Tensor> before;
+  if (q_norm_) {
+    before = {copy_of(executor, qkv[0]), copy_of(executor, qkv[1]),
+              at::empty({static_cast<std::int64_t>(rows * shape.heads)}, qkv[0].options()),
+              at::empty({static_cast<std::int64_t>(rows * shape.kv_heads)}, qkv[0].options())};
+    nn::norm_heads(executor, weights_, weights_.blocks[layer_], rows, mutable_data(qkv[0]), mutable_data(qkv[1]),
+                   mutable_data(before[2]), mutable_data(before[3]));
+  }
   for (std::size_t i = 0; i < 2; ++i)
     kernels::rope(executor, weights_.rope, rows, i == 0 ? shape.heads : shape.kv_heads, mutable_data(qkv[i]), columns_of(qkv[i]),
                   memory_.positions());
   if (shape.format == AttentionFormat::bf16)  // what the scores are made of, so that the backward pass finds them again
     for (const at::Tensor& t : qkv) round_to_bf16(executor, t);
+  qkv.insert(qkv.end(), before.begin(), before.end());
   return qkv;
+}
+
+void AttentionBlock::norm_heads_backward(const Context& context, std::span<const at::Tensor> projected, const at::Tensor& dq,
+                                         const at::Tensor& dk) {
+  if (!q_norm_) return;
+  const Profile::Scope timed(context.profile, Work::norm_backward);
+  const auto back = [&](const at::Tensor& before, const at::Tensor& inv, const Parameter& norm, const at::Tensor& d) {
+    kernels::rms_norm_backward(*context.executor, static_cast<std::size_t>(inv.numel()), weights_.attention_shape().head_dim,
+                               data(before), data(norm.value), data(inv), data(d), mutable_data(d), false,
+                               mutable_data(norm.grad));
+  };
+  back(projected[3], projected[5], *q_norm_, dq);
+  back(projected[4], projected[6], *k_norm_, dk);
 }
 
 at::Tensor AttentionBlock::forward(const Context& context, const at::Tensor& x, std::size_t length) {

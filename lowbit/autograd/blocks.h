@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "lowbit/autograd/layers.h"
@@ -31,7 +32,9 @@ class AttentionMemory {
 /// x + o(attention(rope(q), rope(k), v)) of the normed x, over sequences of equal length that each begin at position 0.
 class AttentionBlock {
  public:
-  AttentionBlock(const nn::LlamaWeights& weights, AttentionMemory& memory, Parameter& norm, LinearGroup qkv, LinearGroup o);
+  /// layer   of `weights`.  q_norm, k_norm   null where the model has none.
+  AttentionBlock(const nn::LlamaWeights& weights, std::size_t layer, AttentionMemory& memory, Parameter& norm, Parameter* q_norm,
+                 Parameter* k_norm, LinearGroup qkv, LinearGroup o);
   /// x [rows, width] -> [rows, width]; rows = sequences * length.
   at::Tensor forward(const Context& context, const at::Tensor& x, std::size_t length);
   LinearGroup& qkv() { return qkv_; }
@@ -41,12 +44,18 @@ class AttentionBlock {
 
  private:
   friend struct AttentionBlockFunction;
-  /// q, k, v from the coded input: positions rotated, rounded as the attention's format asks.
+  /// q, k, v from the coded input: heads normed, positions rotated, rounded as the attention's format asks. Where heads are
+  /// normed, behind them q and k before that and 1 / rms of each of their heads.
   std::vector<at::Tensor> project(const Context& context, std::size_t rows);
+  /// dq and dk from those of normed heads; adds to the norms' gradients.
+  void norm_heads_backward(const Context& context, std::span<const at::Tensor> projected, const at::Tensor& dq,
+                           const at::Tensor& dk);
 
   const nn::LlamaWeights& weights_;
+  std::size_t layer_;
   AttentionMemory& memory_;
   Parameter& norm_;
+  Parameter *q_norm_, *k_norm_;
   LinearGroup qkv_, o_;
 };
 

@@ -50,7 +50,9 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
       return made;
     };
     blocks_.push_back(
-        {AttentionBlock(weights_, attention_memory_, parameter(at + "input_layernorm.weight"),
+        {AttentionBlock(weights_, i, attention_memory_, parameter(at + "input_layernorm.weight"),
+                        config.qk_norm ? &parameter(at + "self_attn.q_norm.weight") : nullptr,
+                        config.qk_norm ? &parameter(at + "self_attn.k_norm.weight") : nullptr,
                         group({&w.q, &w.k, &w.v}, {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}),
                         group({&w.o}, {"self_attn.o_proj"})),
          MlpBlock(weights_, parameter(at + "post_attention_layernorm.weight"),

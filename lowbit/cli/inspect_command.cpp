@@ -119,15 +119,16 @@ void describe_config(Findings& found, const model::ModelFolder& folder) {
                           {"heads", c.heads},       {"kv_heads", c.kv_heads},
                           {"head_dim", c.head_dim}, {"mlp", c.mlp},
                           {"vocab", c.vocab},       {"positions", c.positions},
-                          {"tied", c.tied},         {"parameters", c.parameters()}};
+                          {"tied", c.tied},         {"qk_norm", c.qk_norm},
+                          {"parameters", c.parameters()}};
   found.json["format"] = s.format.name();
   if (!s.layer_formats.empty()) found.json["layer_formats"] = text_of(s.layer_formats);
   found.json["head"] = s.head.name();
   found.json["attention"] = name_of(s.attention);
   found.json["packed"] = folder.packed();
   found.line("shape",
-             "{} layers, width {}, {} heads of {} ({} key-value), mlp {}, vocabulary {}, context {}: {} parameters",
-             c.layers, c.width, c.heads, c.head_dim, c.kv_heads, c.mlp, c.vocab, c.positions,
+             "{} layers, width {}, {} heads of {} ({} key-value{}), mlp {}, vocabulary {}, context {}: {} parameters",
+             c.layers, c.width, c.heads, c.head_dim, c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp, c.vocab, c.positions,
              human_count(static_cast<double>(c.parameters())));
   std::string arithmetic =
       fmt::format("{}, head {}, attention {}", s.name(), s.head.name(), name_of(s.attention));

@@ -63,6 +63,7 @@ void take_shape(const CLI::App& verb, TrainFlags& f) {
     o.config.mlp = model::default_mlp(o.config.width);
   if (was_given("--vocab") || o.init.empty()) o.config.vocab = given.vocab;
   if (was_given("--tied")) o.config.tied = true;
+  if (was_given("--qk-norm")) o.config.qk_norm = true;
   if (o.init.empty() || was_given("--heads") || was_given("--width")) {
     if (o.config.heads < 1 || o.config.width % o.config.heads != 0)
       fail_usage("--width {} is not a multiple of --heads {}", o.config.width, o.config.heads);
@@ -224,6 +225,7 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--mlp", c.mlp, "width of the MLP (default 8/3 of --width, up to a multiple of 256)");
   add_option(verb, "--vocab", c.vocab, "vocabulary (default the data's)");
   add_flag(verb, "--tied", c.tied, "the head is the embedding");
+  add_flag(verb, "--qk-norm", c.qk_norm, "heads of queries and keys are normed before their rotation, as in Qwen3");
 
   add_option(verb, "--recipe", f->recipe, "fills what is not given below: quest")->capture_default_str();
   add_option(verb, "--tokens", f->tokens, "to train on; or --steps");

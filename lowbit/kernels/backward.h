@@ -33,7 +33,8 @@ void backward_product(Executor& executor, Precision precision, std::size_t m, st
                       const BackwardOperand& a, const BackwardOperand& b, float* c, std::size_t c_stride,
                       bool accumulate);
 
-/// dx (+)= gradient of rms_norm; dweight (+)= sum over rows. inv: [rows] as the forward gave it.
+/// dx (+)= gradient of rms_norm; dweight (+)= sum over rows. inv: [rows] as the forward gave it. dx may be dy
+/// when it is not added to.
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
                        const float* inv, const float* dy, float* dx, bool accumulate_dx, float* dweight);
 

@@ -34,7 +34,7 @@ std::int64_t Config::block_parameters() const {
 }
 
 std::int64_t Config::parameters() const {
-  return block_parameters() + (2 * layers + 1) * width + (tied ? 1 : 2) * vocab * width;
+  return block_parameters() + (2 * layers + 1) * width + (qk_norm ? 2 * layers * head_dim : 0) + (tied ? 1 : 2) * vocab * width;
 }
 
 void Config::check(const Scheme& scheme) const {

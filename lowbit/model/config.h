@@ -11,13 +11,14 @@
 
 namespace lowbit::model {
 
-/// The shape of a Llama: RMSNorm, RoPE (half-split), SwiGLU, grouped-query attention, no biases.
+/// The shape of a Llama: RMSNorm, RoPE (half-split), SwiGLU, grouped-query attention, no biases; with qk_norm of a Qwen3.
 struct Config {
   std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, head_dim = 0, mlp = 0, vocab = 0;
   std::int64_t positions = 0;  ///< the longest context, max_position_embeddings
   double norm_eps = 1e-5;
   double rope_theta = 10000;
-  bool tied = false;  ///< the head is the embedding
+  bool tied = false;     ///< the head is the embedding
+  bool qk_norm = false;  ///< each head of q and k is RMS-normed before its rotation, as in Qwen3
   std::optional<std::int64_t> bos, eos;
 
   std::int64_t q_width() const { return heads * head_dim; }

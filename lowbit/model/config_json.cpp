@@ -13,7 +13,7 @@ constexpr int kSchemaVersion = 1;
 
 // Keys that Hugging Face's Llama configurations carry. Those that could change the arithmetic are checked below; the rest
 // speak of training or of software.
-constexpr std::array<std::string_view, 48> kKnownKeys{
+constexpr std::array<std::string_view, 52> kKnownKeys{
     "architectures", "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings", "rms_norm_eps", "rope_theta",
     "rope_scaling", "rope_parameters", "rope_interleaved", "hidden_act", "tie_word_embeddings", "attention_bias", "mlp_bias",
@@ -21,11 +21,18 @@ constexpr std::array<std::string_view, 48> kKnownKeys{
     "initializer_range", "torch_dtype", "dtype", "use_cache", "transformers_version", "pretraining_tp", "_name_or_path",
     "name_or_path", "is_llama_config", "quantization_config", "_attn_implementation", "attn_implementation",
     "auto_map", "output_attentions", "output_hidden_states", "return_dict", "id2label", "label2id", "problem_type",
-    "task_specific_params", "use_return_dict", "chunk_size_feed_forward", "_commit_hash"};
+    "task_specific_params", "use_return_dict", "chunk_size_feed_forward", "_commit_hash",
+    "use_sliding_window", "sliding_window", "max_window_layers", "layer_types"};
 
 void require_value(bool good, std::string_view key, const Json& json, std::string_view where, std::string_view wanted) {
   if (!good)
     fail_input("{}: {} is {}; this program computes only {}", where, key, files::json_excerpt(json.at(std::string(key))), wanted);
+}
+
+/// Qwen3 is Llama with normed heads of q and k.
+bool qk_norm(const Json& json) {
+  const auto found = json.find("model_type");
+  return found != json.end() && *found == "qwen3";
 }
 
 void check_architecture(const Json& json, std::string_view where) {
@@ -34,8 +41,10 @@ void check_architecture(const Json& json, std::string_view where) {
     const auto found = json.find(std::string(key));
     return found == json.end() || found->is_null() || *found == wanted;
   };
-  require_value(is("model_type", "llama"), "model_type", json, where, "llama");
-  require_value(is("architectures", Json::array({"LlamaForCausalLM"})), "architectures", json, where, "LlamaForCausalLM");
+  require_value(is("model_type", "llama") || is("model_type", "qwen3"), "model_type", json, where, "llama, qwen3");
+  require_value(is("architectures", Json::array({qk_norm(json) ? "Qwen3ForCausalLM" : "LlamaForCausalLM"})), "architectures",
+                json, where, qk_norm(json) ? "Qwen3ForCausalLM, with model_type qwen3" : "LlamaForCausalLM, with model_type llama");
+  require_value(is("use_sliding_window", false), "use_sliding_window", json, where, "attention to all positions (false)");
   require_value(is("hidden_act", "silu"), "hidden_act", json, where, "silu");
   require_value(is("attention_bias", false), "attention_bias", json, where, "layers without biases (false)");
   require_value(is("mlp_bias", false), "mlp_bias", json, where, "layers without biases (false)");
@@ -150,6 +159,7 @@ ModelDescription parse_config(const Json& json, std::string_view where) {
   c.norm_eps = files::optional<double>(json, "rms_norm_eps", 1e-6, where);
   c.rope_theta = rope_theta(json, where);
   c.tied = files::optional<bool>(json, "tie_word_embeddings", false, where);
+  c.qk_norm = qk_norm(json);
   c.bos = token_id(json, "bos_token_id", where);
   c.eos = token_id(json, "eos_token_id", where);
   const auto ours = json.find("quantization_config");
@@ -172,8 +182,8 @@ bool is_plain(const Scheme& scheme) {
 Json config_json(const ModelDescription& d) {
   const Config& c = d.config;
   Json json;
-  json["architectures"] = {"LlamaForCausalLM"};
-  json["model_type"] = "llama";
+  json["architectures"] = {c.qk_norm ? "Qwen3ForCausalLM" : "LlamaForCausalLM"};
+  json["model_type"] = c.qk_norm ? "qwen3" : "llama";
   json["hidden_size"] = c.width;
   json["intermediate_size"] = c.mlp;
   json["num_hidden_layers"] = c.layers;

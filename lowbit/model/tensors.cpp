@@ -15,6 +15,9 @@ std::vector<TensorSpec> tensors(const Config& c) {
     list.push_back({at + "self_attn.k_proj.weight", TensorRole::k, i, c.kv_width(), c.width});
     list.push_back({at + "self_attn.v_proj.weight", TensorRole::v, i, c.kv_width(), c.width});
     list.push_back({at + "self_attn.o_proj.weight", TensorRole::o, i, c.width, c.q_width()});
+    if (c.qk_norm)
+      for (const char* norm : {"self_attn.q_norm.weight", "self_attn.k_norm.weight"})
+        list.push_back({at + norm, TensorRole::norm, i, 1, c.head_dim});
     list.push_back({at + "post_attention_layernorm.weight", TensorRole::norm, i, 1, c.width});
     list.push_back({at + "mlp.gate_proj.weight", TensorRole::gate, i, c.mlp, c.width});
     list.push_back({at + "mlp.up_proj.weight", TensorRole::up, i, c.mlp, c.width});

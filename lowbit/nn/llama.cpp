@@ -29,6 +29,16 @@ model::TensorCoding with_steps(const LlamaWeights& w, const model::TensorSpec& s
   return coding;
 }
 
+Buffer<float>& norm_of(LlamaWeights& w, const model::TensorSpec& spec) {
+  if (spec.layer < 0) return w.final_norm;
+  BlockWeights& block = w.blocks[size(spec.layer)];
+  const auto named = [&](std::string_view end) { return spec.name.ends_with(end); };
+  return named("input_layernorm.weight") ? block.input_norm
+         : named("q_norm.weight")        ? block.q_norm
+         : named("k_norm.weight")        ? block.k_norm
+                                         : block.mlp_norm;
+}
+
 }  // namespace
 
 kernels::AttentionShape LlamaWeights::attention_shape() const {
@@ -55,7 +65,7 @@ std::size_t LlamaWeights::bytes() const {
   std::size_t total = embedding.bytes() + head.bytes() + 4 * final_norm.size() + 4 * (rope.cos.size() + rope.sin.size());
   for (const BlockWeights& b : blocks) {
     for (const LinearWeights* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) total += l->bytes();
-    total += 4 * (b.input_norm.size() + b.mlp_norm.size());
+    total += 4 * (b.input_norm.size() + b.mlp_norm.size() + b.q_norm.size() + b.k_norm.size());
   }
   return total;
 }
@@ -68,6 +78,9 @@ LlamaWeights make_llama(const model::Config& config, const Scheme& scheme, std::
   for (BlockWeights& b : w.blocks) {
     b.input_norm.resize(size(config.width));
     b.mlp_norm.resize(size(config.width));
+    if (!config.qk_norm) continue;
+    b.q_norm.resize(size(config.head_dim));
+    b.k_norm.resize(size(config.head_dim));
   }
   w.final_norm.resize(size(config.width));
   w.rope = kernels::make_rope_table(size(config.head_dim), positions, config.rope_theta);
@@ -88,13 +101,9 @@ void set_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& sp
   const model::TensorCoding coding = with_steps(w, spec);
   const std::size_t n = size(spec.rows), k = size(spec.columns);
   switch (spec.role) {
-    case TensorRole::norm: {
-      BlockWeights* block = spec.layer < 0 ? nullptr : &w.blocks[size(spec.layer)];
-      Buffer<float>& norm = !block ? w.final_norm : spec.name.ends_with("input_layernorm.weight") ? block->input_norm
-                                                                                                 : block->mlp_norm;
-      std::copy_n(values, k, norm.data());
+    case TensorRole::norm:
+      std::copy_n(values, k, norm_of(w, spec).data());
       return;
-    }
     case TensorRole::embedding:
       w.embedding.set(executor, coding, n, k, values, keep.mask);
       if (w.config.tied) w.head.set(executor, coding, n, k, values, keep);
@@ -161,6 +170,15 @@ void fetch_after(Executor& executor, const LlamaWeights& w, std::size_t layer, T
 
 }  // namespace
 
+void norm_heads(Executor& executor, const LlamaWeights& w, const BlockWeights& block, std::size_t rows, float* q, float* k,
+                float* q_inv, float* k_inv) {
+  if (!w.config.qk_norm) return;
+  const auto eps = static_cast<float>(w.config.norm_eps);
+  const std::size_t head_dim = size(w.config.head_dim);
+  kernels::rms_norm(executor, rows * size(w.config.heads), head_dim, q, block.q_norm.data(), eps, q, q_inv);
+  kernels::rms_norm(executor, rows * size(w.config.kv_heads), head_dim, k, block.k_norm.data(), eps, k, k_inv);
+}
+
 void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const SequenceRows> sequences, Workspace& s,
                     std::vector<kernels::AttentionJob>& jobs,
                     const std::function<void(std::size_t, std::span<const float>)>& on_layer) {
@@ -182,6 +200,7 @@ void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const S
         {&b.q, s.q.data(), q_width}, {&b.k, s.k.data(), kv_width}, {&b.v, s.v.data(), kv_width}};
     fetch_after(executor, w, layer, TensorRole::v);
     linear(executor, s.block_input, qkv);
+    norm_heads(executor, w, b, rows, s.q.data(), s.k.data());
     kernels::rope(executor, w.rope, rows, size(c.heads), s.q.data(), q_width, s.positions.data());
     kernels::rope(executor, w.rope, rows, size(c.kv_heads), s.k.data(), kv_width, s.positions.data());
     std::size_t at = 0;

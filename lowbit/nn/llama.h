@@ -16,6 +16,7 @@ namespace lowbit::nn {
 
 struct BlockWeights {
   Buffer<float> input_norm, mlp_norm;
+  Buffer<float> q_norm, k_norm;  ///< [head_dim] with config.qk_norm, else empty
   LinearWeights q, k, v, o, gate, up, down;
   std::array<float, 7> step{}, input_step{}, input_offset{};  ///< learned, of each linear role from q on
 };
@@ -66,6 +67,11 @@ struct SequenceRows {
   std::span<const kernels::KeyValues> cache;
   std::size_t first = 0, rows = 0;
 };
+
+/// With config.qk_norm: RMSNorm of each head of q [rows, heads * head_dim] and k [rows, kv_heads * head_dim], in place,
+/// before the rotation. q_inv [rows * heads] and k_inv, unless null, receive 1 / rms.
+void norm_heads(Executor& executor, const LlamaWeights& weights, const BlockWeights& block, std::size_t rows, float* q,
+                float* k, float* q_inv = nullptr, float* k_inv = nullptr);
 
 /// Runs the blocks over rows of embedded tokens: workspace.x in, workspace.x out (before the final norm). Rows of the
 /// sequences follow each other in x. Allocates nothing. on_layer, if set, sees x after each block (to find a NaN).

@@ -37,6 +37,7 @@ void visit(Options& o, Visitor&& field) {
   field("norm-eps", o.config.norm_eps);
   field("rope-theta", o.config.rope_theta);
   field("tied", o.config.tied);
+  field("qk-norm", o.config.qk_norm);
   field("format", o.scheme.format);
   field("layer-formats", o.scheme.layer_formats);
   field("head", o.scheme.head);

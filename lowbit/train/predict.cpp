@@ -50,8 +50,9 @@ Prediction predict(const Options& o, const Peaks& peaks) {
   // Masters, gradients and two moments in float32; codes as bytes twice (rows and panels) and a bit of mask.
   double weights = parameters * 16;
   // Kept of each block for the backward pass, float32: the stream twice and attention's output; unless they are computed
-  // again q, k, v, gate and up; codes with masks of the four inputs, or in formats that read them the inputs themselves.
-  const double again = o.recompute ? 0 : q + 2 * kv + 2 * mlp;
+  // again q, k, v (q and k twice where heads are normed), gate and up; codes with masks of the four inputs, or in formats
+  // that read them the inputs themselves.
+  const double again = o.recompute ? 0 : q + 2 * kv + 2 * mlp + (c.qk_norm ? q + kv : 0);
   if (o.bits_budget > 0) weights += 8 * static_cast<double>(c.block_parameters());  // masters and decoded, beside
   double kept = layers * rows * 4 * (2 * width + q + again);
   for (const model::TensorSpec& spec : model::tensors(c)) {

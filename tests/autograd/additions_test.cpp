@@ -15,8 +15,8 @@ namespace {
 constexpr std::size_t kRows = 48, kLength = 24;
 
 struct Model {
-  Model(const std::string& format, Transform transform, std::uint64_t seed, bool gains)
-      : executor(1), llama(executor, test::small_config(2), scheme(format, transform), kernels::Precision::f32, kLength) {
+  Model(const std::string& format, Transform transform, std::uint64_t seed, bool gains, bool qk_norm = false)
+      : executor(1), llama(executor, config(qk_norm), scheme(format, transform), kernels::Precision::f32, kLength) {
     llama.initialize(seed);
     for (autograd::Parameter& p : llama.parameters()) {
       if (p.spec.role == model::TensorRole::norm) continue;
@@ -30,6 +30,11 @@ struct Model {
       ids.push_back(static_cast<std::int32_t>(rng.below(2 * i, 101)));
       targets.push_back(static_cast<std::int32_t>(rng.below(2 * i + 1, 101)));
     }
+  }
+  static model::Config config(bool qk_norm) {
+    model::Config c = test::small_config(2);
+    c.qk_norm = qk_norm;
+    return c;
   }
   static Scheme scheme(const std::string& format, Transform transform) {
     Scheme s = default_scheme(parse_format(format));
@@ -112,6 +117,51 @@ TEST(Gains, WeightGradientsAreThoseOfTheScaledWeightTimesTheGain) {
         ASSERT_EQ(p.grad.const_data_ptr<float>()[j], factor * q.grad.const_data_ptr<float>()[j]) << format << " " << p.spec.name;
     }
   }
+}
+
+TEST(QkNorm, GradientsOfItsWeightsAndOfWhatLiesBeforeItAreTheFiniteDifferencesOfTheLoss) {
+  Model model("f32", Transform::none, 3, false, true);
+  const Rng rng(29);
+  std::uint64_t drawn = 0;
+  for (autograd::Parameter& p : model.llama.parameters())
+    if (p.spec.role == model::TensorRole::norm)
+      for (std::int64_t i = 0; i < p.value.numel(); ++i)
+        p.value.mutable_data_ptr<float>()[i] = static_cast<float>(1 + 0.3 * rng.normal(drawn++));
+  model.llama.refresh();
+  model.loss();
+  std::size_t seen = 0;
+  for (autograd::Parameter& p : model.llama.parameters()) {
+    if (p.spec.name.find("self_attn.q") == std::string::npos && p.spec.name.find("self_attn.k") == std::string::npos) continue;
+    ++seen;
+    // Along its own gradient, where the difference is largest, by a hundredth of the weight's length.
+    const std::vector<float> gradient(p.grad.const_data_ptr<float>(), p.grad.const_data_ptr<float>() + p.grad.numel());
+    float* const value = p.value.mutable_data_ptr<float>();
+    const std::vector<float> before(value, value + p.value.numel());
+    double square = 0, length = 0;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      square += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
+      length += static_cast<double>(before[i]) * static_cast<double>(before[i]);
+    }
+    const double step = 0.01 * std::sqrt(length / square);
+    const auto at = [&](double factor) {
+      for (std::size_t i = 0; i < before.size(); ++i)
+        value[i] = static_cast<float>(static_cast<double>(before[i]) + factor * step * static_cast<double>(gradient[i]));
+      model.llama.refresh();
+      return model.loss();
+    };
+    const double difference = (at(1) - at(-1)) / (2 * step);
+    at(0);
+    EXPECT_NEAR(difference / square, 1, 5e-3) << p.spec.name;
+    EXPECT_GT(square, 0) << p.spec.name;
+  }
+  EXPECT_EQ(seen, 8u);
+}
+
+TEST(QkNorm, RecomputingItOnTheWayBackChangesNoBit) {
+  Model kept("w4a4", Transform::hadamard, 3, false, true), again("w4a4", Transform::hadamard, 3, false, true);
+  again.llama.set_recompute(true);
+  EXPECT_EQ(kept.gradients(), again.gradients());
+  EXPECT_NE(kept.gradients(), Model("w4a4", Transform::hadamard, 3, false, false).gradients());
 }
 
 TEST(Cage, PullsWeightsByAPartOfTheirDistanceToTheirGrid) {

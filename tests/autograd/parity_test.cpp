@@ -19,11 +19,20 @@ struct Keys {
   std::string format, head, attention, transform;
   std::string scale = "rms", grid = "uniform", sparse_scale = "dense", estimator = "";
   std::string layers = "";
+  bool qk_norm = false;
 };
+
+model::Config config_of(const Keys& keys) {
+  model::Config config = test::small_config(3, keys.head == "w8a8");
+  config.qk_norm = keys.qk_norm;
+  return config;
+}
 
 std::string test_name(const testing::TestParamInfo<Keys>& keys) {
   std::string name = keys.param.format + "_" + keys.param.head + "_" + keys.param.attention + "_" + keys.param.transform + "_" +
-                     keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale + keys.param.estimator + (keys.param.layers.empty() ? "" : "_with_" + keys.param.layers);
+                     keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale + keys.param.estimator +
+                     (keys.param.layers.empty() ? "" : "_with_" + keys.param.layers) +
+                     (keys.param.qk_norm ? "_qk_norm" : "");
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
@@ -118,7 +127,7 @@ TEST_P(Parity, TrainingForwardAndInferenceGiveTheSameBitsInAnyChunksThreadsAndIn
   const Scheme scheme = scheme_of(GetParam());
   const std::vector<std::int32_t> ids = some_ids(70, 101);
   autograd::TorchExecutor training(2);
-  autograd::Llama llama(training, test::small_config(3, GetParam().head == "w8a8"), scheme, kernels::Precision::bf16, 80);
+  autograd::Llama llama(training, config_of(GetParam()), scheme, kernels::Precision::bf16, 80);
   make_lively(llama);
   std::vector<float> trained(ids.size() * 101);
   llama.logits(ids, ids.size(), trained.data());
@@ -133,7 +142,7 @@ TEST_P(Parity, TrainingForwardAndInferenceGiveTheSameBitsInAnyChunksThreadsAndIn
             << isa_name(isa) << ", " << threads << " threads, chunks of " << chunk;
     }
     std::vector<float> again(trained.size());
-    autograd::Llama other(training, test::small_config(3, GetParam().head == "w8a8"), scheme, kernels::Precision::bf16, 80);
+    autograd::Llama other(training, config_of(GetParam()), scheme, kernels::Precision::bf16, 80);
     make_lively(other);
     other.logits(ids, ids.size(), again.data());
     EXPECT_EQ(differing_bits(trained, again), 0u) << "training forward under " << isa_name(isa);
@@ -182,7 +191,9 @@ INSTANTIATE_TEST_SUITE_P(
                     mixed("w2a2", "hadamard", "uniform", "", "down=w2a3,k=w4a2,blocks.1.*=w4a4,blocks.2.o=bf16,blocks.2.down=w3a16"),
                     mixed("bf16", "hadamard", "uniform", "", "blocks.0.*=w1.58a8,blocks.1.down=fp4,blocks.2.q=w4a4+2:4,blocks.2.k=w4a4,blocks.2.v=w1a4"),
                     mixed("w4a4", "none", "uniform", "lsq", "down=w2a3,blocks.0.o=bf16,gate=w1a4"),
-                    mixed("w16a3", "hadamard", "gaussian", "", "v=w2a3,up=w4a3,blocks.2.down=w1a1")),
+                    mixed("w16a3", "hadamard", "gaussian", "", "v=w2a3,up=w4a3,blocks.2.down=w1a1"),
+                    Keys{"w4a4", "w8a8", "f32", "hadamard", "rms", "uniform", "dense", "", "", true},
+                    Keys{"bf16", "bf16", "bf16", "hadamard", "rms", "uniform", "dense", "", "", true}),
     test_name);
 
 TEST(Parity, OneWeightMovedByOneStepTurnsTheComparisonRed) {
