@@ -25,7 +25,7 @@ struct TrainFlags {
   CommonFlags common;
   train::Options options;
   fs::path out;
-  std::string format = "w4a4", layer_formats, head, attention, estimator, transform = "hadamard", backward = "bf16", size, recipe = "quest";
+  std::string format = "w4a4", layer_formats, head, attention, estimator, transform = "hadamard", backward = "bf16", size;
   std::string scale = "rms", grid = "uniform", fp4_threshold = "paper", sparse_scale = "dense";
   std::int64_t tokens = 0;
   bool dry_run = false;
@@ -96,7 +96,6 @@ void take_scheme(const CLI::App& verb, TrainFlags& f) {
 /// A new run: flags, then what data and shape say, then the recipe for the rest.
 void start(const CLI::App& verb, TrainFlags& f) {
   train::Options& o = f.options;
-  if (f.recipe != "quest") fail_usage("unknown --recipe '{}'; this program has quest", f.recipe);
   if (f.tokens < 0) fail_usage("--tokens must be positive, not {}", f.tokens);
   if (f.tokens > 0 && o.steps > 0) fail_usage("give either --tokens or --steps, not both");
   if (!o.batches.empty() && (o.batch == 0 || o.seq == 0 || o.config.vocab == 0))
@@ -108,7 +107,7 @@ void start(const CLI::App& verb, TrainFlags& f) {
   take_shape(verb, f);
   take_from_data(o);
   if (!o.init.empty() && o.config.vocab == 0) fail_usage("--vocab is not known; give it");
-  train::apply_quest_recipe(o, f.tokens);
+  train::apply_recipe(o, f.tokens, verb.count("--gain-lr") > 0);
   o.config.positions = o.seq;
 }
 
@@ -116,7 +115,7 @@ void start(const CLI::App& verb, TrainFlags& f) {
 bool same_as_recorded(const std::string& name, const std::vector<std::string>& given, const train::Options& recorded) {
   const std::string text = given.empty() ? "true" : given.back();
   if (name == "size") return model::preset(text).block_parameters() == recorded.config.block_parameters();
-  if (name == "recipe") return text == "quest";
+  if (name == "recipe") return text == recorded.recipe;
   auto flags = train::to_flags(recorded);
   for (auto& [flag, value] : flags) {
     if (flag != name) continue;
@@ -227,7 +226,7 @@ void add_train(CLI::App& verb) {
   add_flag(verb, "--tied", c.tied, "the head is the embedding");
   add_flag(verb, "--qk-norm", c.qk_norm, "heads of queries and keys are normed before their rotation, as in Qwen3");
 
-  add_option(verb, "--recipe", f->recipe, "fills what is not given below: quest")->capture_default_str();
+  add_option(verb, "--recipe", o.recipe, "fills what is not given below: quest (as the paper), best (with what earned its place: docs/recipes.md)")->capture_default_str();
   add_option(verb, "--tokens", f->tokens, "to train on; or --steps");
   add_option(verb, "--steps", o.steps, "updates");
   add_option(verb, "--batch", o.batch, "sequences of a step");

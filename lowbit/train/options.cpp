@@ -16,9 +16,9 @@ constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "ev
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
 /// What came after the first release: a run that began without them had their defaults.
-constexpr std::array<std::string_view, 16> kLater{"layer-formats", "bits-budget", "bits-at",        "bits-choices", "final-lr",      "gain-lr",
-                                                  "cage",          "cage-start",  "float-start",    "distill",      "scale",         "distill-weight",
-                                                  "grid",          "share-steps", "fp4-threshold",  "sparse-scale"};
+constexpr std::array<std::string_view, 18> kLater{
+    "layer-formats", "bits-budget", "bits-at",        "bits-choices", "final-lr",      "gain-lr",      "cage",    "cage-start", "float-start",
+    "distill",       "scale",       "distill-weight", "grid",         "share-steps",   "fp4-threshold", "sparse-scale", "qk-norm",    "recipe"};
 
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
@@ -51,6 +51,7 @@ void visit(Options& o, Visitor&& field) {
   field("sparse-scale", o.scheme.sparse_scale);
   field("share-steps", o.scheme.share_steps);
   field("backward", o.backward);
+  field("recipe", o.recipe);
   field("schedule", o.schedule);
   field("steps", o.steps);
   field("warmup", o.warmup);

@@ -22,6 +22,7 @@ struct Options {
   model::Config config;                 ///< positions = seq
   Scheme scheme;
   kernels::Precision backward = kernels::Precision::bf16;
+  std::string recipe = "quest";         ///< which filled what was not given (free): recipe.h
   std::string schedule = "cosine";      ///< cosine, wsd
   std::int64_t steps = 0;               ///< (free: extends a run)
   std::int64_t warmup = 0;              ///< steps

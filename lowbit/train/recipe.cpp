@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::int64_t kPublishedFrom = 30'000'000;  // parameters of the blocks
 constexpr std::int64_t kPublishedBatch = 262'144;    // tokens a step
+constexpr double kBestGain = 5;                      // times the rate of the weights
+constexpr std::int64_t kLongEnough = 400;            // steps: 512 were measured, 122 diverged
 
 }  // namespace
 
@@ -40,6 +42,26 @@ void apply_quest_recipe(Options& o, std::int64_t tokens) {
   if (o.eval_every == 0) o.eval_every = std::max<std::int64_t>(1, o.steps / 10);
   if (o.eval_tokens == 0) o.eval_tokens = 65'536;
   if (o.checkpoint_every == 0) o.checkpoint_every = std::max<std::int64_t>(1, o.steps / 10);
+}
+
+namespace {
+
+/// Levels of the blocks' weights; 0 where they are not coded.
+int weight_levels(const Format& format) { return format.quantized() && format.weight ? format.weight->levels : 0; }
+
+}  // namespace
+
+void apply_recipe(Options& o, std::int64_t tokens, bool gain_given) {
+  if (o.recipe != "quest" && o.recipe != "best") fail_usage("unknown --recipe '{}'; this program has quest, best", o.recipe);
+  const bool choose_rate = o.lr == 0;
+  apply_quest_recipe(o, tokens);
+  if (o.recipe == "quest") return;
+  const int levels = weight_levels(o.scheme.format);
+  const bool few = levels > 0 && levels <= 4;
+  if (!gain_given && few && !is_learned(o.scheme.estimator) && o.float_start == 0) o.gain_lr = kBestGain;
+  // A gain makes steps of its own: with it 2 bits want the lower rate. Short runs diverge at the higher one.
+  const bool with_gain = o.gain_lr > 0 && levels > 2;
+  if (choose_rate && o.config.block_parameters() < kPublishedFrom && o.steps >= kLongEnough && !with_gain) o.lr *= 2;
 }
 
 }  // namespace lowbit::train
