@@ -58,7 +58,7 @@ TEST(Recipe, AnUnknownNameIsRefusedWithTheKnownOnes) {
 
 TEST(Recipe, IsRecordedSoThatTheCommandOfARunMayBeRepeatedWithResume) {
   const TemporaryFolder folder;
-  write_batches(folder / "b", 8, 32, 1);
+  write_batches(folder / "b", 40, 32, 1);
   auto arguments = with_format(small_run(folder / "b", folder / "run", 4), "w2a2");
   ASSERT_EQ(run_program(plus(arguments, {"--recipe", "best"})).exit_code, 0);
   EXPECT_EQ(run_program(plus(arguments, {"--recipe", "best", "--resume"})).exit_code, 0);
