@@ -41,7 +41,7 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-int run(int argc, char** argv) {
+int measure(int argc, char** argv) {
   const auto config = argc >= 6 ? bench::find_shape(argv[1]) : std::nullopt;
   const long tokens = config ? std::atol(argv[4]) : 0, rounds = config ? std::atol(argv[5]) : 0;
   if (tokens < 1 || rounds < 1) {
@@ -82,7 +82,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    return measure(argc, argv);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "decode_memory_bench: %s\n", error.what());
     return 2;

@@ -17,8 +17,9 @@ constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "ev
 
 /// What came after the first release: a run that began without them had their defaults.
 constexpr std::array<std::string_view, 18> kLater{
-    "layer-formats", "bits-budget", "bits-at",        "bits-choices", "final-lr",      "gain-lr",      "cage",    "cage-start", "float-start",
-    "distill",       "scale",       "distill-weight", "grid",         "share-steps",   "fp4-threshold", "sparse-scale", "qk-norm",    "recipe"};
+    "layer-formats",  "bits-budget", "bits-at",     "bits-choices",  "final-lr",     "gain-lr",
+    "cage",           "cage-start",  "float-start", "distill",       "scale",        "grid",
+    "distill-weight", "share-steps", "qk-norm",     "fp4-threshold", "sparse-scale", "recipe"};
 
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
