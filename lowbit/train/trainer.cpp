@@ -136,15 +136,15 @@ void Run::announce() {
                human_bytes(static_cast<double>(prediction_.disk_bytes)), human_bytes(static_cast<double>(disk.available)),
                folder_.path().string());
   const model::Config& c = options_.config;
-  fmt::print(stderr, "model    {} layers, width {}, {} heads ({} key-value), mlp {}, vocabulary {}: {} parameters, {} in the blocks\n",
-             c.layers, c.width, c.heads, c.kv_heads, c.mlp, c.vocab, human_count(static_cast<double>(c.parameters())),
-             human_count(static_cast<double>(c.block_parameters())));
+  fmt::print(stderr, "model    {} layers, width {}, {} heads ({} key-value{}), mlp {}, vocabulary {}: {} parameters, {} in the blocks\n",
+             c.layers, c.width, c.heads, c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp, c.vocab,
+             human_count(static_cast<double>(c.parameters())), human_count(static_cast<double>(c.block_parameters())));
   fmt::print(stderr, "format   {}, head {}, attention {}, estimator {}, transform {}{}, backward {}\n", options_.scheme.name(),
              options_.scheme.head.name(), name_of(options_.scheme.attention), name_of(options_.scheme.estimator),
              name_of(options_.scheme.transform), options_.scheme.variations(), kernels::name_of(options_.backward));
-  fmt::print(stderr, "steps    {} of {} x {} tokens = {} tokens; {} peak {:.3g}, warm-up {}\n", options_.steps, options_.batch,
+  fmt::print(stderr, "steps    {} of {} x {} tokens = {} tokens; {} peak {:.3g}{}, warm-up {}\n", options_.steps, options_.batch,
              options_.seq, human_count(static_cast<double>(options_.steps * options_.tokens_per_step())), options_.schedule,
-             options_.lr, options_.warmup);
+             options_.lr, options_.gain_lr > 0 ? fmt::format(" (gains {:g} times that)", options_.gain_lr) : "", options_.warmup);
   fmt::print(stderr, "machine  {}, {}, {} threads; measured peaks: int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} GOP/s\n", cpu_features().name,
              isa_name(active_isa()), options_.threads, peaks_.int8 / 1e9, peaks_.bf16 / 1e9, peaks_.f32 / 1e9);
   fmt::print(stderr, "predict  {} of memory, about {}, {} of disk\n", human_bytes(static_cast<double>(prediction_.memory_bytes)),

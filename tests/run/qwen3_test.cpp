@@ -6,7 +6,7 @@
 #include "lowbit/nn/load.h"
 #include "lowbit/run/engine.h"
 
-// A random Qwen3 of 6,832 parameters (grouped queries, heads wider than width / heads, normed q and k) as the transformers library
+// A random Qwen3 of 6,256 parameters (grouped queries, heads wider than width / heads, normed q and k) as the transformers library
 // 5.23 saved it, and its logits there in float64.
 namespace lowbit {
 namespace {
