@@ -44,19 +44,13 @@ void apply_quest_recipe(Options& o, std::int64_t tokens) {
   if (o.checkpoint_every == 0) o.checkpoint_every = std::max<std::int64_t>(1, o.steps / 10);
 }
 
-namespace {
-
-/// Levels of the blocks' weights; 0 where they are not coded.
-int weight_levels(const Format& format) { return format.quantized() && format.weight ? format.weight->levels : 0; }
-
-}  // namespace
-
 void apply_recipe(Options& o, std::int64_t tokens, bool gain_given) {
   if (o.recipe != "quest" && o.recipe != "best") fail_usage("unknown --recipe '{}'; this program has quest, best", o.recipe);
   const bool choose_rate = o.lr == 0;
   apply_quest_recipe(o, tokens);
   if (o.recipe == "quest") return;
-  const int levels = weight_levels(o.scheme.format);
+  const Grid* const weight = o.scheme.format.weight;
+  const int levels = weight ? weight->levels : 0;
   const bool few = levels > 0 && levels <= 4;
   if (!gain_given && few && !is_learned(o.scheme.estimator) && o.float_start == 0) o.gain_lr = kBestGain;
   // A gain makes steps of its own: with it 2 bits want the lower rate. Short runs diverge at the higher one.
