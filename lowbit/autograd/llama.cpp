@@ -184,7 +184,11 @@ void Llama::set_teacher(Llama* teacher, float weight) {
   teacher_weight_ = weight;
 }
 
-void Llama::pull_to_grid(double amount) {
+void Llama::pull_to_grid(double amount) { add_grid_error(&Parameter::value, -static_cast<float>(amount)); }
+
+void Llama::damp(double amount) { add_grid_error(&Parameter::grad, static_cast<float>(amount)); }
+
+void Llama::add_grid_error(at::Tensor Parameter::*to, float times) {
   const Profile::Scope timed(context_.profile, Work::code_weights);
   for (Parameter& p : parameters_) {
     if (!p.spec.linear()) continue;
@@ -195,13 +199,12 @@ void Llama::pull_to_grid(double amount) {
     decoded_.resize(n * k);
     kernels::decode_rows(executor(), nn::weight_coding(w.coding()), n, row_numbers_.data(), k, w.coded().codes, w.scale(),
                          decoded_.data(), k);
-    float* const value = p.value.mutable_data_ptr<float>();
+    float* const sum = (p.*to).mutable_data_ptr<float>();
+    const float* const value = p.value.const_data_ptr<float>();
     const float* const q = decoded_.data();
-    // The grid is of gain * w.
-    const auto part = static_cast<float>(amount);
-    const float factor = p.factor();
+    const float factor = p.factor();  // the grid is of gain * w
     executor().parallel_for(n, [&](std::size_t row) {
-      for (std::size_t i = row * k; i < (row + 1) * k; ++i) value[i] -= part * (value[i] - q[i] / factor);
+      for (std::size_t i = row * k; i < (row + 1) * k; ++i) sum[i] += times * (value[i] - q[i] / factor);
     });
   }
 }

@@ -37,6 +37,8 @@ class Llama {
   void set_teacher(Llama* teacher, float weight);
   /// w -= amount (w - Q(w)) for the blocks' linear weights, Q(w) the values that the last refresh() coded, rotated back.
   void pull_to_grid(double amount);
+  /// dw += amount (w - Q(w)), of the same weights and Q(w).
+  void damp(double amount);
 
   /// Normal draws of standard deviation 0.02, the two projections onto the residual stream 0.02 / sqrt(2 layers), norms 1
   /// (quest.md section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).
@@ -84,6 +86,8 @@ class Llama {
     MlpBlock mlp;
   };
   Parameter* step(std::string_view name);
+  /// p.*to += times (w - Q(w)), for pull_to_grid and damp.
+  void add_grid_error(at::Tensor Parameter::*to, float times);
   at::Tensor residual_stream(std::span<const std::int32_t> ids, std::size_t length,
                              const std::function<void(std::size_t, const at::Tensor&)>& on_layer = {});
 

@@ -14,7 +14,7 @@ double value_bytes(AttentionFormat attention) { return attention == AttentionFor
 double weight_bytes(const nn::LlamaWeights& w) {
   std::size_t bytes = w.head.bytes();
   for (const nn::BlockWeights& b : w.blocks)
-    for (const nn::LinearWeights* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) bytes += l->bytes();
+    for (const nn::LinearWeights* l : b.linears()) bytes += l->bytes();
   return static_cast<double>(bytes);
 }
 
@@ -31,7 +31,7 @@ Speed measure_prefill(Executor& executor, CeilingMeter& meter, const nn::LlamaWe
   const auto unit_of = [](const nn::LinearWeights& l) { return l.kernel().unit(l.coding().format); };
   speed.bound = unit_of(weights.blocks.front().gate);
   for (const nn::BlockWeights& b : weights.blocks)
-    for (const nn::LinearWeights* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) {
+    for (const nn::LinearWeights* l : b.linears()) {
       // Where layers multiply in other units, as if they had these.
       const nn::LinearWeights& as = unit_of(*l) == speed.bound ? *l : weights.blocks.front().gate;
       speed.amount_per_token += as.kernel().operations(as.coding().format) * static_cast<double>(l->n() * l->k());

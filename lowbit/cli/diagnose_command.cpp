@@ -2,6 +2,7 @@
 
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/base/error.h"
+#include "lowbit/base/file_write.h"
 #include "lowbit/bench/table.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/files/json.h"
@@ -21,6 +22,7 @@ struct DiagnoseFlags {
   train::DiagnoseOptions options;
   fs::path data, batches;
   std::string against = "a16";
+  bool save = false;
 };
 
 files::Json to_json(const train::SideDiagnosis& s) {
@@ -88,9 +90,13 @@ void add_diagnose(CLI::App& verb) {
   add_option(verb, "--against", f->against, "compare gradients with: a16 (same weights, float activations), bf16")->capture_default_str();
   add_option(verb, "--windows", o.windows, "of text, all in memory at once")->capture_default_str();
   add_option(verb, "--seq", o.length, "tokens of a window (default the model's context)");
+  add_flag(verb, "--save", f->save, "write diagnosis.json into the run folder too, where `lowbit report` finds it");
   add_common(verb, f->common);
   verb.callback([f] {
     train::DiagnoseOptions& options = f->options;
+    const fs::path asked = options.model;
+    if (f->save && !files::is_run_folder(asked))
+      fail_usage("--save writes into a run folder, which {} is not; name the folder that `lowbit train --out` made", asked.string());
     if (f->against != "a16" && f->against != "bf16") fail_usage("unknown --against '{}'; choose a16 or bf16", f->against);
     if (f->data.empty() == f->batches.empty()) fail_usage("say on what: --data DIR or --batches FILE");
     if (options.windows < 1 || options.length < 0) fail_usage("--windows and --seq must be positive");
@@ -116,6 +122,7 @@ void add_diagnose(CLI::App& verb) {
       fail_usage("--windows {} is more than the {} that there are", options.windows, feed->windows());
     autograd::TorchExecutor executor(threads);
     const train::Diagnosis diagnosis = train::diagnose(executor, options, *feed);
+    if (f->save) write_file(asked / "diagnosis.json", files::dump_line(to_json(diagnosis)) + "\n");
     if (f->common.json)
       fmt::print("{}\n", files::dump_line(to_json(diagnosis)));
     else

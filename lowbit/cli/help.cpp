@@ -38,6 +38,13 @@ class Help final : public CLI::Formatter {
     return CLI::Formatter::make_group(get_label(group), positional, std::move(options));
   }
 
+  std::string make_option_name(const CLI::Option* option, bool positional) const override {
+    std::string name = CLI::Formatter::make_option_name(option, positional);
+    // What a name that means "not" stands for.
+    if (const std::size_t at = name.find("{false}"); at != std::string::npos) name.erase(at);
+    return name;
+  }
+
   std::string make_option_opts(const CLI::Option* option) const override {
     if (option->get_type_size() == 0) return {};
     std::string text = " " + Type(option->get_type_name()).name;

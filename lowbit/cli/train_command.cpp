@@ -63,7 +63,7 @@ void take_shape(const CLI::App& verb, TrainFlags& f) {
     o.config.mlp = model::default_mlp(o.config.width);
   if (was_given("--vocab") || o.init.empty()) o.config.vocab = given.vocab;
   if (was_given("--tied")) o.config.tied = true;
-  if (was_given("--qk-norm")) o.config.qk_norm = true;
+  if (was_given("--qk-norm")) o.config.qk_norm = given.qk_norm;
   if (o.init.empty() || was_given("--heads") || was_given("--width")) {
     if (o.config.heads < 1 || o.config.width % o.config.heads != 0)
       fail_usage("--width {} is not a multiple of --heads {}", o.config.width, o.config.heads);
@@ -107,7 +107,8 @@ void start(const CLI::App& verb, TrainFlags& f) {
   take_shape(verb, f);
   take_from_data(o);
   if (!o.init.empty() && o.config.vocab == 0) fail_usage("--vocab is not known; give it");
-  train::apply_recipe(o, f.tokens, verb.count("--gain-lr") > 0);
+  // Weights that a run starts from fix its shape.
+  train::apply_recipe(o, f.tokens, {.gain_lr = verb.count("--gain-lr") > 0, .qk_norm = verb.count("--qk-norm") > 0 || !o.init.empty()});
   o.config.positions = o.seq;
 }
 
@@ -204,7 +205,7 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste; with learned steps: lsq, pact, pact-code, lsq+ (with an offset of the inputs), lsq+code, adabin (1 bit) (default trust; ste with --scale absmax)");
   add_option(verb, "--transform", f->transform, "before coding: hadamard, hadamard-weights (wXa16), none")->capture_default_str();
   add_option(verb, "--outer-trust", o.scheme.outer_trust, "S of the 1-bit trust rule |x| <= S alpha r (default 1.30 rotated, 1.25 not)");
-  add_option(verb, "--scale", f->scale, "of a row, from its: rms, absmax (QuaRot's, with the hadamard transform)")->capture_default_str();
+  add_option(verb, "--scale", f->scale, "of a row, from its: rms, absmax (QuaRot's, with the hadamard transform), mse (of weights: the best of 15 around rms)")->capture_default_str();
   add_option(verb, "--grid", f->grid, "levels: uniform, gaussian (the reference code's Lloyd-Max, 1 to 4 bits), gaussian-converged")
       ->capture_default_str();
   add_option(verb, "--fp4-threshold", f->fp4_threshold, "trust rule of fp4: paper, code (the narrower one of the reference code)")
@@ -224,7 +225,7 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--mlp", c.mlp, "width of the MLP (default 8/3 of --width, up to a multiple of 256)");
   add_option(verb, "--vocab", c.vocab, "vocabulary (default the data's)");
   add_flag(verb, "--tied", c.tied, "the head is the embedding");
-  add_flag(verb, "--qk-norm", c.qk_norm, "heads of queries and keys are normed before their rotation, as in Qwen3");
+  add_flag(verb, "--qk-norm,!--no-qk-norm", c.qk_norm, "heads of queries and keys are normed before their rotation, as in Qwen3");
 
   add_option(verb, "--recipe", o.recipe, "fills what is not given below: quest (as the paper), best (with what earned its place: docs/recipes.md)")->capture_default_str();
   add_option(verb, "--tokens", f->tokens, "to train on; or --steps");
@@ -246,6 +247,8 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--cage", o.cage, "pull weights to their grid after each update: w -= lr L (w - Q(w)), L rising to this at the end")
       ->capture_default_str();
   add_option(verb, "--cage-start", o.cage_start, "part of the steps after which L rises from 0")->capture_default_str();
+  add_option(verb, "--damp", o.damp, "damp oscillations: each step's gradient gets L (w - Q(w)), L rising from 0 to this at the end")
+      ->capture_default_str();
   add_option(verb, "--float-start", o.float_start, "part of the steps done in bf16 before the format is taken up")->capture_default_str();
   add_option(verb, "--bits-budget", o.bits_budget, "mean stored bits of the blocks' weights, scales included: the run measures its layers, allots them and goes on so");
   add_option(verb, "--bits-at", o.bits_at, "part of the steps after which --bits-budget is allotted")->capture_default_str();

@@ -31,7 +31,7 @@ constexpr Names<Transform, 3> kTransforms{{{"hadamard", Transform::hadamard},
                                            {"none", Transform::none}}};
 constexpr Names<AttentionFormat, 2> kAttentions{{{"f32", AttentionFormat::f32}, {"bf16", AttentionFormat::bf16}}};
 
-constexpr Names<ScaleRule, 2> kScaleRules{{{"rms", ScaleRule::rms}, {"absmax", ScaleRule::absmax}}};
+constexpr Names<ScaleRule, 3> kScaleRules{{{"rms", ScaleRule::rms}, {"absmax", ScaleRule::absmax}, {"mse", ScaleRule::mse}}};
 constexpr Names<GridShape, 3> kGridShapes{{{"uniform", GridShape::uniform},
                                            {"gaussian", GridShape::gaussian},
                                            {"gaussian-converged", GridShape::gaussian_converged}}};
@@ -165,6 +165,7 @@ SideCoding Scheme::weight_side(const Grid& side) const {
 
 SideCoding Scheme::input_side(const Grid& side) const {
   SideCoding coding = block_side(side);
+  if (coding.scale == ScaleRule::mse) coding.scale = ScaleRule::rms;
   if (learns_offset(estimator)) coding.shift = Shift::learned;
   return coding;
 }
@@ -229,6 +230,8 @@ void Scheme::check(const Format& word) const {
   if (scale == ScaleRule::absmax && estimator != Estimator::ste)
     fail_usage("--scale absmax leaves nothing outside of the grid, so every gradient passes: it goes with --estimator ste, not {}",
                name_of(estimator));
+  if (scale == ScaleRule::mse && !word.weight)
+    fail_usage("--scale mse chooses the scales of coded weights, which --format {} has not", word.name());
   if (is_learned(estimator)) {
     const auto plain = [](const Grid* side) { return !side || side->plain(); };
     if (!word.weight || !plain(word.weight) || !plain(word.activation))

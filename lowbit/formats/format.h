@@ -53,10 +53,11 @@ constexpr bool learns_offset(Estimator e) { return e >= Estimator::lsq_plus; }
 constexpr bool learns_weight_steps(Estimator e) { return is_learned(e) && e != Estimator::adabin; }
 /// What is rotated before coding. hadamard_weights: weights only, the paper's weight-only runs (wXa16 only).
 enum class Transform : std::uint32_t { none = 0, hadamard = 1, hadamard_weights = 2 };
-/// What the scale of a row follows: its RMS, or its largest magnitude (whose whole range is then trusted: ste).
+/// What the scale of a row follows: its RMS, or its largest magnitude (whose whole range is then trusted: ste). mse: its RMS times
+/// the best of some factors in mean square; of weights alone, inputs beside them keep rms.
 /// learned: the step is given, one for all rows; deviation: h is the RMS of what is left without the shift, whatever the grid's
 /// alpha. Both follow from the estimator and are no choices of their own.
-enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2, learned = 3, deviation = 4 };
+enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2, learned = 3, deviation = 4, mse = 5 };
 /// What is taken off a row before it is scaled and coded, and stands beside o * h in what the code means: nothing; a
 /// learned offset, one for all rows; the row's mean.
 enum class Shift : std::uint32_t { none = 0, learned = 1, mean = 2 };

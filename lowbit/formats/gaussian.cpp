@@ -152,6 +152,8 @@ std::optional<GaussianCoding> gaussian_coding(const SideCoding& side, const Norm
       assert(rows.k > 0);
       if (side.grid->dense) return std::nullopt;
       return GaussianCoding{absmax_error(*side.grid, rows.k), 0};
+    case ScaleRule::mse:
+      return std::nullopt;  // of a long row that of rms, of a short one a little less
     case ScaleRule::rms:
       break;
   }

@@ -33,7 +33,7 @@ void code_row_scalar(const CodeRowJob& job) {
   const auto row = reference::code_row(x, side, job.codes);
   std::fill(job.codes + job.k, job.codes + code_stride(job.k), std::uint8_t{0});
   *job.scale = row.scale;
-  *job.rms = reference::rms<float>(x);
+  *job.rms = job.rule == ScaleRule::mse ? job.step : reference::rms<float>(x);
   *job.sum = 0;
   for (std::size_t i = 0; i < job.k; ++i) *job.sum += job.codes[i];
   if (!job.mask) return;
@@ -110,7 +110,8 @@ float* rotated_row(std::size_t k) {
 }  // namespace
 
 RowScales row_scales(const CodeRowJob& job, float sum, float largest) {
-  const float r = job.rule == ScaleRule::learned ? job.step : math::sqrt(sum / static_cast<float>(job.k));
+  const bool given = job.rule == ScaleRule::learned || job.rule == ScaleRule::mse;
+  const float r = given ? job.step : math::sqrt(sum / static_cast<float>(job.k));
   const auto s = reference::row_scale(*job.grid, job.rule, r, largest);
   *job.rms = r;
   const float unit = std::abs(r);
@@ -129,25 +130,30 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
   const RowForms& forms = row_forms();
   const Grid* dense = coding.grid->dense;
   assert(!dense || k % 8 == 0);
-  const bool shifted = coding.shift != Shift::none;
+  const bool shifted = coding.shift != Shift::none, searched = coding.scale == ScaleRule::mse;
+  const bool rotated_before = shifted || searched;
   for_rows(executor, rows, k, [&](std::size_t i) {
-    float rms;
+    float rms, step = coding.step;
     const float* row = x + i * x_stride;
-    if (shifted) {
+    if (rotated_before) {
       float* const rotated = rotated_row(k);
       forms.rotate(rotation, k, row, nullptr, rotated);
+      row = rotated;
+    }
+    if (searched) step = reference::best_rms<float>({row, k}, dense ? *dense : *coding.grid, reference::rms<float>({row, k}));
+    if (shifted) {
+      float* const rotated = rotated_row(k);
       const float offset = coding.shift == Shift::mean ? reference::row_mean<float>({rotated, k}) : coding.offset;
       if (coding.shift == Shift::mean) out.offset[i] = offset;
       reference::shift_row<float>({rotated, k}, offset);
-      row = rotated;
     }
     const CodeRowJob job{row,
                          k,
-                         shifted ? rotation_of(1, k) : rotation,
+                         rotated_before ? rotation_of(1, k) : rotation,
                          dense ? dense : coding.grid,
                          coding.scale,
                          coding.trust,
-                         coding.step,
+                         step,
                          coding.group == 1 ? nullptr : rotated_row(k),
                          out.codes + i * code_stride(k),
                          out.scale + i,

@@ -21,7 +21,7 @@ struct CodeRowJob {
   const Grid* grid;  ///< never one of 2:4: its rows are coded on the dense grid first
   ScaleRule rule;
   TrustRule trust;
-  float step;           ///< of ScaleRule::learned
+  float step;           ///< of ScaleRule::learned; r itself with ScaleRule::mse
   float* rotated;       ///< scratch of k floats rounded up to 16, 64-byte aligned; not used by group 1
   std::uint8_t* codes;  ///< [code_stride(k)]
   float* scale;         ///< one

@@ -175,6 +175,29 @@ T rms(std::span<const T> x) {
   return math::sqrt(sum_of_squares(x) / static_cast<T>(x.size()));
 }
 
+/// Factors of the RMS that ScaleRule::mse tries, in this order: .60, .65, ... 1.30.
+inline constexpr int kScaleFactors = 15;
+template <class T>
+T scale_factor(int i) {
+  return static_cast<T>((60 + 5 * i) / 100.0);
+}
+/// factor * r that codes the row with the least sum of squared errors, in order (b), pruned entries as zeros; of equal ones the
+/// first. r itself where none is finite.
+template <class T>
+T best_rms(std::span<const T> x, const Grid& grid, T r) {
+  T best = r, least = std::numeric_limits<T>::infinity();
+  for (int candidate = 0; candidate < kScaleFactors; ++candidate) {
+    const T scaled = scale_factor<T>(candidate) * r;
+    const RowScale<T> s = row_scale(grid, ScaleRule::rms, scaled, T{0});
+    const T error = sum_of_products<T>(x.size(), [&](std::size_t i) {
+      const T e = x[i] - static_cast<T>(grid.value(code_of(x[i] * s.cells, grid))) * s.scale;
+      return std::pair(e, e);
+    });
+    if (error < least) least = error, best = scaled;
+  }
+  return best;
+}
+
 /// In order (b).
 template <class T>
 T row_sum(std::span<const T> x) {
@@ -196,7 +219,9 @@ void shift_row(std::span<T> x, T offset) {
 template <class T>
 CodedRow<T> code_row(std::span<const T> x, const SideCoding& side, std::uint8_t* codes) {
   const Grid& grid = side.grid->dense ? *side.grid->dense : *side.grid;
-  const T r = side.scale == ScaleRule::learned ? static_cast<T>(side.step) : rms(x);
+  const T r = side.scale == ScaleRule::learned ? static_cast<T>(side.step)
+              : side.scale == ScaleRule::mse   ? best_rms(x, grid, rms(x))
+                                               : rms(x);
   T largest = 0;
   if (side.scale == ScaleRule::absmax)
     for (const T value : x) largest = std::abs(value) > largest ? std::abs(value) : largest;

@@ -64,7 +64,7 @@ LinearWeights& LlamaWeights::linear_of(BlockWeights& block, TensorRole role) {
 std::size_t LlamaWeights::bytes() const {
   std::size_t total = embedding.bytes() + head.bytes() + 4 * final_norm.size() + 4 * (rope.cos.size() + rope.sin.size());
   for (const BlockWeights& b : blocks) {
-    for (const LinearWeights* l : {&b.q, &b.k, &b.v, &b.o, &b.gate, &b.up, &b.down}) total += l->bytes();
+    for (const LinearWeights* l : b.linears()) total += l->bytes();
     total += 4 * (b.input_norm.size() + b.mlp_norm.size() + b.q_norm.size() + b.k_norm.size());
   }
   return total;

@@ -19,6 +19,8 @@ struct BlockWeights {
   Buffer<float> q_norm, k_norm;  ///< [head_dim] with config.qk_norm, else empty
   LinearWeights q, k, v, o, gate, up, down;
   std::array<float, 7> step{}, input_step{}, input_offset{};  ///< learned, of each linear role from q on
+  /// In the order of LayerKind.
+  std::array<const LinearWeights*, 7> linears() const { return {&q, &k, &v, &o, &gate, &up, &down}; }
 };
 
 /// Everything a forward pass reads, prepared. Both engines build it: from a model folder (run/) or from the optimizer's

@@ -28,6 +28,7 @@ constexpr Apart kApart[] = {
     {"scale", "rms", Apart::Word::value, true},          {"grid", "uniform", Apart::Word::value, true},
     {"fp4-threshold", "paper", Apart::Word::both, true}, {"sparse-scale", "dense", Apart::Word::value, true},
     {"backward", "bf16", Apart::Word::both, true},       {"cage", "0", Apart::Word::both, true},
+    {"damp", "0", Apart::Word::both, true},              {"qk-norm", "false", Apart::Word::flag, false},
     {"float-start", "0", Apart::Word::both, true},       {"gain-lr", "0", Apart::Word::both, false},
     {"share-steps", "false", Apart::Word::flag, true},   {"distill", "", Apart::Word::flag, false},
 };

@@ -16,10 +16,10 @@ constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "ev
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
 /// What came after the first release: a run that began without them had their defaults.
-constexpr std::array<std::string_view, 18> kLater{
+constexpr std::array<std::string_view, 19> kLater{
     "layer-formats",  "bits-budget", "bits-at",     "bits-choices",  "final-lr",     "gain-lr",
     "cage",           "cage-start",  "float-start", "distill",       "scale",        "grid",
-    "distill-weight", "share-steps", "qk-norm",     "fp4-threshold", "sparse-scale", "recipe"};
+    "distill-weight", "share-steps", "qk-norm",     "fp4-threshold", "sparse-scale", "recipe", "damp"};
 
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
@@ -70,6 +70,7 @@ void visit(Options& o, Visitor&& field) {
   field("gain-lr", o.gain_lr);
   field("cage", o.cage);
   field("cage-start", o.cage_start);
+  field("damp", o.damp);
   field("float-start", o.float_start);
   field("bits-budget", o.bits_budget);
   field("bits-at", o.bits_at);
@@ -159,18 +160,20 @@ void check(const Options& o) {
   require(std::isfinite(o.gain_lr) && o.gain_lr >= 0, "--gain-lr must not be negative");
   require(std::isfinite(o.cage) && o.cage >= 0, "--cage must not be negative");
   require(o.cage_start >= 0 && o.cage_start < 1, "--cage-start must lie in [0, 1)");
+  require(std::isfinite(o.damp) && o.damp >= 0, "--damp must not be negative");
   require(o.float_start >= 0 && o.float_start < 1, "--float-start must lie in [0, 1)");
   require(o.distill_weight >= 0 && o.distill_weight <= 1, "--distill-weight must lie in [0, 1]");
-  if (!o.scheme.quantized() && (o.cage > 0 || o.float_start > 0))
-    fail_usage("--cage and --float-start are for low-bit formats, which {} is not", o.scheme.format.name());
+  if (!o.scheme.quantized() && (o.cage > 0 || o.damp > 0 || o.float_start > 0))
+    fail_usage("--cage, --damp and --float-start are for low-bit formats, which {} is not", o.scheme.format.name());
   if (is_learned(o.scheme.estimator) && (o.gain_lr > 0 || o.float_start > 0))
     fail_usage("--estimator {} learns steps, which are gains from the first step on: leave --gain-lr and --float-start out",
                name_of(o.scheme.estimator));
   const std::vector<Format> words = o.scheme.words();
-  if (o.cage > 0 && o.scheme.estimator == Estimator::adabin)
-    fail_usage("--cage pulls weights to a grid around 0; the two values of adabin lie around each row's mean: leave it out");
-  if (o.cage > 0 && std::none_of(words.begin(), words.end(), [](const Format& f) { return f.weight; }))
-    fail_usage("--cage pulls weights to their grid, which {} has not", o.scheme.format.name());
+  const char* const pull = o.cage > 0 ? "--cage" : "--damp";
+  if ((o.cage > 0 || o.damp > 0) && o.scheme.estimator == Estimator::adabin)
+    fail_usage("{} pulls weights to a grid around 0; the two values of adabin lie around each row's mean: leave it out", pull);
+  if ((o.cage > 0 || o.damp > 0) && std::none_of(words.begin(), words.end(), [](const Format& f) { return f.weight; }))
+    fail_usage("{} pulls weights to their grid, which {} has not", pull, o.scheme.format.name());
   require(o.keep >= 1, "--keep must be at least 1");
   require(o.eval_every >= 0 && o.checkpoint_every >= 0 && o.eval_tokens >= 0 && o.eval_windows >= 0 && o.sample_tokens >= 0,
           "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");

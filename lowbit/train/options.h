@@ -35,6 +35,7 @@ struct Options {
   double gain_lr = 0;                   ///< of a learned gain per matrix, times lr; 0: no gains
   double cage = 0;                      ///< strength of the pull to the grid at the last step; 0: none
   double cage_start = 0.8;              ///< part of the steps after which it rises from 0
+  double damp = 0;                      ///< strength of the damping of oscillations at the last step; 0: none
   double float_start = 0;               ///< part of the steps that are done in bf16, before the format is taken up
   double bits_budget = 0;               ///< mean bits of the blocks' weights, scales included, that a step allots; 0: none does
   double bits_at = 0.25;                ///< part of the steps after which it is allotted

@@ -44,7 +44,7 @@ void apply_quest_recipe(Options& o, std::int64_t tokens) {
   if (o.checkpoint_every == 0) o.checkpoint_every = std::max<std::int64_t>(1, o.steps / 10);
 }
 
-void apply_recipe(Options& o, std::int64_t tokens, bool gain_given) {
+void apply_recipe(Options& o, std::int64_t tokens, const Given& given) {
   if (o.recipe != "quest" && o.recipe != "best") fail_usage("unknown --recipe '{}'; this program has quest, best", o.recipe);
   const bool choose_rate = o.lr == 0;
   apply_quest_recipe(o, tokens);
@@ -52,7 +52,8 @@ void apply_recipe(Options& o, std::int64_t tokens, bool gain_given) {
   const Grid* const weight = o.scheme.format.weight;
   const int levels = weight ? weight->levels : 0;
   const bool few = levels > 0 && levels <= 4;
-  if (!gain_given && few && !is_learned(o.scheme.estimator) && o.float_start == 0) o.gain_lr = kBestGain;
+  if (!given.qk_norm) o.config.qk_norm = true;
+  if (!given.gain_lr && few && !is_learned(o.scheme.estimator) && o.float_start == 0) o.gain_lr = kBestGain;
   // A gain makes steps of its own: with it 2 bits want the lower rate. Short runs diverge at the higher one.
   const bool with_gain = o.gain_lr > 0 && levels > 2;
   if (choose_rate && o.config.block_parameters() < kPublishedFrom && o.steps >= kLongEnough && !with_gain) o.lr *= 2;

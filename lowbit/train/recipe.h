@@ -12,9 +12,12 @@ namespace lowbit::train {
 void apply_quest_recipe(Options& options, std::int64_t tokens);
 
 /// The recipe that options.recipe names. `best` is quest's with what earned its place in this project's own study
-/// (docs/recipes.md): another learning rate below 30m, and a learned gain per matrix at 2 bits and fewer.
-/// gain_given   whether options.gain_lr was asked for.  throws Error(usage): an unknown name.
-void apply_recipe(Options& options, std::int64_t tokens, bool gain_given);
+/// (docs/recipes.md): another learning rate below 30m, QK-norm, and a learned gain per matrix at 2 bits and fewer.
+/// given   what was asked for, whatever its value.  throws Error(usage): an unknown name.
+struct Given {
+  bool gain_lr = false, qk_norm = false;
+};
+void apply_recipe(Options& options, std::int64_t tokens, const Given& given);
 
 /// Peak learning rate of the rule for so many parameters in the blocks.
 double quest_learning_rate(std::int64_t block_parameters);

@@ -78,6 +78,7 @@ class Run {
   double step();
   void open_teacher();
   void pull_to_grid(double lr);
+  void damp();
   void allot_bits();
   Scheme stored_scheme() const;
   void step_failed(double loss, std::span<const std::int32_t> ids);
@@ -200,6 +201,7 @@ double Run::step() {
   // One stated rounding: the mean of the tokens' losses in double, in their order, rounded once to float32.
   const double loss = static_cast<double>(static_cast<float>(sum / static_cast<double>(rows)));
   if (!std::isfinite(loss)) step_failed(loss, std::span(ids).first(std::min(micro, rows)));
+  damp();
   {
     const autograd::Profile::Scope timed(&profile_, autograd::Work::optimizer);
     last_grad_norm_ = optimizer_->update(state_.step + 1, learning_rate(options_, state_.step));
@@ -248,6 +250,13 @@ void Run::pull_to_grid(double lr) {
   if (options_.cage == 0 || risen <= 0 || !llama_->weights().scheme.quantized()) return;
   llama_->pull_to_grid(std::min(1.0, lr * options_.cage * risen));
   llama_->refresh();
+}
+
+// The gradient of lambda_t / 2 |w - Q(w)|^2 beside that of the loss, lambda_t rising in a straight line to lambda.
+// source  Nagel et al. 2022, arXiv 2203.11086, section 4.2; what is clamped is damped too.
+void Run::damp() {
+  if (options_.damp == 0 || !llama_->weights().scheme.quantized()) return;
+  llama_->damp(options_.damp * static_cast<double>(state_.step + 1) / static_cast<double>(options_.steps));
 }
 
 void Run::step_failed(double value, std::span<const std::int32_t> ids) {

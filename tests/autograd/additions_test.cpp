@@ -188,6 +188,18 @@ TEST(Cage, PullsWeightsByAPartOfTheirDistanceToTheirGrid) {
       kernels::reference::hadamard_row(std::span(q), 128);
       for (std::size_t i = 0; i < k; ++i) expected[row * k + i] -= 0.25 * (expected[row * k + i] - q[i]);
     }
+    const std::vector<double> grid_error = [&] {
+      std::vector<double> e(n * k);
+      for (std::size_t i = 0; i < n * k; ++i) e[i] = 4 * (static_cast<double>(v[i]) - expected[i]);
+      return e;
+    }();
+    const float* const grad = p.grad.const_data_ptr<float>();
+    const std::vector<float> before(grad, grad + n * k);
+    model.llama.damp(3);
+    double worst_grad = 0;
+    for (std::size_t i = 0; i < n * k; ++i)
+      worst_grad = std::max(worst_grad, std::abs(static_cast<double>(grad[i]) - before[i] - 3 * grid_error[i]));
+    EXPECT_LT(worst_grad, 1e-6) << format;
     model.llama.pull_to_grid(0.25);
     double worst = 0;
     for (std::size_t i = 0; i < n * k; ++i) worst = std::max(worst, std::abs(static_cast<double>(v[i]) - expected[i]));

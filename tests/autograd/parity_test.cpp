@@ -169,6 +169,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Keys{"w4a4+2:4", "bf16", "f32", "hadamard", "rms", "uniform", "refit"},
                     Keys{"w4a4", "bf16", "f32", "hadamard", "absmax"}, Keys{"w2a2", "bf16", "f32", "none", "absmax"},
                     Keys{"fp4", "bf16", "f32", "hadamard", "absmax"},
+                    Keys{"w1a1", "bf16", "f32", "hadamard", "mse"}, Keys{"w2a4+2:4", "bf16", "f32", "none", "mse", "uniform", "refit"},
                     Keys{"w4a4", "bf16", "f32", "hadamard", "rms", "gaussian"},
                     Keys{"w2a3", "bf16", "f32", "none", "rms", "gaussian"},
                     Keys{"w1a16", "bf16", "f32", "hadamard", "rms", "gaussian"},

@@ -100,6 +100,10 @@ TEST(Scheme, RefusesKeysThatHaveNothingToActOn) {
   const auto gaussian = [](Scheme& s) { s.grid = GridShape::gaussian; };
   const auto code = [](Scheme& s) { s.fp4_threshold = Fp4Threshold::code; };
   const auto refit = [](Scheme& s) { s.sparse_scale = SparseScale::refit; };
+  const auto mse = [](Scheme& s) { s.scale = ScaleRule::mse; };
+  refused("w16a4", mse);
+  refused("bf16", mse);
+  refused("w4a4", [&](Scheme& s) { mse(s), s.estimator = Estimator::lsq; });
   refused("w4a4", absmax);  // with trust
   refused("f32", gaussian);
   refused("fp4", gaussian);
@@ -108,6 +112,14 @@ TEST(Scheme, RefusesKeysThatHaveNothingToActOn) {
   refused("w4a4", code);
   refused("w4a4", refit);
   refused("w4a4", [&](Scheme& s) { gaussian(s), absmax(s), s.estimator = Estimator::ste; });
+}
+
+TEST(Scheme, SearchesTheScalesOfWeightsAlone) {
+  Scheme scheme = default_scheme(parse_format("w2a2"));
+  scheme.scale = ScaleRule::mse;
+  EXPECT_NO_THROW(scheme.check());
+  EXPECT_EQ(scheme.weight_side(*find_grid("2")).scale, ScaleRule::mse);
+  EXPECT_EQ(scheme.input_side(*find_grid("2")).scale, ScaleRule::rms);
 }
 
 TEST(Scheme, TrustsAnEntryUpToHalfAnOutermostIntervalPastTheGrid) {

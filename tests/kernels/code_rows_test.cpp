@@ -86,7 +86,7 @@ TEST(CodeRows, EqualTheReferenceInEveryBitOnEveryInstructionSetGridShapeAndConte
       for (const Grid* grid : every_grid()) {
         if (grid->dense && k % 8 != 0) continue;
         for (const TrustRule& trust : some_rules(*grid)) {
-          for (const ScaleRule scale : {ScaleRule::rms, ScaleRule::absmax}) {
+          for (const ScaleRule scale : {ScaleRule::rms, ScaleRule::absmax, ScaleRule::mse}) {
             if (scale == ScaleRule::absmax && grid->cells == Cells::table) continue;  // there is none
             const RowCoding coding{grid, group, trust, scale, SparseScale{1 + grid->id % 2}};
             OwnedRows out(kinds, k, trust.edge < kInfinity || grid->id % 2 == 0);
@@ -98,6 +98,36 @@ TEST(CodeRows, EqualTheReferenceInEveryBitOnEveryInstructionSetGridShapeAndConte
         }
       }
     }
+  }
+}
+
+// A row of two magnitudes, as trained 1-bit weights have: what mse loses least by is their mean.
+TEST(CodeRows, TakeTheFactorOfTheRmsWithTheLeastErrorOfFifteen) {
+  SerialExecutor serial;
+  constexpr std::size_t kK = 64;
+  std::vector<float> x(kK);
+  for (std::size_t i = 0; i < kK; ++i) x[i] = (i % 2 == 0 ? 1.0f : -1.0f) * (i % 4 < 2 ? 0.9f : 1.1f);
+  const double rms = std::sqrt((0.81 + 1.21) / 2);
+  for (const char* name : {"1", "2"}) {
+    const Grid& grid = *find_grid(name);
+    double least = kInfinity, best = 0;
+    for (int percent = 60; percent <= 130; percent += 5) {
+      const double s = grid.alpha * rms * percent / 100;
+      double error = 0;
+      for (const double v : {0.9, 1.1}) {
+        const double h = s / (grid.levels - 1);
+        const double level = grid.levels == 2 ? h : v < 2 * h ? h : 3 * h;
+        error += (v - level) * (v - level);
+      }
+      if (error < least) least = error, best = s / (grid.levels - 1);
+    }
+    RowCoding coding{&grid, 1, 1.0, ScaleRule::mse};
+    OwnedRows out(1, kK);
+    code_rows(serial, coding, 1, kK, x.data(), kK, out.view());
+    EXPECT_NEAR(out.scale[0], best, 1e-6) << name;
+    coding.scale = ScaleRule::rms;
+    code_rows(serial, coding, 1, kK, x.data(), kK, out.view());
+    EXPECT_GT(std::abs(out.scale[0] - best), 0.05) << name;
   }
 }
 

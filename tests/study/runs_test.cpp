@@ -47,6 +47,8 @@ TEST(Runs, AFormatIsNamedWithWhatIsNotUsualAndWithLabels) {
             "w4a4");
   EXPECT_EQ(flagged("w4a4", {{"scale", "absmax"}}, "ste"), "w4a4 absmax");
   EXPECT_EQ(flagged("w2a2", {{"cage", "0.1"}, {"distill", "teacher"}}), "w2a2 cage=0.1 distill");
+  EXPECT_EQ(flagged("bf16", {{"qk-norm", "true"}, {"damp", "0.1"}}), "bf16 qk-norm");
+  EXPECT_EQ(flagged("w1a1", {{"qk-norm", "true"}, {"damp", "0.1"}, {"scale", "mse"}}), "w1a1 mse damp=0.1 qk-norm");
   EXPECT_EQ(flagged("bf16", {{"cage", "0.1"}, {"gain-lr", "4"}, {"scale", "absmax"}}), "bf16 gain-lr=4");
 }
 

@@ -18,7 +18,7 @@ train::Options filled(const std::string& recipe, const std::string& format, std:
   o.recipe = recipe;
   o.lr = lr;
   if (gain >= 0) o.gain_lr = gain;
-  train::apply_recipe(o, tokens, gain >= 0);
+  train::apply_recipe(o, tokens, {.gain_lr = gain >= 0});
   return o;
 }
 
@@ -39,6 +39,18 @@ TEST(Recipe, BestLearnsGainsAtTwoBitsAndFewer) {
   for (const char* format : {"w1a1", "w2a2", "w1.58a8", "w2a16"}) EXPECT_EQ(filled("best", format, kLong).gain_lr, 5) << format;
   for (const char* format : {"bf16", "f32", "w3a3", "w4a4", "fp4", "w16a4"}) EXPECT_EQ(filled("best", format, kLong).gain_lr, 0) << format;
   EXPECT_EQ(filled("quest", "w2a2", kLong).gain_lr, 0);
+}
+
+TEST(Recipe, BestNormsQueriesAndKeysUnlessThatWasRefused) {
+  EXPECT_TRUE(filled("best", "w4a4", kLong).config.qk_norm);
+  EXPECT_TRUE(filled("best", "bf16", kLong).config.qk_norm);
+  EXPECT_FALSE(filled("quest", "w4a4", kLong).config.qk_norm);
+  train::Options refused;
+  refused.config = model::preset("0.5m");
+  refused.scheme = default_scheme(parse_format("w4a4"));
+  refused.recipe = "best";
+  train::apply_recipe(refused, kLong, {.qk_norm = true});
+  EXPECT_FALSE(refused.config.qk_norm);
 }
 
 TEST(Recipe, WhatWasGivenStands) {

@@ -22,7 +22,7 @@ TEST(Resume, ThreeKillsLeaveTheBytesOfTheUninterruptedRunWithEverythingThatRecip
   const TemporaryFolder folder;
   write_batches(folder / "b", 48, 32, 1);
   ASSERT_EQ(run_program(with_format(small_run(folder / "b", folder / "teacher", 12), "bf16")).exit_code, 0);
-  EXPECT_EQ(kill_and_resume(60, 5, 3, 17, {"--gain-lr", "3", "--cage", "10", "--cage-start", "0.5", "--float-start", "0.3", "--final-lr",
+  EXPECT_EQ(kill_and_resume(60, 5, 3, 17, {"--gain-lr", "3", "--damp", "1e-3", "--scale", "mse", "--cage", "10", "--cage-start", "0.5", "--float-start", "0.3", "--final-lr",
                                            "0", "--distill", (folder / "teacher").string()}), "");
 }
 
