@@ -46,10 +46,12 @@ void add_report(CLI::App& verb) {
     if (!f->fit_below.empty()) options.fit.fit_below = parse_count_flag("--fit-below", f->fit_below, "parameters");
     std::vector<study::Run> runs;
     std::size_t done = 0;
-    for (const auto& folder : study::run_folders(f->runs)) {
+    std::vector<std::string> notes;
+    for (const auto& folder : study::run_folders(f->runs, &notes)) {
       runs.push_back(study::read_run(folder, f->label));
       done += runs.back().eval.has_value();
     }
+    for (const std::string& note : notes) fmt::print(stderr, "{}\n", note);
     const std::string page = study::study_page(runs, options);
     write_file(f->out, page);
     if (f->json)

@@ -108,7 +108,7 @@ Run read_run(const fs::path& folder, const std::vector<std::string>& labels) {
   return run;
 }
 
-std::vector<fs::path> run_folders(const std::vector<fs::path>& paths) {
+std::vector<fs::path> run_folders(const std::vector<fs::path>& paths, std::vector<std::string>* notes) {
   std::vector<fs::path> found;
   for (const fs::path& path : paths) {
     std::error_code error;
@@ -124,6 +124,13 @@ std::vector<fs::path> run_folders(const std::vector<fs::path>& paths) {
       if (it->is_directory(error) && files::is_run_folder(it->path())) inside.push_back(it->path());
     if (inside.empty()) fail_input("{} is no run folder and holds none", path.string());
     std::sort(inside.begin(), inside.end());
+    // Cells that were stopped before they wrote anything.
+    std::erase_if(inside, [&](const fs::path& folder) {
+      std::error_code ignored;
+      if (fs::exists(folder / "run.json", ignored)) return false;
+      notes->push_back(fmt::format("{} has no run.json: left out.", folder.string()));
+      return true;
+    });
     found.insert(found.end(), inside.begin(), inside.end());
   }
   return found;
@@ -156,15 +163,7 @@ laws::Points points_of(const std::vector<fs::path>& paths, const std::vector<std
       some = laws::read_csv(read_file(path), path.string());
     } else {
       std::vector<Run> runs;
-      for (const fs::path& folder : run_folders({path})) {
-        std::error_code ignored;
-        // A cell that was stopped before it wrote anything.
-        if (!fs::exists(folder / "run.json", ignored)) {
-          all.notes.push_back(fmt::format("{} has no run.json: left out.", folder.string()));
-          continue;
-        }
-        runs.push_back(read_run(folder, labels));
-      }
+      for (const fs::path& folder : run_folders({path}, &all.notes)) runs.push_back(read_run(folder, labels));
       some = points_of(runs);
     }
     for (laws::Point& point : some.points) {

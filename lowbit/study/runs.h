@@ -36,9 +36,9 @@ bool is_done(const report::RunRecords& records);
 /// throws Error(input): no run folder, or its run.json is of another version and lacks what is needed.
 Run read_run(const std::filesystem::path& folder, const std::vector<std::string>& labels = {});
 
-/// Run folders that paths name: each itself, or for a folder of runs (a sweep's) those in it, by name.
-/// throws Error(input): a path that is neither.
-std::vector<std::filesystem::path> run_folders(const std::vector<std::filesystem::path>& paths);
+/// Run folders that paths name: each itself, or for a folder of runs (a sweep's) those in it, by name. Of the latter those without
+/// a run.json are left out, which `notes` get a sentence about. throws Error(input): a path that is neither.
+std::vector<std::filesystem::path> run_folders(const std::vector<std::filesystem::path>& paths, std::vector<std::string>* notes);
 
 /// What a law is fitted to: CSV files, run folders, and folders of run folders, in their order. Runs that are not done
 /// are left out, which `notes` say. throws Error(input): nothing to read, or nothing done.

@@ -21,7 +21,8 @@ bool has(const std::string& text, std::string_view part) { return text.find(part
 
 std::vector<Run> runs_in(const fs::path& folder) {
   std::vector<Run> runs;
-  for (const fs::path& path : run_folders({folder})) runs.push_back(read_run(path));
+  std::vector<std::string> notes;
+  for (const fs::path& path : run_folders({folder}, &notes)) runs.push_back(read_run(path));
   return runs;
 }
 

@@ -52,6 +52,18 @@ TEST(Runs, AFormatIsNamedWithWhatIsNotUsualAndWithLabels) {
   EXPECT_EQ(flagged("bf16", {{"cage", "0.1"}, {"gain-lr", "4"}, {"scale", "absmax"}}), "bf16 gain-lr=4");
 }
 
+TEST(Runs, ACellThatWasStoppedBeforeItWroteAnythingIsNamedAndLeftOut) {
+  const TemporaryFolder folder;
+  write_run(folder / "sweep" / "a", {});
+  std::filesystem::create_directories(folder / "sweep" / "b" / "checkpoints");
+  std::vector<std::string> notes;
+  const std::vector<std::filesystem::path> found = run_folders({folder / "sweep"}, &notes);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].filename(), "a");
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("b has no run.json: left out."), std::string::npos) << notes[0];
+}
+
 TEST(Runs, OnlyARunWithItsLastStepAndThatStepsLossIsDone) {
   const TemporaryFolder folder;
   const auto done = [&](std::int64_t steps, bool evaluated) {
