@@ -21,9 +21,10 @@ double t_value(std::size_t degrees) {
 
 std::string first_word(const std::string& text) { return text.substr(0, text.find(' ')); }
 
-/// What full precision can have as well: a gain per matrix, a teacher. Their names, without values.
-std::pair<bool, bool> additions_of(const std::string& format) {
-  return {format.find(" gain-lr=") != std::string::npos, format.find(" distill") != std::string::npos};
+/// What full precision can have as well: a gain per matrix (of whatever rate), a teacher, normed heads.
+std::array<bool, 3> additions_of(const std::string& format) {
+  const auto has = [&](const char* word) { return format.find(word) != std::string::npos; };
+  return {has(" gain-lr="), has(" distill"), has(" qk-norm")};
 }
 
 void find_gaps(std::vector<Group>& groups) {

@@ -148,12 +148,14 @@ TEST(Groups, AGapIsToTheBestFullPrecisionOfTheSameSizeAndTokensPairedBySeed) {
   EXPECT_EQ(fullest_place(groups_of(runs))->tokens, 20 * 1024);
 }
 
-TEST(Groups, AGainIsComparedWithATwinThatHasOneToo) {
+class Additions : public testing::TestWithParam<std::pair<std::string, std::string>> {};
+
+TEST_P(Additions, AreComparedWithATwinThatHasThemToo) {
   const TemporaryFolder folder;
-  const auto put = [&](const char* name, const char* format, double loss, bool gain) {
+  const auto put = [&](const char* name, const char* format, double loss, bool addition) {
     MadeUpRun run;
     run.format = format, run.loss = loss;
-    if (gain) run.flags = {{"gain-lr", "4"}};
+    if (addition) run.flags = {GetParam()};
     write_run(folder / name, run);
   };
   put("a", "bf16", 3.0, false);
@@ -168,6 +170,9 @@ TEST(Groups, AGainIsComparedWithATwinThatHasOneToo) {
   put("c", "bf16", 2.9, true);
   EXPECT_NEAR(gap(), 0.15, 1e-12);
 }
+
+INSTANTIATE_TEST_SUITE_P(Groups, Additions,
+                         testing::Values(std::pair("gain-lr", "4"), std::pair("qk-norm", "true"), std::pair("distill", "teacher")));
 
 TEST(StudyPage, DrawsWhatADiagnosisInARunFolderSays) {
   const TemporaryFolder folder;
