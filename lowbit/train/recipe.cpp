@@ -10,8 +10,12 @@ namespace {
 
 constexpr std::int64_t kPublishedFrom = 30'000'000;  // parameters of the blocks
 constexpr std::int64_t kPublishedBatch = 262'144;    // tokens a step
+constexpr std::int64_t kSmall = 6'000'000;            // up to here batches were compared at one size only
+constexpr std::int64_t kBestBatch = 4'096;           // tokens a step of smaller models
 constexpr double kBestGain = 5;                      // times the rate of the weights
-constexpr std::int64_t kLongEnough = 400;            // steps: 512 were measured, 122 diverged
+constexpr std::int64_t kLongEnough = 400;            // steps: 512 and 1024 were measured, 122 diverged
+
+std::int64_t quest_sequence(std::int64_t block_parameters) { return block_parameters >= 12'000'000 ? 512 : 256; }
 
 }  // namespace
 
@@ -25,10 +29,10 @@ double quest_learning_rate(std::int64_t block_parameters) {
 
 void apply_quest_recipe(Options& o, std::int64_t tokens) {
   const std::int64_t n = o.config.block_parameters();
-  if (o.seq == 0) o.seq = n >= 12'000'000 ? 512 : 256;
+  if (o.seq == 0) o.seq = quest_sequence(n);
   if (o.batch == 0) {
     // Long enough runs matter more than large batches: at least some thousand updates where tokens allow it.
-    const std::int64_t per_step = n >= kPublishedFrom ? kPublishedBatch : n >= 6'000'000 ? 16'384 : 8'192;
+    const std::int64_t per_step = n >= kPublishedFrom ? kPublishedBatch : n >= kSmall ? 16'384 : 8'192;
     o.batch = std::max<std::int64_t>(1, per_step / o.seq);
   }
   if (tokens > 0) o.steps = std::max<std::int64_t>(1, tokens / o.tokens_per_step());
@@ -46,17 +50,20 @@ void apply_quest_recipe(Options& o, std::int64_t tokens) {
 
 void apply_recipe(Options& o, std::int64_t tokens, const Given& given) {
   if (o.recipe != "quest" && o.recipe != "best") fail_usage("unknown --recipe '{}'; this program has quest, best", o.recipe);
-  const bool choose_rate = o.lr == 0;
+  const bool best = o.recipe == "best", choose_rate = o.lr == 0;
+  const std::int64_t n = o.config.block_parameters();
+  if (best && o.seq == 0) o.seq = quest_sequence(n);
+  if (best && o.batch == 0 && n < kSmall) o.batch = std::max<std::int64_t>(1, kBestBatch / o.seq);
   apply_quest_recipe(o, tokens);
-  if (o.recipe == "quest") return;
+  if (!best) return;
   const Grid* const weight = o.scheme.format.weight;
   const int levels = weight ? weight->levels : 0;
-  const bool few = levels > 0 && levels <= 4;
   if (!given.qk_norm) o.config.qk_norm = true;
+  const bool few = levels > 0 && levels <= 4;
   if (!given.gain_lr && few && !is_learned(o.scheme.estimator) && o.float_start == 0) o.gain_lr = kBestGain;
-  // A gain makes steps of its own: with it 2 bits want the lower rate. Short runs diverge at the higher one.
-  const bool with_gain = o.gain_lr > 0 && levels > 2;
-  if (choose_rate && o.config.block_parameters() < kPublishedFrom && o.steps >= kLongEnough && !with_gain) o.lr *= 2;
+  // Two and three bits want the lower rate. Short runs diverge at the higher one.
+  const bool lower = levels > 2 && levels <= 8;
+  if (choose_rate && n < kPublishedFrom && o.steps >= kLongEnough && !lower) o.lr *= 2;
 }
 
 }  // namespace lowbit::train

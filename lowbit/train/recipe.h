@@ -12,7 +12,7 @@ namespace lowbit::train {
 void apply_quest_recipe(Options& options, std::int64_t tokens);
 
 /// The recipe that options.recipe names. `best` is quest's with what earned its place in this project's own study
-/// (docs/recipes.md): another learning rate below 30m, QK-norm, and a learned gain per matrix at 2 bits and fewer.
+/// (docs/recipes.md): another learning rate below 30m, smaller batches below 6m, QK-norm, and a learned gain per matrix at 2 bits and fewer.
 /// given   what was asked for, whatever its value.  throws Error(usage): an unknown name.
 struct Given {
   bool gain_lr = false, qk_norm = false;

@@ -24,13 +24,13 @@ train::Options filled(const std::string& recipe, const std::string& format, std:
 
 constexpr std::int64_t kLong = 4'194'304;
 
-TEST(Recipe, BestTakesAHigherRateButAtTwoBitsWithTheirGainAndInShortRuns) {
+TEST(Recipe, BestTakesAHigherRateButAtTwoAndThreeBitsAndInShortRuns) {
   EXPECT_DOUBLE_EQ(filled("quest", "w1a1", kLong).lr, 2e-3);
   EXPECT_DOUBLE_EQ(filled("best", "bf16", kLong).lr, 4e-3);
   EXPECT_DOUBLE_EQ(filled("best", "w4a4", kLong).lr, 4e-3);
   EXPECT_DOUBLE_EQ(filled("best", "w1a1", kLong).lr, 4e-3);
   EXPECT_DOUBLE_EQ(filled("best", "w2a2", kLong).lr, 2e-3);
-  EXPECT_DOUBLE_EQ(filled("best", "w2a2", kLong, 0, 0).lr, 4e-3);  // no gain was asked for
+  EXPECT_DOUBLE_EQ(filled("best", "w3a3", kLong).lr, 2e-3);
   EXPECT_DOUBLE_EQ(filled("best", "w1a1", 1'000'000).lr, 2e-3);
   EXPECT_DOUBLE_EQ(filled("best", "w4a4", 1'000'000'000, 0, -1, "50m").lr, filled("quest", "w4a4", 1'000'000'000, 0, -1, "50m").lr);
 }
@@ -39,6 +39,13 @@ TEST(Recipe, BestLearnsGainsAtTwoBitsAndFewer) {
   for (const char* format : {"w1a1", "w2a2", "w1.58a8", "w2a16"}) EXPECT_EQ(filled("best", format, kLong).gain_lr, 5) << format;
   for (const char* format : {"bf16", "f32", "w3a3", "w4a4", "fp4", "w16a4"}) EXPECT_EQ(filled("best", format, kLong).gain_lr, 0) << format;
   EXPECT_EQ(filled("quest", "w2a2", kLong).gain_lr, 0);
+}
+
+TEST(Recipe, BestTakesHalfTheBatchOfSmallModelsAndSoTwiceTheSteps) {
+  EXPECT_EQ(filled("quest", "w4a4", kLong).tokens_per_step(), 8192);
+  EXPECT_EQ(filled("best", "w4a4", kLong).tokens_per_step(), 4096);
+  EXPECT_EQ(filled("best", "w4a4", kLong).steps, 1024);
+  EXPECT_EQ(filled("best", "w4a4", 100'000'000, 0, -1, "8m").tokens_per_step(), filled("quest", "w4a4", 100'000'000, 0, -1, "8m").tokens_per_step());
 }
 
 TEST(Recipe, BestNormsQueriesAndKeysUnlessThatWasRefused) {
