@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "lowbit/base/progress.h"
 #include "lowbit/laws/bits.h"
@@ -118,9 +119,12 @@ std::string grid_card(const std::vector<Group>& groups, const Place& place) {
   std::set<double> weights, activations;
   for (const Group& g : groups) {
     const auto bits = laws::bits_of(g.format);
-    if (g.parameters != place.parameters || g.tokens != place.tokens || !bits || g.full_precision() || !plain(g) ||
+    // Float activations are rotated or not; where both were run, that which is usual for them counts.
+    const bool rotated = g.format.ends_with("a16 hadamard");
+    if (g.parameters != place.parameters || g.tokens != place.tokens || !bits || g.full_precision() || !(plain(g) || rotated) ||
         !g.format.starts_with("w") || g.format.find('+') != std::string::npos)
       continue;
+    if (rotated && cells.contains({bits->weight, bits->activation})) continue;
     cells[{bits->weight, bits->activation}] = std::isfinite(g.gap.value) ? g.gap : g.loss;
     weights.insert(bits->weight);
     activations.insert(bits->activation);
@@ -157,8 +161,11 @@ std::string estimators_section(const std::vector<Group>& groups) {
     if (g.full_precision()) continue;
     const report::RunInfo& info = *g.runs.front()->records.info;
     std::string way = info.estimator + (info.transform.empty() ? "" : ", " + info.transform);
-    if (const std::size_t label = g.format.find('='); label != std::string::npos)
-      way += g.format.substr(g.format.rfind(' ', label));
+    // What else the name tells: another scale, an addition, a label.
+    std::istringstream words(g.format);
+    std::string word;
+    for (words >> word; words >> word;)
+      if (word != info.estimator && word != info.transform && word != "no-rotation") way += ", " + word;
     tried[{g.parameters, g.tokens}][info.format].emplace_back(way, std::isfinite(g.gap.value) ? g.gap : g.loss);
   }
   std::string html;

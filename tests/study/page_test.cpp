@@ -174,6 +174,27 @@ TEST_P(Additions, AreComparedWithATwinThatHasThemToo) {
 INSTANTIATE_TEST_SUITE_P(Groups, Additions,
                          testing::Values(std::pair("gain-lr", "4"), std::pair("qk-norm", "true"), std::pair("distill", "teacher")));
 
+TEST(StudyPage, TellsEveryWayApartInWhichAFormatWasTrainedAndPutsFloatActivationsIntoTheGrid) {
+  const TemporaryFolder folder;
+  const auto put = [&](const char* name, const char* format, const char* estimator, double loss,
+                       std::vector<std::pair<std::string, std::string>> flags = {}) {
+    MadeUpRun run;
+    run.format = format, run.estimator = estimator, run.transform = "hadamard", run.loss = loss, run.flags = std::move(flags);
+    write_run(folder / name, run);
+  };
+  put("a", "w4a4", "trust", 3.1);
+  put("b", "w4a4", "trust", 3.2, {{"qk-norm", "true"}});
+  put("c", "w4a4", "ste", 3.3);
+  put("d", "w4a4", "ste", 3.4, {{"scale", "absmax"}});
+  put("e", "w2a4", "trust", 3.5);
+  put("f", "w2a16", "trust", 3.456);
+  const std::string page = study_page(runs_in(folder.path()), quick());
+  for (const char* way : {"<th>trust, hadamard</th>", "<th>trust, hadamard, qk-norm</th>", "<th>ste, hadamard</th>", "<th>ste, hadamard, absmax</th>"})
+    EXPECT_TRUE(has(page, way)) << way;
+  EXPECT_TRUE(has(page, "<th>a16</th>"));
+  EXPECT_TRUE(has(page, "3.456"));
+}
+
 TEST(StudyPage, DrawsWhatADiagnosisInARunFolderSays) {
   const TemporaryFolder folder;
   write_run(folder / "a", {});
