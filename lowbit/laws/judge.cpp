@@ -10,6 +10,7 @@
 #include "lowbit/base/math.h"
 #include "lowbit/base/rng.h"
 #include "lowbit/laws/bits.h"
+#include "lowbit/laws/unseen.h"
 
 namespace lowbit::laws {
 namespace {
@@ -223,9 +224,16 @@ double constant_of(const Constants& c, const std::string& name) {
                              : c.gamma_a;
 }
 
-/// The eff or k of a format that a question names; under `bits` also of one that was not run.
+bool was_fitted(const Fit& fit, const std::string& name) {
+  const auto found = fit.points.find(name);
+  return found && std::isfinite(fit.c.of_format[*found]);
+}
+
+/// The eff or k of a format that a question names, which need not have been run.
 double format_of(const Fit& fit, const Constants& c, const std::string& name) {
-  if (const auto found = fit.points.find(name)) return c.of_format[*found];
+  if (was_fitted(fit, name)) return c.of_format[*fit.points.find(name)];
+  if (fit.options.law != Law::bits)
+    return between_neighbours(fit.options.law, c, *neighbours_of(fit.options.law, fit.points, fit.c, name));
   const auto bits = bits_of(name);
   return eff_of_bits(c, bits->weight, bits->activation);
 }
@@ -275,13 +283,18 @@ void resample(Fit& fit, Form& form, const std::vector<Least>& found) {
 
 void ask(Fit& fit) {
   for (const Question& q : fit.options.questions) {
-    const auto found = fit.points.find(q.format);
-    const bool from_bits = fit.options.law == Law::bits && bits_of(q.format);
-    if (!from_bits && (!found || !std::isfinite(fit.c.of_format[*found])))
+    const Law law = fit.options.law;
+    const auto between = neighbours_of(law, fit.points, fit.c, q.format);
+    if (!was_fitted(fit, q.format) && !(law == Law::bits ? bits_of(q.format).has_value() : between.has_value()))
       fail_usage(
-          "--predict {:g},{:g},{}: no fitted run has that format; the law {} foretells formats that it has seen "
-          "(--law bits also others)",
-          q.n, q.d, q.format, name_of(fit.options.law));
+          "--predict {:g},{:g},{}: no fitted run has that format, and it does not lie between two that have (equal bits "
+          "on both sides, w3a3 between w2a2 and w4a4); --law bits foretells others",
+          q.n, q.d, q.format);
+    if (!was_fitted(fit, q.format) && law != Law::bits)
+      fit.notes.push_back(fmt::format(
+          "{} was not run: the logarithm of what a format costs is taken as straight between {} and {}; intervals hold no "
+          "error of that.",
+          q.format, fit.points.formats[between->fewer], fit.points.formats[between->more]));
     fit.answers.push_back({q, loss_at(fit.options.law, fit.c, q.n, q.d, format_of(fit, fit.c, q.format)), {}});
   }
 }

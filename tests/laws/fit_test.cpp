@@ -49,6 +49,23 @@ TEST(Fit, FindsTheAdditiveLawThatMadeTheRuns) {
   EXPECT_NEAR(loss_at(Law::efficiency, result.c, n, d, result.eff(2, n)), result.loss(n, d, 2), 1e-9);
 }
 
+TEST(Fit, AFormatThatWasNotRunLiesBetweenItsNeighboursInTheLogarithmOfItsCost) {
+  Constants c = usual_constants();
+  c.g = 0.2;
+  c.of_format = {0, 0.5, 2, 6};
+  const std::vector<std::string> names{"bf16", "w8a8", "w4a4", "w1a1"};
+  FitOptions options = with(Law::additive);
+  options.questions = {{4e8, 4e10, "w3a3"}, {4e8, 4e10, "w6a6"}, {4e8, 4e10, "w4a4"}};
+  const Fit result = fit(made_up(Law::additive, c, names, kUsualSizes, kUsualRatios), options);
+  const double three = 2 * std::cbrt(3.0), six = std::sqrt(0.5 * 2);  // a third of the way from 4 to 1 bits, half from 8 to 4
+  EXPECT_NEAR(result.answers[0].loss, loss_at(Law::additive, c, 4e8, 4e10, three), 1e-4);
+  EXPECT_NEAR(result.answers[1].loss, loss_at(Law::additive, c, 4e8, 4e10, six), 1e-4);
+  EXPECT_NEAR(result.answers[2].loss, loss_at(Law::additive, c, 4e8, 4e10, 2), 1e-4);
+  std::size_t told = 0;
+  for (const std::string& note : result.notes) told += note.find("was not run") != std::string::npos;
+  EXPECT_EQ(told, 2u);
+}
+
 TEST(Fit, FindsTheBitsLawAndForetellsAFormatThatWasNotRun) {
   Constants c = usual_constants();
   c.gamma_w = 2.7, c.gamma_a = 2.2;

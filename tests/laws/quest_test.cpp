@@ -70,6 +70,35 @@ TEST(QuestLaw, TheAdditiveLawUpTo200MForetells430MAnd800M) {
   EXPECT_LT(result.rms, 0.01);
 }
 
+/// Leaves a format out, foretells all of its runs, and gives the rms of what that is off by.
+double rms_without(const std::string& name, FitOptions options) {
+  Points points = published();
+  const std::size_t format = *points.find(name);
+  std::vector<Point> unseen;
+  for (const Point& p : points.points)
+    if (p.format == format) {
+      unseen.push_back(p);
+      options.questions.push_back({p.n, p.d, name});
+    }
+  std::erase_if(points.points, [&](const Point& p) { return p.format == format; });
+  const Fit result = fit(points, options);
+  double squares = 0;
+  for (std::size_t i = 0; i < unseen.size(); ++i) squares += std::pow(result.answers[i].loss - unseen[i].loss, 2);
+  EXPECT_GE(unseen.size(), 3u);
+  return std::sqrt(squares / static_cast<double>(unseen.size()));
+}
+
+TEST(QuestLaw, AFormatLeftOutIsForetoldByItsNeighboursInBits) {
+  FitOptions options = quick();
+  options.law = Law::additive;
+  EXPECT_LT(rms_without("W3A3", options), 0.015);
+  EXPECT_LT(rms_without("W2A2", options), 0.035);
+  options = quick();
+  options.hold = {{"B", 86.411906}, {"beta", 0.2412884}, {"E", 0.0014233}};
+  EXPECT_LT(rms_without("W3A3", options), 0.015);
+  EXPECT_LT(rms_without("W2A2", options), 0.035);
+}
+
 TEST(QuestLaw, AnEffFromOneSizeIsSaidToBeOne) {
   Points points = published();
   std::erase_if(points.points, [&](const Point& p) { return points.formats[p.format] == "FP4" && p.n > 4e7; });
