@@ -13,7 +13,7 @@ struct Chunk {
   std::size_t used;  // bytes, the head among them
   std::size_t live;  // pieces not yet freed
 };
-constexpr std::size_t kChunk = 16 * kLargePage, kHead = 64;
+constexpr std::size_t kChunk = 4 * kSharedBelow, kHead = 64;
 
 std::mutex mutex;
 Chunk* current = nullptr;
@@ -21,7 +21,7 @@ Chunk* current = nullptr;
 }  // namespace
 
 void* allocate_shared(std::size_t bytes) {
-  assert(bytes < 2 * kLargePage);
+  assert(bytes < kSharedBelow);
   const std::lock_guard lock(mutex);
   if (!current || current->used + bytes > kChunk) {
     void* const memory = std::aligned_alloc(kChunk, kChunk);

@@ -26,10 +26,11 @@ inline void* allocate_pages(std::size_t bytes) {
   return memory;
 }
 
-/// The same for pieces below that, which lie side by side on shared large pages: for what is made together and read piece
-/// after piece, such as a model's weights. Free it by free_shared(), on any thread; memory goes back when the last
-/// neighbour is freed, so nothing that comes and goes belongs here. returns null when there is none. Requires
-/// bytes < 4 MB.
+/// Pieces that lie side by side on shared large pages: for what is made together and read piece after piece, such as a
+/// model's weights. On pages of its own a piece ends in up to 2 MB of small ones, a quarter of a matrix of 5.5 MB. Free it
+/// by free_shared(), on any thread; memory goes back when the last neighbour is freed, so nothing that comes and goes
+/// belongs here. returns null when there is none. Requires bytes < kSharedBelow.
+inline constexpr std::size_t kSharedBelow = 8 * kLargePage;
 void* allocate_shared(std::size_t bytes);
 void free_shared(void* memory);
 
@@ -58,7 +59,7 @@ class Buffer {
   void resize(std::size_t n, Pages pages = Pages::own) {
     if (n > capacity_) {
       const std::size_t bytes = (n * sizeof(T) + 64 + 63) / 64 * 64;
-      if (bytes >= 2 * kLargePage) pages = Pages::own;
+      if (bytes >= kSharedBelow) pages = Pages::own;
       void* memory = pages == Pages::shared ? allocate_shared(bytes) : allocate_pages(bytes);
       if (!memory) throw std::bad_alloc();
       __builtin_memset(memory, 0, bytes);

@@ -46,10 +46,10 @@ TEST(SharedPages, ComeBackWhenAllPiecesAreFreed) {
 
 TEST(SharedPages, LargeBuffersHavePagesOfTheirOwn) {
   Buffer<std::uint8_t> large;
-  large.resize(5 << 20, Pages::shared);
-  large.resize(9 << 20, Pages::shared);
+  large.resize(kSharedBelow / 2, Pages::shared);
+  large.resize(kSharedBelow + 1, Pages::shared);
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(large.data()) % kLargePage, 0u);
-  EXPECT_EQ(large[(9u << 20) - 1], 0);
+  EXPECT_EQ(large[kSharedBelow], 0);
 }
 
 }  // namespace
