@@ -78,6 +78,7 @@ class PyTorch:
 class Lowbit:
     def __init__(self, a, size, form, batches):
         self.name, self.run = form, pathlib.Path(a.scratch) / "run"
+        form, _, backward = form.partition(":")
         self.command = [
             a.program,
             "train",
@@ -94,6 +95,7 @@ class Lowbit:
             "--threads",
             a.threads,
             *size.flags,
+            *(["--backward", backward] if backward else []),
             *a.train_args,
         ]
 
@@ -166,7 +168,7 @@ def arguments():
         "--formats",
         type=common.names,
         default="w4a4,w1a1,w2a2,w4a8,bf16",
-        help="ours (default w4a4,w1a1,w2a2,w4a8,bf16)",
+        help="ours; w4a4:int8 is w4a4 with --backward int8 (default w4a4,w1a1,w2a2,w4a8,bf16)",
     )
     p.add_argument(
         "--modes",
