@@ -51,6 +51,7 @@ void add_report(CLI::App& verb) {
       runs.push_back(study::read_run(folder, f->label));
       done += runs.back().eval.has_value();
     }
+    options.remark = study::take_out_shared(runs, f->label);
     for (const std::string& note : notes) fmt::print(stderr, "{}\n", note);
     const std::string page = study::study_page(runs, options);
     write_file(f->out, page);

@@ -292,7 +292,7 @@ void ask(Fit& fit) {
           q.n, q.d, q.format);
     if (!was_fitted(fit, q.format) && law != Law::bits)
       fit.notes.push_back(fmt::format(
-          "{} was not run: the logarithm of what a format costs is taken as straight between {} and {}; intervals hold no "
+          "{} is in no fitted run: the logarithm of what a format costs is taken as straight between {} and {}; intervals hold no "
           "error of that.",
           q.format, fit.points.formats[between->fewer], fit.points.formats[between->more]));
     fit.answers.push_back({q, loss_at(fit.options.law, fit.c, q.n, q.d, format_of(fit, fit.c, q.format)), {}});

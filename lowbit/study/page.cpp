@@ -141,7 +141,7 @@ std::string study_page(const std::vector<Run>& runs, const PageOptions& options)
   frame.title = options.title;
   frame.css = kCss;
   frame.header = "<div class=\"eyebrow\"><span>lowbit study</span></div>\n<h1>" + escape(options.title) + "</h1>\n" +
-                 tiles(runs, groups);
+                 (options.remark.empty() ? "" : "<p class=\"note\">" + escape(options.remark) + "</p>\n") + tiles(runs, groups);
   frame.footer = "Written by lowbit from run.json and metrics.jsonl of the runs. The page loads nothing from elsewhere.";
   return report::page_of(frame, sections);
 }

@@ -10,6 +10,7 @@ namespace lowbit::study {
 
 struct PageOptions {
   std::string title = "Study";
+  std::string remark;    ///< a sentence about all runs, below the title; may be empty
   laws::FitOptions fit;  ///< of the laws; its `law` is not read: both are tried
 };
 

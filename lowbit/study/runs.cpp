@@ -1,6 +1,7 @@
 #include "lowbit/study/runs.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -59,6 +60,16 @@ std::string format_name(const Run& run, const std::vector<std::string>& labels) 
   return name;
 }
 
+std::vector<std::string> words_of(const std::string& name) {
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin <= name.size();) {
+    const std::size_t end = std::min(name.find(' ', begin), name.size());
+    words.push_back(name.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
+}
+
 const report::EvalRecord* last_eval(const report::RunRecords& records) {
   if (!records.info || records.info->steps < 1 || records.evals.empty() || records.steps.empty()) return nullptr;
   if (records.steps.back().step != records.info->steps) return nullptr;
@@ -106,6 +117,27 @@ Run read_run(const fs::path& folder, const std::vector<std::string>& labels) {
     run.unfinished = "has no held-out loss of its last step";
   }
   return run;
+}
+
+std::string take_out_shared(std::vector<Run>& runs, const std::vector<std::string>& labels) {
+  const auto base = std::find_if(runs.begin(), runs.end(), [](const Run& run) { return laws::is_full_precision(words_of(run.format)[0]); });
+  if (base == runs.end()) return "";
+  std::vector<std::string> shared = words_of(base->format);
+  shared.erase(shared.begin());
+  std::erase_if(shared, [&](const std::string& word) {
+    return std::any_of(labels.begin(), labels.end(), [&](const std::string& label) { return word.starts_with(label + "="); }) ||
+           std::any_of(runs.begin(), runs.end(), [&](const Run& run) {
+             const auto words = words_of(run.format);
+             return std::find(words.begin() + 1, words.end(), word) == words.end();
+           });
+  });
+  if (shared.empty()) return "";
+  for (Run& run : runs) {
+    auto words = words_of(run.format);
+    std::erase_if(words, [&](const std::string& word) { return std::find(shared.begin(), shared.end(), word) != shared.end(); });
+    run.format = fmt::format("{}", fmt::join(words, " "));
+  }
+  return fmt::format("All runs have {}, which their names leave out.", fmt::join(shared, ", "));
 }
 
 std::vector<fs::path> run_folders(const std::vector<fs::path>& paths, std::vector<std::string>* notes) {
@@ -156,21 +188,29 @@ laws::Points points_of(const std::vector<Run>& runs) {
 
 laws::Points points_of(const std::vector<fs::path>& paths, const std::vector<std::string>& labels) {
   laws::Points all;
-  for (const fs::path& path : paths) {
-    std::error_code error;
-    laws::Points some;
-    if (fs::is_regular_file(path, error)) {
-      some = laws::read_csv(read_file(path), path.string());
-    } else {
-      std::vector<Run> runs;
-      for (const fs::path& folder : run_folders({path}, &all.notes)) runs.push_back(read_run(folder, labels));
-      some = points_of(runs);
-    }
-    for (laws::Point& point : some.points) {
+  const auto add = [&](const laws::Points& some) {
+    for (laws::Point point : some.points) {
       point.format = all.format(some.formats[point.format]);
       all.points.push_back(std::move(point));
     }
     all.notes.insert(all.notes.end(), some.notes.begin(), some.notes.end());
+  };
+  // Names of runs depend on what they share, so folders are read before CSV files.
+  std::vector<Run> runs;
+  bool any_file = false;
+  for (const fs::path& path : paths) {
+    std::error_code error;
+    if (fs::is_regular_file(path, error))
+      any_file = true;
+    else
+      for (const fs::path& folder : run_folders({path}, &all.notes)) runs.push_back(read_run(folder, labels));
+  }
+  // A CSV file does not say what its runs share.
+  if (const std::string shared = any_file ? "" : take_out_shared(runs, labels); !shared.empty()) all.notes.push_back(shared);
+  add(points_of(runs));
+  for (const fs::path& path : paths) {
+    std::error_code error;
+    if (fs::is_regular_file(path, error)) add(laws::read_csv(read_file(path), path.string()));
   }
   if (all.points.empty())
     fail_input("there is no finished run to fit{}", all.notes.empty() ? "" : ": " + all.notes.front());

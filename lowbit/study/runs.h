@@ -36,12 +36,16 @@ bool is_done(const report::RunRecords& records);
 /// throws Error(input): no run folder, or its run.json is of another version and lacks what is needed.
 Run read_run(const std::filesystem::path& folder, const std::vector<std::string>& labels = {});
 
+/// Takes out of the formats' names what a full-precision run and all others have (a QK-norm, a gain of one rate), labels aside: it
+/// tells nothing apart, and bf16 with it is the base of these runs. Gives a sentence that says what it was, or "".
+std::string take_out_shared(std::vector<Run>& runs, const std::vector<std::string>& labels = {});
+
 /// Run folders that paths name: each itself, or for a folder of runs (a sweep's) those in it, by name. Of the latter those without
 /// a run.json are left out, which `notes` get a sentence about. throws Error(input): a path that is neither.
 std::vector<std::filesystem::path> run_folders(const std::vector<std::filesystem::path>& paths, std::vector<std::string>* notes);
 
-/// What a law is fitted to: CSV files, run folders, and folders of run folders, in their order. Runs that are not done
-/// are left out, which `notes` say. throws Error(input): nothing to read, or nothing done.
+/// What a law is fitted to: run folders and folders of run folders, without what all share in their names, and CSV files. Runs
+/// that are not done are left out, which `notes` say. throws Error(input): nothing to read, or nothing done.
 laws::Points points_of(const std::vector<std::filesystem::path>& paths, const std::vector<std::string>& labels = {});
 laws::Points points_of(const std::vector<Run>& runs);
 

@@ -62,7 +62,7 @@ TEST(Fit, AFormatThatWasNotRunLiesBetweenItsNeighboursInTheLogarithmOfItsCost) {
   EXPECT_NEAR(result.answers[1].loss, loss_at(Law::additive, c, 4e8, 4e10, six), 1e-4);
   EXPECT_NEAR(result.answers[2].loss, loss_at(Law::additive, c, 4e8, 4e10, 2), 1e-4);
   std::size_t told = 0;
-  for (const std::string& note : result.notes) told += note.find("was not run") != std::string::npos;
+  for (const std::string& note : result.notes) told += note.find("is in no fitted run") != std::string::npos;
   EXPECT_EQ(told, 2u);
 }
 

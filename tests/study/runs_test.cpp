@@ -52,6 +52,31 @@ TEST(Runs, AFormatIsNamedWithWhatIsNotUsualAndWithLabels) {
   EXPECT_EQ(flagged("bf16", {{"cage", "0.1"}, {"gain-lr", "4"}, {"scale", "absmax"}}), "bf16 gain-lr=4");
 }
 
+TEST(Runs, WhatAllRunsShareWithFullPrecisionIsLeftOutOfTheirNames) {
+  const TemporaryFolder folder;
+  const auto run = [&](const char* name, const char* format, std::vector<std::pair<std::string, std::string>> flags) {
+    MadeUpRun made;
+    made.format = format, made.flags = std::move(flags);
+    write_run(folder / name, made);
+    return read_run(folder / name, {"lr"});
+  };
+  std::vector<study::Run> runs{run("a", "w4a4", {{"qk-norm", "true"}, {"cage", "0.1"}}), run("b", "bf16", {{"qk-norm", "true"}}),
+                               run("c", "w2a2", {{"qk-norm", "true"}, {"cage", "0.1"}})};
+  const std::string said = take_out_shared(runs, {"lr"});
+  EXPECT_NE(said.find("qk-norm"), std::string::npos) << said;
+  EXPECT_EQ(runs[0].format, "w4a4 cage=0.1 lr=0.01");
+  EXPECT_EQ(runs[1].format, "bf16 lr=0.01");
+  runs.push_back(run("d", "w2a2", {}));
+  runs[0] = run("a", "w4a4", {{"qk-norm", "true"}}), runs[1] = run("b", "bf16", {{"qk-norm", "true"}});
+  EXPECT_EQ(take_out_shared(runs, {"lr"}), "");  // one run lacks it
+  EXPECT_EQ(runs[1].format, "bf16 qk-norm lr=0.01");
+  runs.erase(runs.begin() + 1);
+  EXPECT_EQ(take_out_shared(runs, {"lr"}), "");  // no full precision
+  const laws::Points points = points_of({folder / "a", folder / "b"});
+  EXPECT_EQ(points.formats, (std::vector<std::string>{"w4a4", "bf16"}));
+  ASSERT_EQ(points.notes.size(), 1u);
+}
+
 TEST(Runs, ACellThatWasStoppedBeforeItWroteAnythingIsNamedAndLeftOut) {
   const TemporaryFolder folder;
   write_run(folder / "sweep" / "a", {});
