@@ -19,8 +19,6 @@ double t_value(std::size_t degrees) {
   return degrees <= t.size() ? t[degrees - 1] : 1.96 + 2.5 / static_cast<double>(degrees);
 }
 
-std::string first_word(const std::string& text) { return text.substr(0, text.find(' ')); }
-
 /// What full precision can have as well: a gain per matrix (of whatever rate), a teacher, normed heads.
 std::array<bool, 3> additions_of(const std::string& format) {
   const auto has = [&](const char* word) { return format.find(word) != std::string::npos; };
@@ -65,13 +63,13 @@ Mean mean_of(const std::vector<double>& values) {
   return mean;
 }
 
-bool Group::full_precision() const { return laws::is_full_precision(first_word(format)); }
+bool Group::full_precision() const { return laws::is_full_precision(words_of(format).front()); }
 
 std::vector<Group> groups_of(const std::vector<Run>& runs) {
   std::map<std::tuple<double, double, bool, std::string>, Group> groups;
   for (const Run& run : runs) {
     if (!run.eval) continue;
-    const bool coded = !laws::is_full_precision(first_word(run.format));
+    const bool coded = !laws::is_full_precision(words_of(run.format).front());
     Group& group = groups[{run.parameters, run.tokens, coded, run.format}];
     group.format = run.format;
     group.parameters = run.parameters;

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <map>
 #include <set>
-#include <sstream>
+#include <span>
 
 #include "lowbit/base/progress.h"
 #include "lowbit/laws/bits.h"
@@ -162,9 +162,8 @@ std::string estimators_section(const std::vector<Group>& groups) {
     const report::RunInfo& info = *g.runs.front()->records.info;
     std::string way = info.estimator + (info.transform.empty() ? "" : ", " + info.transform);
     // What else the name tells: another scale, an addition, a label.
-    std::istringstream words(g.format);
-    std::string word;
-    for (words >> word; words >> word;)
+    const std::vector<std::string> words = words_of(g.format);
+    for (const std::string& word : std::span(words).subspan(1))
       if (word != info.estimator && word != info.transform && word != "no-rotation") way += ", " + word;
     tried[{g.parameters, g.tokens}][info.format].emplace_back(way, std::isfinite(g.gap.value) ? g.gap : g.loss);
   }

@@ -60,16 +60,6 @@ std::string format_name(const Run& run, const std::vector<std::string>& labels) 
   return name;
 }
 
-std::vector<std::string> words_of(const std::string& name) {
-  std::vector<std::string> words;
-  for (std::size_t begin = 0; begin <= name.size();) {
-    const std::size_t end = std::min(name.find(' ', begin), name.size());
-    words.push_back(name.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return words;
-}
-
 const report::EvalRecord* last_eval(const report::RunRecords& records) {
   if (!records.info || records.info->steps < 1 || records.evals.empty() || records.steps.empty()) return nullptr;
   if (records.steps.back().step != records.info->steps) return nullptr;
@@ -117,6 +107,16 @@ Run read_run(const fs::path& folder, const std::vector<std::string>& labels) {
     run.unfinished = "has no held-out loss of its last step";
   }
   return run;
+}
+
+std::vector<std::string> words_of(const std::string& name) {
+  std::vector<std::string> words;
+  for (std::size_t begin = 0; begin <= name.size();) {
+    const std::size_t end = std::min(name.find(' ', begin), name.size());
+    words.push_back(name.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return words;
 }
 
 std::string take_out_shared(std::vector<Run>& runs, const std::vector<std::string>& labels) {
@@ -197,21 +197,18 @@ laws::Points points_of(const std::vector<fs::path>& paths, const std::vector<std
   };
   // Names of runs depend on what they share, so folders are read before CSV files.
   std::vector<Run> runs;
-  bool any_file = false;
+  std::vector<fs::path> tables;
   for (const fs::path& path : paths) {
     std::error_code error;
     if (fs::is_regular_file(path, error))
-      any_file = true;
+      tables.push_back(path);
     else
       for (const fs::path& folder : run_folders({path}, &all.notes)) runs.push_back(read_run(folder, labels));
   }
   // A CSV file does not say what its runs share.
-  if (const std::string shared = any_file ? "" : take_out_shared(runs, labels); !shared.empty()) all.notes.push_back(shared);
+  if (const std::string shared = tables.empty() ? take_out_shared(runs, labels) : ""; !shared.empty()) all.notes.push_back(shared);
   add(points_of(runs));
-  for (const fs::path& path : paths) {
-    std::error_code error;
-    if (fs::is_regular_file(path, error)) add(laws::read_csv(read_file(path), path.string()));
-  }
+  for (const fs::path& path : tables) add(laws::read_csv(read_file(path), path.string()));
   if (all.points.empty())
     fail_input("there is no finished run to fit{}", all.notes.empty() ? "" : ": " + all.notes.front());
   return all;

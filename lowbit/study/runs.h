@@ -36,6 +36,9 @@ bool is_done(const report::RunRecords& records);
 /// throws Error(input): no run folder, or its run.json is of another version and lacks what is needed.
 Run read_run(const std::filesystem::path& folder, const std::vector<std::string>& labels = {});
 
+/// The words of a Run::format: the format's own, then what is not usual about it.
+std::vector<std::string> words_of(const std::string& name);
+
 /// Takes out of the formats' names what a full-precision run and all others have (a QK-norm, a gain of one rate), labels aside: it
 /// tells nothing apart, and bf16 with it is the base of these runs. Gives a sentence that says what it was, or "".
 std::string take_out_shared(std::vector<Run>& runs, const std::vector<std::string>& labels = {});
