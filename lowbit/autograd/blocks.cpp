@@ -33,23 +33,63 @@ at::Tensor copy_of(Executor& executor, const at::Tensor& t) {
   return copy;
 }
 
-/// dx = d + the way back through the norm of `dnormed`; adds to the norm's gradient.
+/// dx = d + the way back through the coding of `group`'s input and the norm before it; adds to the norm's gradient. dnormed: of
+/// what was coded; overwritten.
 at::Tensor norm_and_residual_backward(const Context& context, const at::Tensor& d, const at::Tensor& x, const at::Tensor& inv,
-                                      const at::Tensor& dnormed, Parameter& norm) {
+                                      const LinearGroup& group, const at::Tensor& dnormed, Parameter& norm) {
   const Profile::Scope timed(context.profile, Work::norm_backward);
-  at::Tensor dx = copy_of(*context.executor, d);
-  kernels::rms_norm_backward(*context.executor, rows_of(x), columns_of(x), data(x), data(norm.value), data(inv), data(dnormed),
-                             mutable_data(dx), true, mutable_data(norm.grad));
+  at::Tensor dx = at::empty_like(d);
+  float* const dy = mutable_data(dnormed);
+  kernels::rms_norm_backward(*context.executor, rows_of(x), columns_of(x), data(x), data(norm.value), data(inv), dy, data(d),
+                             mutable_data(dx), mutable_data(norm.grad),
+                             [&](std::size_t first, std::size_t count) { group.through_coding(first, count, dy); });
   return dx;
 }
 
-/// y and 1 / rms of each row.
-std::pair<at::Tensor, at::Tensor> normed_rows(const Context& context, const at::Tensor& x, const Parameter& norm, double eps) {
-  const Profile::Scope timed(context.profile, Work::norm);
-  std::pair<at::Tensor, at::Tensor> out{at::empty_like(x), at::empty({x.size(0)}, x.options())};
-  kernels::rms_norm(*context.executor, rows_of(x), columns_of(x), data(x), data(norm.value), static_cast<float>(eps),
-                    mutable_data(out.first), mutable_data(out.second));
+struct NormedInput {
+  at::Tensor whole;  ///< what was normed, where the group reads it again; else nothing
+  at::Tensor inv;    ///< 1 / rms of each row
+};
+/// Norms x and prepares the group's input with it.
+NormedInput prepare_normed(const Context& context, LinearGroup& group, const at::Tensor& x, const Parameter& norm, double eps) {
+  NormedInput out{{}, at::empty({x.size(0)}, x.options())};
+  const std::size_t rows = rows_of(x), k = columns_of(x);
+  const float *from = data(x), *weight = data(norm.value);
+  float* const inv = mutable_data(out.inv);
+  if (!group.wants_whole_input()) {
+    group.prepare_made(rows, true, [&](std::size_t first, std::size_t count, float* to) {
+      SerialExecutor here;
+      kernels::rms_norm(here, count, k, from + first * k, weight, static_cast<float>(eps), to, inv + first);
+    });
+    return out;
+  }
+  out.whole = at::empty_like(x);
+  {
+    const Profile::Scope timed(context.profile, Work::norm);
+    kernels::rms_norm(*context.executor, rows, k, from, weight, static_cast<float>(eps), mutable_data(out.whole), inv);
+  }
+  group.prepare(data(out.whole), rows, true);
   return out;
+}
+
+/// silu(gate) * up, and the group's input from it. Returns it where the group reads it again; else nothing.
+at::Tensor prepare_swiglu(const Context& context, LinearGroup& group, const at::Tensor& gate, const at::Tensor& up) {
+  const std::size_t rows = rows_of(gate), k = columns_of(gate);
+  const float *g = data(gate), *u = data(up);
+  if (!group.wants_whole_input()) {
+    group.prepare_made(rows, true, [&](std::size_t first, std::size_t count, float* to) {
+      SerialExecutor here;
+      kernels::swiglu(here, count, k, g + first * k, u + first * k, k, to);
+    });
+    return {};
+  }
+  at::Tensor hidden = at::empty_like(gate);
+  {
+    const Profile::Scope timed(context.profile, Work::swiglu);
+    kernels::swiglu(*context.executor, rows, k, g, u, k, mutable_data(hidden));
+  }
+  group.prepare(data(hidden), rows, true);
+  return hidden;
 }
 
 std::vector<at::Tensor> outputs_of(const LinearGroup& group, std::size_t rows) {
@@ -101,8 +141,7 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
     Executor& executor = *context->executor;
     const kernels::AttentionShape shape = block->weights_.attention_shape();
     const std::size_t rows = rows_of(x), sequence = static_cast<std::size_t>(length), sequences = rows / sequence;
-    const auto [normed, inv] = normed_rows(*context, x, block->norm_, block->weights_.config.norm_eps);
-    block->qkv_.prepare(data(normed), rows, true);
+    const auto [normed, inv] = prepare_normed(*context, block->qkv_, x, block->norm_, block->weights_.config.norm_eps);
     const std::vector<at::Tensor> qkv = block->project(*context, rows);
     const at::Tensor &q = qkv[0], &k = qkv[1], &v = qkv[2];
     const std::size_t q_width = columns_of(q), kv_width = columns_of(k);
@@ -168,8 +207,8 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
     block->norm_heads_backward(*context, qkv, dq, dk);
     const at::Tensor dnormed = at::empty_like(x);
     const std::array<const float*, 3> dqkv{data(dq), data(dk), data(dv)};
-    block->qkv_.backward_into(dqkv, mutable_data(dnormed));
-    return {norm_and_residual_backward(*context, d, x, inv, dnormed, block->norm_), Variable(), Variable(), Variable()};
+    block->qkv_.products_back_into(dqkv, mutable_data(dnormed));
+    return {norm_and_residual_backward(*context, d, x, inv, block->qkv_, dnormed, block->norm_), Variable(), Variable(), Variable()};
   }
 };
 
@@ -178,16 +217,10 @@ struct MlpBlockFunction : Function<MlpBlockFunction> {
     keep_pointer(graph, "block", block);
     keep_pointer(graph, "context", const_cast<Context*>(context));
     const std::size_t rows = rows_of(x);
-    const auto [normed, inv] = normed_rows(*context, x, block->norm_, block->weights_.config.norm_eps);
-    block->gate_up_.prepare(data(normed), rows, true);
+    const auto [normed, inv] = prepare_normed(*context, block->gate_up_, x, block->norm_, block->weights_.config.norm_eps);
     const std::vector<at::Tensor> gate_up = multiply(block->gate_up_, rows);
     const at::Tensor &gate = gate_up[0], &up = gate_up[1];
-    const at::Tensor hidden = at::empty_like(gate);
-    {
-      const Profile::Scope timed(context->profile, Work::swiglu);
-      kernels::swiglu(*context->executor, rows, columns_of(gate), data(gate), data(up), columns_of(gate), mutable_data(hidden));
-    }
-    block->down_.prepare(data(hidden), rows, true);
+    const at::Tensor hidden = prepare_swiglu(*context, block->down_, gate, up);
     const at::Tensor y = multiply(block->down_, rows)[0];
     const bool keep = !context->recompute;
     graph->save_for_backward({x, inv, if_kept(block->gate_up_.reads_values(), normed), if_kept(block->down_.reads_values(), hidden),
@@ -207,18 +240,19 @@ struct MlpBlockFunction : Function<MlpBlockFunction> {
     const at::Tensor &gate = gate_up[0], &up = gate_up[1];
     const at::Tensor dhidden = at::empty_like(gate);
     const float* dy = data(d);
-    block->down_.backward_into(std::span(&dy, 1), mutable_data(dhidden));
+    block->down_.products_back_into(std::span(&dy, 1), mutable_data(dhidden));
     const at::Tensor dgate = at::empty_like(gate), dup = at::empty_like(gate);
     {
       const Profile::Scope timed(context->profile, Work::swiglu_backward);
       const std::size_t k = columns_of(gate);
-      kernels::swiglu_backward(*context->executor, rows, k, data(gate), data(up), k, data(dhidden), mutable_data(dgate),
-                               mutable_data(dup), k);
+      float* const d = mutable_data(dhidden);
+      kernels::swiglu_backward(*context->executor, rows, k, data(gate), data(up), k, d, mutable_data(dgate), mutable_data(dup), k,
+                               [&](std::size_t first, std::size_t count) { block->down_.through_coding(first, count, d); });
     }
     const at::Tensor dnormed = at::empty_like(x);
     const std::array<const float*, 2> dgate_up{data(dgate), data(dup)};
-    block->gate_up_.backward_into(dgate_up, mutable_data(dnormed));
-    return {norm_and_residual_backward(*context, d, x, inv, dnormed, block->norm_), Variable(), Variable()};
+    block->gate_up_.products_back_into(dgate_up, mutable_data(dnormed));
+    return {norm_and_residual_backward(*context, d, x, inv, block->gate_up_, dnormed, block->norm_), Variable(), Variable()};
   }
 };
 
@@ -255,7 +289,7 @@ void AttentionBlock::norm_heads_backward(const Context& context, std::span<const
   const Profile::Scope timed(context.profile, Work::norm_backward);
   const auto back = [&](const at::Tensor& before, const at::Tensor& inv, const Parameter& norm, const at::Tensor& d) {
     kernels::rms_norm_backward(*context.executor, static_cast<std::size_t>(inv.numel()), weights_.attention_shape().head_dim,
-                               data(before), data(norm.value), data(inv), data(d), mutable_data(d), false,
+                               data(before), data(norm.value), data(inv), data(d), nullptr, mutable_data(d),
                                mutable_data(norm.grad));
   };
   back(projected[3], projected[5], *q_norm_, dq);

@@ -64,6 +64,21 @@ void LinearGroup::prepare(const float* x, std::size_t rows, bool want_mask) {
   if (context_.observer) (*context_.observer)(*this, x, rows);
 }
 
+void LinearGroup::prepare_made(std::size_t rows, bool want_mask, const MakeRows& make) {
+  assert(!wants_whole_input());
+  const std::size_t k = weights_.front()->k(), at_once = std::max<std::size_t>(1, 16384 / k);
+  const Profile::Scope timed(context_.profile, Work::code_inputs);
+  input_.start(weights_.front()->coding(), rows, k, want_mask);
+  context_.executor->parallel_for((rows + at_once - 1) / at_once, [&](std::size_t task) {
+    static thread_local Buffer<float> made;
+    made.resize(at_once * k);
+    const std::size_t first = task * at_once, count = std::min(at_once, rows - first);
+    make(first, count, made.data());
+    SerialExecutor here;
+    input_.prepare_rows(here, first, count, made.data());
+  });
+}
+
 void LinearGroup::multiply_into(std::span<float* const> y) {
   double outputs = 0;
   for (const nn::LinearWeights* w : weights_) outputs += static_cast<double>(w->n());
@@ -140,10 +155,28 @@ void LinearGroup::multiply(std::uint64_t stream, std::size_t m, std::size_t n, s
 }
 
 void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std::uint64_t piece) {
+  products_back_into(dy, dx, piece);
+  const std::size_t rows = input_.rows(), at_once = std::max<std::size_t>(1, 16384 / input_.k());
+  const Profile::Scope timed(context_.profile, Work::mask_rotate);
+  context_.executor->parallel_for((rows + at_once - 1) / at_once, [&](std::size_t task) {
+    through_coding(task * at_once, std::min(at_once, rows - task * at_once), dx);
+  });
+}
+
+void LinearGroup::through_coding(std::size_t first, std::size_t count, float* dx) const {
+  const model::TensorCoding& coding = input_.coding();
+  if (!coding.format.quantized()) return;
+  const std::size_t k = input_.k();
+  const std::uint64_t* mask = coding.format.activation ? input_.coded().mask : nullptr;
+  if (mask) mask += first * kernels::mask_words(k);
+  SerialExecutor here;
+  kernels::mask_and_rotate_rows(here, coding.input_group, count, k, mask, dx + first * k, k);
+}
+
+void LinearGroup::products_back_into(std::span<const float* const> dy, float* dx, std::uint64_t piece) {
   Executor& executor = *context_.executor;
   const std::size_t rows = input_.rows(), k = input_.k();
   const model::TensorCoding& coding = input_.coding();
-  const bool coded_input = coding.format.quantized() && coding.format.activation;
   for (std::size_t i = 0; i < weights_.size(); ++i) {
     const nn::LinearWeights& w = *weights_[i];
     const Format& format = w.coding().format;  // weights that read one input may differ in theirs
@@ -190,8 +223,6 @@ void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std
   else if (input_step_)
     add_step_gradient(*input_step_, input_offset_, coding.input, coding.input_group, rows, all_rows, k, dx,
                       input_.values(), input_.coded().codes);
-  if (coding.format.quantized())
-    kernels::mask_and_rotate_rows(executor, coding.input_group, rows, k, coded_input ? input_.coded().mask : nullptr, dx, k);
 }
 
 // With w_eff = g w: dL/dw = g dL/dw_eff through mask and rotation; dL/dg = sum of dL/dw_eff times what the product read
@@ -310,7 +341,7 @@ struct RmsNormFunction : Function<RmsNormFunction> {
     const at::Tensor d = dy[0].contiguous();
     at::Tensor dx = at::empty_like(saved[0]);
     kernels::rms_norm_backward(*context->executor, rows_of(d), columns_of(d), data(saved[0]), data(weight->value),
-                               data(saved[1]), data(d), mutable_data(dx), false, mutable_data(weight->grad));
+                               data(saved[1]), data(d), nullptr, mutable_data(dx), mutable_data(weight->grad));
     return {dx, Variable(), Variable(), Variable()};
   }
 };

@@ -85,6 +85,13 @@ class LinearGroup {
   LinearGroup(Context context, std::vector<const nn::LinearWeights*> weights, std::vector<Parameter*> parameters);
   /// Takes x [rows, k] in the form that the products read, kept until the next call.
   void prepare(const float* x, std::size_t rows, bool want_mask);
+  /// Writes rows [first, first + count) of x to `to`, [count, k].
+  using MakeRows = std::function<void(std::size_t first, std::size_t count, float* to)>;
+  /// The same of an x that is never in memory as a whole: each task makes some rows and codes them while they are in its cache.
+  /// Requires !wants_whole_input().
+  void prepare_made(std::size_t rows, bool want_mask, const MakeRows& make);
+  /// Whether x must live as a whole: it is read again (reads_values()) or observed.
+  bool wants_whole_input() const { return reads_values() || context_.observer; }
   /// One [rows, n] for each layer, from what was prepared.
   void multiply_into(std::span<float* const> y);
   /// The products of this format read x itself, so it must live until the backward pass; others keep a form of their own.
@@ -96,6 +103,10 @@ class LinearGroup {
   /// dy [rows, n] of each layer, dx [rows, k] (not accumulated); adds to the parameters' gradients.
   /// piece   counts the calls for one micro-batch, where its rows come in several.
   void backward_into(std::span<const float* const> dy, float* dx, std::uint64_t piece = 0);
+  /// The same in two steps: all but the way back through the coding of x; and that, for rows [first, first + count) of dx, from
+  /// any thread.
+  void products_back_into(std::span<const float* const> dy, float* dx, std::uint64_t piece = 0);
+  void through_coding(std::size_t first, std::size_t count, float* dx) const;
   const nn::LinearInput& input() const { return input_; }
   void set_profile(Profile* profile) { context_.profile = profile; }
   void set_observer(const InputObserver* observer) { context_.observer = observer; }

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "lowbit/base/executor.h"
 #include "lowbit/formats/grid.h"
@@ -33,10 +34,15 @@ void backward_product(Executor& executor, Precision precision, std::size_t m, st
                       const BackwardOperand& a, const BackwardOperand& b, float* c, std::size_t c_stride,
                       bool accumulate);
 
-/// dx (+)= gradient of rms_norm; dweight (+)= sum over rows. inv: [rows] as the forward gave it. dx may be dy
-/// when it is not added to.
+/// Called for each range of rows [first, first + count) by the task that then reads their dy, while what it leaves there is in
+/// the cache. Empty: dy is complete.
+using BeforeRows = std::function<void(std::size_t first, std::size_t count)>;
+
+/// dx = base + gradient of rms_norm; dweight += sum over rows. base: [rows, k] or null for 0; may be dx. inv: [rows] as the
+/// forward gave it. dx may be dy.
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
-                       const float* inv, const float* dy, float* dx, bool accumulate_dx, float* dweight);
+                       const float* inv, const float* dy, const float* base, float* dx, float* dweight,
+                       const BeforeRows& before = {});
 
 /// Gradients of a learned step and of the offset around which values are coded (reference_backward.h, step_gradient_row and
 /// offset_gradient_row), summed over rows in double, in their order. g, x: [rows, k], x still with the offset; codes: [rows,
@@ -58,7 +64,8 @@ void adabin_weights(Executor& executor, const float* alpha, std::size_t rows, st
 
 /// Gradients of silu(gate) * up.
 void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const float* gate, const float* up,
-                     std::size_t stride, const float* dy, float* dgate, float* dup, std::size_t dstride);
+                     std::size_t stride, const float* dy, float* dgate, float* dup, std::size_t dstride,
+                     const BeforeRows& before = {});
 
 /// One sequence of a batch for attention_backward: all positions 0 .. rows-1; q, k after rope; strides in floats.
 struct AttentionBackwardJob {

@@ -264,8 +264,8 @@ struct Form {
   }
 
   static void rms_norm_rows(std::size_t rows, std::size_t k, const float* x, const float* weight, const float* inv,
-                            const float* dy, float* dx, bool accumulate_dx, float* dweight) {
-    for (std::size_t r = 0; r < rows; ++r, x += k, dy += k, dx += k) {
+                            const float* dy, const float* base, float* dx, float* dweight) {
+    for (std::size_t r = 0; r < rows; ++r, x += k, dy += k, dx += k, base = base ? base + k : base) {
       V sum[2] = {L::zero(), L::zero()};
       std::size_t i = 0;
       for (; i + 2 * kLanes <= k; i += 2 * kLanes)
@@ -284,14 +284,14 @@ struct Form {
         const V xi = L::load(x + i), gi = L::load(dy + i);
         L::store(dweight + i, L::fma(gi, L::mul(xi, scale), L::load(dweight + i)));
         const V d = rms_norm_step(xi, L::load(weight + i), gi, scale, slope);
-        L::store(dx + i, accumulate_dx ? L::add(L::load(dx + i), d) : d);
+        L::store(dx + i, base ? L::add(L::load(base + i), d) : d);
       }
       if (i < k) {
         const std::size_t n = k - i;
         const V xi = L::load_part(x + i, n), gi = L::load_part(dy + i, n);
         L::store_part(dweight + i, L::fma(gi, L::mul(xi, scale), L::load_part(dweight + i, n)), n);
         const V d = rms_norm_step(xi, L::load_part(weight + i, n), gi, scale, slope);
-        L::store_part(dx + i, accumulate_dx ? L::add(L::load_part(dx + i, n), d) : d, n);
+        L::store_part(dx + i, base ? L::add(L::load_part(base + i, n), d) : d, n);
       }
     }
   }

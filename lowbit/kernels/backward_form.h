@@ -50,7 +50,7 @@ struct BackwardForm {
                          const float* log_sum, const float* delta, float* score, float* dp);
   /// Rows [rows, k] of rms_norm_backward; adds to dweight [k].
   void (*rms_norm_rows)(std::size_t rows, std::size_t k, const float* x, const float* weight, const float* inv,
-                        const float* dy, float* dx, bool accumulate_dx, float* dweight);
+                        const float* dy, const float* base, float* dx, float* dweight);
   void (*swiglu_row)(std::size_t k, const float* gate, const float* up, const float* dy, float* dgate, float* dup);
   /// sums[r] = sum over i < n of a[r][i] * b[r][i], in float.
   void (*dot_rows)(std::size_t rows, std::size_t n, const float* a, const float* b, std::size_t stride, float* sums);

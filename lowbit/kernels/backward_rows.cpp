@@ -11,8 +11,14 @@
 #include "lowbit/kernels/reference_backward.h"
 
 namespace lowbit::kernels {
+namespace {
+/// Rows of k values that stay in the second cache: some 16 thousand values.
+std::size_t rows_at_once(std::size_t k) { return std::max<std::size_t>(1, 16384 / std::max<std::size_t>(k, 1)); }
+}  // namespace
+
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
-                       const float* inv, const float* dy, float* dx, bool accumulate_dx, float* dweight) {
+                       const float* inv, const float* dy, const float* base, float* dx, float* dweight,
+                       const BeforeRows& before) {
   // dweight is summed per chunk of rows, then over the chunks in order: at most 64 of them, of 32 rows or more.
   static thread_local Buffer<float> partial;
   const BackwardForm& form = backward_form(Precision::f32);
@@ -21,21 +27,27 @@ void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, cons
   partial.resize(chunks * stride);
   float* const sums = partial.data();
   executor.parallel_for(chunks, [&](std::size_t c) {
-    const std::size_t first = c * chunk;
     float* const sum = sums + c * stride;
     std::fill_n(sum, k, 0.0f);
-    form.rms_norm_rows(std::min(chunk, rows - first), k, x + first * k, weight, inv + first, dy + first * k,
-                       dx + first * k, accumulate_dx, sum);
+    const std::size_t end = std::min(rows, (c + 1) * chunk), at_once = rows_at_once(k);
+    for (std::size_t first = c * chunk; first < end; first += at_once) {
+      const std::size_t count = std::min(at_once, end - first), at = first * k;
+      if (before) before(first, count);
+      form.rms_norm_rows(count, k, x + at, weight, inv + first, dy + at, base ? base + at : nullptr, dx + at, sum);
+    }
   });
   for (std::size_t c = 0; c < chunks; ++c) form.add(k, sums + c * stride, dweight);
 }
 
 void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const float* gate, const float* up,
-                     std::size_t stride, const float* dy, float* dgate, float* dup, std::size_t dstride) {
+                     std::size_t stride, const float* dy, float* dgate, float* dup, std::size_t dstride,
+                     const BeforeRows& before) {
   const BackwardForm& form = backward_form(Precision::f32);
-  const std::size_t at_once = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(k, 1));
+  const std::size_t at_once = rows_at_once(k);
   executor.parallel_for(ceil_div(rows, at_once), [&](std::size_t task) {
-    for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r)
+    const std::size_t first = task * at_once, end = std::min(rows, first + at_once);
+    if (before) before(first, end - first);
+    for (std::size_t r = first; r < end; ++r)
       form.swiglu_row(k, gate + r * stride, up + r * stride, dy + r * k, dgate + r * dstride, dup + r * dstride);
   });
 }
@@ -47,7 +59,7 @@ std::pair<double, double> sums_of_rows(Executor& executor, std::size_t rows, std
   static thread_local Buffer<float> partial;
   partial.resize(2 * rows);
   float* const sums = partial.data();
-  const std::size_t at_once = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(k, 1));
+  const std::size_t at_once = rows_at_once(k);
   executor.parallel_for(ceil_div(rows, at_once), [&](std::size_t task) {
     for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r) {
       const RowSums row = of_row(r);

@@ -176,39 +176,57 @@ void LinearInput::reserve(const model::TensorCoding& coding, std::size_t rows, s
 
 void LinearInput::prepare(Executor& executor, const model::TensorCoding& coding, std::size_t rows, std::size_t k,
                           const float* x, std::size_t x_stride, bool want_mask) {
+  start(coding, rows, k, want_mask);
+  if (!values_) {
+    values_ = x;
+    values_stride_ = x_stride;
+  }
+  fill(executor, 0, rows, x, x_stride);
+}
+
+void LinearInput::start(const model::TensorCoding& coding, std::size_t rows, std::size_t k, bool want_mask) {
   reserve(coding, rows, k, want_mask);
   coding_ = coding;
   rows_ = rows;
   k_ = k;
   has_mask_ = want_mask;
-  values_ = x;
-  values_stride_ = x_stride;
-  if (coding.format.kind == Format::Kind::bf16) {
-    kernels::round_rows(executor, rows, k, x, x_stride, rounded_.data());
-  } else if (coding.format.weight_only()) {
-    if (coding.input_group > 1) {
-      kernels::rotate_rows(executor, coding.input_group, rows, k, x, x_stride, rotated_.data(), k);
-      values_ = rotated_.data();
-      values_stride_ = k;
+  const bool own = coding.format.decoded() || (coding.format.weight_only() && coding.input_group > 1);
+  values_ = own ? rotated_.data() : nullptr;
+  values_stride_ = k;
+}
+
+void LinearInput::prepare_rows(Executor& executor, std::size_t first, std::size_t count, const float* x) {
+  assert(first + count <= rows_);
+  fill(executor, first, count, x, k_);
+}
+
+void LinearInput::fill(Executor& executor, std::size_t first, std::size_t count, const float* x, std::size_t x_stride) {
+  const Format& format = coding_.format;
+  float* const rotated = rotated_.empty() ? nullptr : rotated_.data() + first * k_;
+  if (format.kind == Format::Kind::bf16) {
+    kernels::round_rows(executor, count, k_, x, x_stride, rounded_.data() + first * kernels::bf16_stride(k_));
+  } else if (format.weight_only()) {
+    if (coding_.input_group > 1) kernels::rotate_rows(executor, coding_.input_group, count, k_, x, x_stride, rotated, k_);
+  } else if (format.quantized()) {
+    kernels::CodedRows rows = coded();
+    rows.codes += first * code_stride(k_);
+    rows.scale += first;
+    rows.sum += first;
+    if (rows.mask) rows.mask += first * mask_words(k_);
+    kernels::code_rows(executor, input_coding(coding_), count, k_, x, x_stride, rows);
+    if (format.decoded()) {
+      assert(coding_.input.shift == Shift::none);
+      kernels::decode_rows(executor, {format.activation, 1, 0}, count, nullptr, k_, rows.codes, rows.scale, rotated, k_);
     }
-    sum_values();
-  } else if (coding.format.quantized()) {
-    kernels::code_rows(executor, input_coding(coding), rows, k, x, x_stride, coded());
-    sum_values();
-    if (!coding.format.decoded()) return;
-    assert(coding.input.shift == Shift::none);
-    kernels::decode_rows(executor, {coding.format.activation, 1, 0}, rows, nullptr, k, codes_.data(), scale_.data(),
-                         rotated_.data(), k);
-    values_ = rotated_.data();
-    values_stride_ = k;
   }
+  sum_values(first, count);
 }
 
 // For weights with an offset.
-void LinearInput::sum_values() {
+void LinearInput::sum_values(std::size_t first, std::size_t count) {
   if (coding_.weight.shift != Shift::mean) return;
   const Grid* grid = coding_.format.activation;
-  for (std::size_t i = 0; i < rows_; ++i) {
+  for (std::size_t i = first; i < first + count; ++i) {
     if (!grid) {
       value_sum_[i] = kernels::reference::row_sum<float>({values_ + i * values_stride_, k_});
       continue;

@@ -96,6 +96,10 @@ class LinearInput {
   /// this input is read.
   void prepare(Executor& executor, const model::TensorCoding& coding, std::size_t rows, std::size_t k, const float* x,
                std::size_t x_stride, bool want_mask);
+  /// The same in pieces, for formats that do not take x as it is: start(), then prepare_rows() of every row once, from any
+  /// threads. x: [count, k] contiguous, not read later.
+  void start(const model::TensorCoding& coding, std::size_t rows, std::size_t k, bool want_mask);
+  void prepare_rows(Executor& executor, std::size_t first, std::size_t count, const float* x);
 
   std::size_t rows() const { return rows_; }
   std::size_t k() const { return k_; }
@@ -111,7 +115,8 @@ class LinearInput {
 
  private:
   friend void linear(Executor&, const LinearInput&, const LinearWeights&, float*, std::size_t);
-  void sum_values();
+  void fill(Executor& executor, std::size_t first, std::size_t count, const float* x, std::size_t x_stride);
+  void sum_values(std::size_t first, std::size_t count);
   model::TensorCoding coding_;
   std::size_t rows_ = 0, k_ = 0;
   Buffer<std::uint8_t> codes_;

@@ -41,8 +41,8 @@ TEST(RmsNormBackward, AgreesWithTheReferenceInDoubleOnEveryMachine) {
           Guarded got(rows, k, 0), got_weight(1, k, 0);
           got.fill(start);
           got_weight.fill(dweight_start);
-          rms_norm_backward(serial, rows, k, x.data(), weight.data(), inv.data(), dy.data(), got.data(), accumulate,
-                            got_weight.data());
+          rms_norm_backward(serial, rows, k, x.data(), weight.data(), inv.data(), dy.data(), accumulate ? start.data() : nullptr,
+                            got.data(), got_weight.data());
           ASSERT_TRUE(got.guards_stand() && got_weight.guards_stand());
           const auto values = got.values();
           terms = error = 0;
@@ -67,7 +67,7 @@ TEST(RmsNormBackward, KeepsEveryBitForAnyNumberOfThreads) {
     for (const int threads : {1, 2, 3}) {
       ThreadPool pool(threads);
       std::vector<float> out(rows * k + k);
-      rms_norm_backward(pool, rows, k, x.data(), weight.data(), inv.data(), dy.data(), out.data(), false,
+      rms_norm_backward(pool, rows, k, x.data(), weight.data(), inv.data(), dy.data(), nullptr, out.data(),
                         out.data() + rows * k);
       if (threads == 1) first = out;
       EXPECT_EQ(std::memcmp(first.data(), out.data(), out.size() * sizeof(float)), 0) << threads << machine.name();
