@@ -219,7 +219,7 @@ void rows(Executor& executor, std::size_t count, std::size_t k) {
                streams * 4 * static_cast<double>(count * k) / best / 1e9);
   };
   time("rms norm", 3, [&] {
-    rms_norm_backward(executor, count, k, x.data(), weight.data(), inv.data(), dy.data(), dx.data(), false,
+    rms_norm_backward(executor, count, k, x.data(), weight.data(), inv.data(), dy.data(), nullptr, dx.data(),
                       dweight.data());
   });
   time("swiglu", 5,
