@@ -24,6 +24,8 @@ struct Avx2Lanes {
   LOWBIT_LANE V load(const void* from) { return _mm256_loadu_ps(static_cast<const float*>(from)); }
   LOWBIT_LANE V load_part(const float* from, std::size_t n) { return _mm256_maskload_ps(from, mask(n)); }
   LOWBIT_LANE void store(void* to, V v) { _mm256_storeu_ps(static_cast<float*>(to), v); }
+  LOWBIT_LANE void stream(float* to, V v) { _mm256_stream_ps(to, v); }
+  LOWBIT_LANE void fence() { _mm_sfence(); }
   LOWBIT_LANE void store_part(float* to, V v, std::size_t n) { _mm256_maskstore_ps(to, mask(n), v); }
   LOWBIT_LANE V add(V a, V b) { return _mm256_add_ps(a, b); }
   LOWBIT_LANE V sub(V a, V b) { return _mm256_sub_ps(a, b); }

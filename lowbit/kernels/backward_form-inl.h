@@ -4,7 +4,8 @@
 //
 // Lanes has: V; kLanes; kTileRows, kTileVectors; zero, set, load, load_part, store, store_part, add, sub, mul, fma
 // (a * b + c), divide, sum, exp, codes, codes_part (bytes to floats), first (lanes from count on become 0), round (to
-// bfloat16 values), transpose (kLanes vectors in place), prefetch; broadcast_word and dot for the inner product, and
+// bfloat16 values), transpose (kLanes vectors in place), prefetch, stream (a store past the caches to an aligned place) and fence
+// (behind the last of them); broadcast_word and dot for the inner product, and
 // for pairs: join (two vectors to pairs lane by lane) and join_neighbours (2 kLanes floats in a row to pairs).
 namespace {
 
@@ -296,6 +297,14 @@ struct Form {
     }
   }
 
+  static void swiglu_rows(std::size_t rows, std::size_t k, const float* gate, const float* up, std::size_t stride,
+                          const float* dy, float* dgate, float* dup, std::size_t dstride, bool past_caches) {
+    for (std::size_t r = 0; r < rows; ++r, gate += stride, up += stride, dy += k, dgate += dstride, dup += dstride)
+      past_caches ? swiglu_row<true>(k, gate, up, dy, dgate, dup) : swiglu_row<false>(k, gate, up, dy, dgate, dup);
+    if (past_caches) L::fence();
+  }
+
+  template <bool kStream>
   static void swiglu_row(std::size_t k, const float* gate, const float* up, const float* dy, float* dgate, float* dup) {
     const V one = L::set(1.0f);
     for (std::size_t i = 0; i < k; i += kLanes) {
@@ -307,7 +316,10 @@ struct Form {
       const V s = L::divide(one, L::add(one, L::exp(L::sub(L::zero(), g))));
       const V slope = L::mul(s, L::fma(g, L::sub(one, s), one));
       const V to_gate = L::mul(L::mul(d, u), slope), to_up = L::mul(d, L::mul(g, s));
-      if (whole) {
+      if (whole && kStream) {
+        L::stream(dgate + i, to_gate);
+        L::stream(dup + i, to_up);
+      } else if (whole) {
         L::store(dgate + i, to_gate);
         L::store(dup + i, to_up);
       } else {
@@ -319,7 +331,7 @@ struct Form {
 
   static constexpr BackwardForm make(const char* name) {
     return {name,        kPair,     kRows, kColumns,          &pack, &product, &attention_tile, &rms_norm_rows,
-            &swiglu_row, &dot_rows, &add,  &L::sum_of_squares};
+            &swiglu_rows, &dot_rows, &add,  &L::sum_of_squares};
   }
 };
 

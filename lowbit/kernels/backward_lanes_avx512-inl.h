@@ -17,6 +17,8 @@ struct Avx512Lanes {
   LOWBIT_LANE V load(const void* from) { return _mm512_loadu_ps(from); }
   LOWBIT_LANE V load_part(const float* from, std::size_t n) { return _mm512_maskz_loadu_ps(mask(n), from); }
   LOWBIT_LANE void store(void* to, V v) { _mm512_storeu_ps(to, v); }
+  LOWBIT_LANE void stream(float* to, V v) { _mm512_stream_ps(to, v); }
+  LOWBIT_LANE void fence() { _mm_sfence(); }
   LOWBIT_LANE void store_part(float* to, V v, std::size_t n) { _mm512_mask_storeu_ps(to, mask(n), v); }
   LOWBIT_LANE V add(V a, V b) { return _mm512_add_ps(a, b); }
   LOWBIT_LANE V sub(V a, V b) { return _mm512_sub_ps(a, b); }

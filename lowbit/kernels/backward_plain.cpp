@@ -39,6 +39,8 @@ struct PlainLanes {
     return v;
   }
   static void store(void* to, const V& v) { std::memcpy(to, &v, sizeof(v)); }
+  static void stream(float* to, const V& v) { store(to, v); }
+  static void fence() {}
   static void store_part(float* to, const V& v, std::size_t n) { std::memcpy(to, &v, clamped(n) * sizeof(float)); }
   static V add(const V& a, const V& b) {
     return each([&](std::size_t i) { return a.x[i] + b.x[i]; });

@@ -44,11 +44,16 @@ void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const 
                      const BeforeRows& before) {
   const BackwardForm& form = backward_form(Precision::f32);
   const std::size_t at_once = rows_at_once(k);
+  // Results that will have left the caches before they are read need not be fetched to be overwritten.
+  constexpr std::size_t kPastCaches = std::size_t{4} << 20, kLine = 64;
+  const auto on_lines = [&](const float* x) { return reinterpret_cast<std::uintptr_t>(x) % kLine == 0; };
+  const bool past_caches =
+      2 * rows * k * sizeof(float) > kPastCaches && on_lines(dgate) && on_lines(dup) && dstride * sizeof(float) % kLine == 0;
   executor.parallel_for(ceil_div(rows, at_once), [&](std::size_t task) {
-    const std::size_t first = task * at_once, end = std::min(rows, first + at_once);
-    if (before) before(first, end - first);
-    for (std::size_t r = first; r < end; ++r)
-      form.swiglu_row(k, gate + r * stride, up + r * stride, dy + r * k, dgate + r * dstride, dup + r * dstride);
+    const std::size_t first = task * at_once, count = std::min(rows - first, at_once);
+    if (before) before(first, count);
+    form.swiglu_rows(count, k, gate + first * stride, up + first * stride, stride, dy + first * k, dgate + first * dstride,
+                     dup + first * dstride, dstride, past_caches);
   });
 }
 

@@ -101,6 +101,25 @@ TEST(SwigluBackward, AgreesWithTheReferenceInDoubleAndStaysFiniteAtTheEnds) {
   }
 }
 
+TEST(SwigluBackward, StoresLargeResultsPastTheCachesWithTheSameBits) {
+  const std::size_t rows = 1100, k = 528;  // 4.6 MB of results
+  const auto gate = normals(1, rows * k), up = normals(2, rows * k), dy = normals(3, rows * k);
+  std::vector<std::size_t> ready(rows);
+  for (const Machine& machine : machines()) {
+    const OnlyMachine only(machine);
+    Buffer<float> whole(2 * rows * k + 16), apart(2 * rows * k + 16);  // the second off the cache lines
+    std::fill(ready.begin(), ready.end(), 0);
+    ThreadPool pool(2);
+    swiglu_backward(pool, rows, k, gate.data(), up.data(), k, dy.data(), whole.data(), whole.data() + rows * k, k,
+                    [&](std::size_t first, std::size_t count) {
+                      for (std::size_t r = first; r < first + count; ++r) ++ready[r];
+                    });
+    swiglu_backward(pool, rows, k, gate.data(), up.data(), k, dy.data(), apart.data() + 1, apart.data() + 1 + rows * k, k);
+    EXPECT_EQ(std::memcmp(whole.data(), apart.data() + 1, 2 * rows * k * sizeof(float)), 0) << machine.name();
+    EXPECT_EQ(std::count(ready.begin(), ready.end(), 1u), static_cast<std::ptrdiff_t>(rows)) << "each row made ready once";
+  }
+}
+
 TEST(EmbeddingBackward, AddsRowsInAscendingOrderToTheBit) {
   const std::size_t rows = 60, vocabulary = 7;
   for (const std::size_t k : {1, 15, 17, 64, 130, 200}) {
