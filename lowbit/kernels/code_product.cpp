@@ -57,7 +57,7 @@ TileForm vector_tile_form() {
 }  // namespace
 
 void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_t k, const CodedRows& weights,
-                 CodePanels& panels) {
+                 CodePanels& panels, std::size_t apart) {
   const std::size_t stride = code_stride(k), count = (n + 15) / 16;
   panels.grid = &grid;
   panels.n = n;
@@ -70,7 +70,7 @@ void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_
     std::int8_t* panel = panels.data.data() + p * 16 * stride;
     for (std::size_t j = 0; j < 16; ++j) {
       const std::size_t row = 16 * p + j;
-      panels.scale[row] = row < n ? weights.scale[row] : 0.0f;
+      panels.scale[row] = row < n ? weights.scale[row * apart] : 0.0f;
       panels.sum[row] = 0;
     }
     const std::size_t rows = std::min<std::size_t>(16, n - 16 * p);
@@ -80,7 +80,7 @@ void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_
       for (std::size_t j = 0; j < 16; ++j) {
         std::int8_t ks[64] = {};
         if (j < rows) {
-          const std::uint8_t* u = weights.codes + (16 * p + j) * stride + i;
+          const std::uint8_t* u = weights.codes + (16 * p + j) * apart * stride + i;
           std::int32_t sum = 0;
           for (std::size_t b = 0; b < valid; ++b) {
             ks[b] = static_cast<std::int8_t>(u[b] + lowest);
@@ -95,10 +95,11 @@ void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_
 }
 
 void code_product(Executor& executor, std::size_t m, const Grid& x_grid, const CodedRows& x, const CodePanels& w,
-                  float* y, std::size_t y_stride) {
+                  float* y, std::size_t y_stride, std::size_t x_stride) {
   assert(static_cast<std::int64_t>(w.k) <= longest_row(x_grid, *w.grid));
   if (m == 0 || w.n == 0) return;
   const std::size_t stride = code_stride(w.k);
+  if (x_stride == 0) x_stride = stride;
   const SumFactors factors = sum_factors(x_grid, *w.grid, w.k);
   const std::size_t panel_bytes = 16 * stride;
   const std::size_t group = 16 * kPanelsPerGroup;
@@ -116,8 +117,8 @@ void code_product(Executor& executor, std::size_t m, const Grid& x_grid, const C
       const ProductTile tile{factors,
                              (w.k + 3) / 4,
                              rows,
-                             x.codes + row * stride,
-                             stride,
+                             x.codes + row * x_stride,
+                             x_stride,
                              x.scale + row,
                              x.sum + row,
                              w.data.data() + n / 16 * panel_bytes,

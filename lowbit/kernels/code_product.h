@@ -17,13 +17,14 @@ struct CodePanels {
   Buffer<float> scale;          ///< [n rounded up to 16]: h; pads 0
 };
 
-/// Builds panels from coded rows (codes and scale are read, mask and sum are not).
+/// Builds panels from coded rows (codes and scale are read, mask and sum are not). Output i is row i * apart of them.
 void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_t k, const CodedRows& weights,
-                 CodePanels& panels);
+                 CodePanels& panels, std::size_t apart = 1);
 
 /// y[m][n] = float(sum over k of o_x o_w) * (h_x[m] * h_w[n]), exact sums. y: row stride y_stride floats.
+/// x_stride   bytes between the codes of x's rows, which may be columns of longer ones; 0: code_stride(k).
 /// Requires k <= longest_row(x_grid, *w.grid) (asserted; models check it when they are built).
 void code_product(Executor& executor, std::size_t m, const Grid& x_grid, const CodedRows& x, const CodePanels& w,
-                  float* y, std::size_t y_stride);
+                  float* y, std::size_t y_stride, std::size_t x_stride = 0);
 
 }  // namespace lowbit::kernels

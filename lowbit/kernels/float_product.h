@@ -17,8 +17,9 @@ struct FloatPanels {
   Buffer<float> scale;  ///< empty, or [n rounded up to 16]
 };
 void make_panels(Executor& executor, std::size_t n, std::size_t k, const float* weights, FloatPanels& panels);
+/// Output i is row i * apart of the coded ones.
 void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_t k, const CodedRows& weights,
-                 FloatPanels& panels);
+                 FloatPanels& panels, std::size_t apart = 1);
 /// y[m][n] = sum of x[m][k] w[n][k] in order (a) (times h): bits equal everywhere. x: row stride x_stride.
 void float_product(Executor& executor, std::size_t m, const float* x, std::size_t x_stride, const FloatPanels& w,
                    float* y, std::size_t y_stride);

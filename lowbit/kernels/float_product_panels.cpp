@@ -101,10 +101,10 @@ void make_panels(Executor& executor, std::size_t n, std::size_t k, const float* 
 }
 
 void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_t k, const CodedRows& weights,
-                 FloatPanels& panels) {
+                 FloatPanels& panels, std::size_t apart) {
   panels.n = n;
   panels.k = k;
-  const std::size_t count = (n + 15) / 16, stride = code_stride(k);
+  const std::size_t count = (n + 15) / 16, stride = apart * code_stride(k);
   panels.data.resize(count * k * 16, Pages::shared);
   panels.scale.resize(count * 16);
   std::array<float, 256> value{};
@@ -116,7 +116,7 @@ void make_panels(Executor& executor, const Grid& grid, std::size_t n, std::size_
     for (std::size_t i = 0; i < k; ++i)
       for (std::size_t r = 0; r < 16; ++r) out[i * 16 + r] = r < rows ? value[codes[r * stride + i]] : 0.0f;
     for (std::size_t r = 0; r < 16; ++r)
-      panels.scale[panel * 16 + r] = r < rows ? weights.scale[panel * 16 + r] : 0.0f;
+      panels.scale[panel * 16 + r] = r < rows ? weights.scale[(panel * 16 + r) * apart] : 0.0f;
   });
 }
 

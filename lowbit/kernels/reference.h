@@ -267,6 +267,15 @@ T code_product(std::span<const std::uint8_t> x, const Grid& x_grid, T x_scale, s
   return static_cast<T>(static_cast<std::int32_t>(sum)) * (x_scale * w_scale);
 }
 
+/// y of a weight row with several scales, each of equally many columns: the slices' products in their order, each sum rounded.
+/// product   (slice): the product of its columns.
+template <class T, class Product>
+T sum_of_slices(std::size_t slices, Product&& product) {
+  T y = product(0);
+  for (std::size_t s = 1; s < slices; ++s) y = y + product(s);
+  return y;
+}
+
 /// What an offset of the inputs adds to a product's output: offset * (float(sum of o_w) * h_w), to be added to code_product.
 /// levels: the sum of o_w, exact.
 template <class T>
