@@ -145,13 +145,34 @@ kernels::BackwardOperand LinearGroup::input_operand() {
 
 void LinearGroup::multiply(std::uint64_t stream, std::size_t m, std::size_t n, std::size_t k,
                            const kernels::BackwardOperand& a, const kernels::BackwardOperand& b, float* c,
-                           bool accumulate) {
+                           std::size_t c_stride, bool accumulate) {
   if (context_.precision != kernels::Precision::int8 || !b.codes)
-    return kernels::backward_product(*context_.executor, context_.float_precision(), m, n, k, a, b, c, n, accumulate);
+    return kernels::backward_product(*context_.executor, context_.float_precision(), m, n, k, a, b, c, c_stride, accumulate);
   const Draws& draws = *context_.draws;
   const Rng rng(draws.seed, RandomUse::stochastic_rounding, draws.step);
   const std::uint64_t key = rng.bits(draws.micro_batch << 43 | stream);
-  kernels::backward_product_int8(*context_.executor, key, m, n, k, a, b, c, n, accumulate);
+  kernels::backward_product_int8(*context_.executor, key, m, n, k, a, b, c, c_stride, accumulate);
+}
+
+// dX = dY . wq: the h of wq are folded into dY's columns, the contracted index.
+void LinearGroup::multiply_weights(std::uint64_t stream, std::size_t i, const float* dy, float* dx, bool accumulate) {
+  const nn::LinearWeights& w = *weights_[i];
+  const std::size_t rows = input_.rows(), n = w.n(), k = w.k(), slices = w.slices(), slice = w.slice();
+  kernels::BackwardOperand a, b = weight_operand(i);
+  a.values = dy;
+  a.stride = n;
+  if (w.coding().format.weight) a.contracted_scale = w.scale();
+  if (slices > 1) {
+    slice_scale_.resize(n);
+    a.contracted_scale = slice_scale_.data();
+  }
+  for (std::size_t s = 0; s < slices; ++s) {
+    for (std::size_t row = 0; slices > 1 && row < n; ++row) slice_scale_[row] = w.scale()[row * slices + s];
+    // Slices draw where the head's pieces do: a layer of the blocks has one piece, the head one slice.
+    multiply(stream + (s << 21), rows, slice, n, a, b, dx + s * slice, k, accumulate);
+    b.values += b.values ? slice : 0;
+    b.codes += b.codes ? slice : 0;
+  }
 }
 
 void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std::uint64_t piece) {
@@ -183,15 +204,13 @@ void LinearGroup::products_back_into(std::span<const float* const> dy, float* dx
     const std::size_t n = w.n();
     // 22 bits of piece, 20 of tensor, 1 of product.
     const std::uint64_t stream = piece << 21 | static_cast<std::uint64_t>(parameters_[i]->number) << 1;
-    // dX = dY . wq: the rows' h of wq are folded into dY's columns, the contracted index.
     kernels::BackwardOperand a;
     a.values = dy[i];
     a.stride = n;
-    if (format.weight) a.contracted_scale = w.scale();
     const double operations = 2 * static_cast<double>(rows * n) * static_cast<double>(k);
     {
       const Profile::Scope timed(context_.profile, Work::product_dx, operations);
-      multiply(stream, rows, k, n, a, weight_operand(i), dx, i > 0);
+      multiply_weights(stream, i, dy[i], dx, i > 0);
       if (w.coding().weight.shift == Shift::mean) kernels::add_row_dots(executor, rows, n, k, dy[i], w.offset(), dx);
     }
     // dW = dY^T . xq: here the contracted index is the row, so the tokens' h are folded in (decoded rows carry them).
@@ -202,7 +221,7 @@ void LinearGroup::products_back_into(std::span<const float* const> dy, float* dx
     if (!in_place) weight_grad_.resize(n * k);
     {
       const Profile::Scope timed(context_.profile, Work::product_dw, operations);
-      multiply(stream | 1, n, k, rows, a, input_operand(), in_place ? grad : weight_grad_.data(), in_place);
+      multiply(stream | 1, n, k, rows, a, input_operand(), in_place ? grad : weight_grad_.data(), k, in_place);
     }
     if (in_place) continue;
     if (coding.format.integer() && coding.input.shift != Shift::none) {
@@ -235,17 +254,18 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
   Parameter& p = *parameters_[i];
   const Format& format = w.coding().format;
   if (p.gain) {
-    std::vector<double> sums(n);
+    const std::size_t coded_rows = n * w.slices(), columns = w.slice();  // with one scale each
+    std::vector<double> sums(coded_rows);
     const float* const values = w.values() ? w.values() : data(p.value);
     const double factor = w.values() || format.weight ? static_cast<double>(p.factor()) : 1;  // which those have in them
     const kernels::RowCoding coding = format.weight ? nn::weight_coding(w.coding()) : kernels::RowCoding{};
-    executor.parallel_for(n, [&](std::size_t row) {
-      const float* const of_row = d + row * k;
+    executor.parallel_for(coded_rows, [&](std::size_t row) {
+      const float* const of_row = d + row * columns;
       if (format.weight)
-        sums[row] = kernels::dot_codes(*coding.grid, k, w.coded().codes + row * kernels::code_stride(k), of_row) *
+        sums[row] = kernels::dot_codes(*coding.grid, columns, w.coded().codes + row * kernels::code_stride(columns), of_row) *
                     static_cast<double>(w.scale()[row]) / factor;
       else
-        sums[row] = kernels::dot_values(k, values + row * k, of_row) / factor;
+        sums[row] = kernels::dot_values(columns, values + row * columns, of_row) / factor;
     });
     double sum = 0;
     for (const double s : sums) sum += s;

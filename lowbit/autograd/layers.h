@@ -120,7 +120,9 @@ class LinearGroup {
   kernels::BackwardOperand input_operand();
   /// C [m, n] (+)= A B in the precision asked for. stream: tells apart the products that draw random bits in a step.
   void multiply(std::uint64_t stream, std::size_t m, std::size_t n, std::size_t k, const kernels::BackwardOperand& a,
-                const kernels::BackwardOperand& b, float* c, bool accumulate);
+                const kernels::BackwardOperand& b, float* c, std::size_t c_stride, bool accumulate);
+  /// dx (+)= dy . wq, slice after slice where the weights have several: a slice's scales belong to its columns of dx.
+  void multiply_weights(std::uint64_t stream, std::size_t i, const float* dy, float* dx, bool accumulate);
   Context context_;
   std::vector<const nn::LinearWeights*> weights_;
   std::vector<Parameter*> parameters_;
@@ -139,7 +141,7 @@ class LinearGroup {
   Parameter *input_step_ = nullptr, *input_offset_ = nullptr;
   Buffer<float> rotated_;
   Buffer<double> column_sums_;
-  Buffer<float> float_weight_, unit_scale_, rounded_input_, weight_grad_, scaled_weight_;
+  Buffer<float> float_weight_, unit_scale_, rounded_input_, weight_grad_, scaled_weight_, slice_scale_;
 };
 
 /// The residual stream's token rows: [rows, width].

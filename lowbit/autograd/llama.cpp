@@ -194,7 +194,7 @@ void Llama::add_grid_error(at::Tensor Parameter::*to, float times) {
     if (!p.spec.linear()) continue;
     const nn::LinearWeights& w = nn::LlamaWeights::linear_of(weights_.blocks[static_cast<std::size_t>(p.spec.layer)], p.spec.role);
     if (!w.coding().format.weight) continue;
-    const std::size_t n = w.n(), k = w.k();
+    const std::size_t n = w.n() * w.slices(), k = w.slice();  // rows with one scale each
     while (row_numbers_.size() < n) row_numbers_.push_back(static_cast<std::int32_t>(row_numbers_.size()));
     decoded_.resize(n * k);
     kernels::decode_rows(executor(), nn::weight_coding(w.coding()), n, row_numbers_.data(), k, w.coded().codes, w.scale(),

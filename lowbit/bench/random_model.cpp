@@ -52,15 +52,16 @@ struct RandomTensor {
   Buffer<std::uint8_t> codes;
   Buffer<float> scale, values;
 
-  void make_codes(Executor& executor, const Rng& rng, const Grid& grid, std::size_t n, std::size_t k) {
+  void make_codes(Executor& executor, const Rng& rng, const SideCoding& side, std::size_t n, std::size_t k) {
+    const Grid& grid = *side.grid;
     const std::size_t row_bytes = stored_row_bytes(grid, k);
     codes.resize(n * row_bytes);
-    scale.resize(n);
+    scale.resize(n * static_cast<std::size_t>(side.slices(static_cast<std::int64_t>(k))));
+    std::fill(scale.begin(), scale.end(), scale_of(grid, k));
     executor.parallel_for(n, [&](std::size_t row) {
       random_codes(rng, grid, row_bytes, row, codes.data() + row * row_bytes);
       if (grid.dense)
         random_pairs(rng, k / 8, row, codes.data() + row * row_bytes + canonical_row_bytes(*grid.dense, k / 2));
-      scale[row] = scale_of(grid, k);
     });
   }
   void make_values(Executor& executor, const Rng& rng, std::size_t n, std::size_t k) {
@@ -86,7 +87,7 @@ void random_linear(Executor& executor, const model::TensorCoding& coding, std::s
                    std::uint64_t seed, std::uint64_t id, nn::LinearWeights& weights) {
   RandomTensor tensor;
   if (coding.format.weight) {
-    tensor.make_codes(executor, rng_of(seed, id), *coding.format.weight, n, k);
+    tensor.make_codes(executor, rng_of(seed, id), coding.weight, n, k);
     weights.set_coded(executor, coding, n, k, tensor.codes, tensor.scale);
   } else {
     tensor.make_values(executor, rng_of(seed, id), n, k);
@@ -107,7 +108,7 @@ nn::LlamaWeights random_llama(Executor& executor, const model::Config& config, c
       const std::vector<float> ones(k, 1.0f);
       nn::set_tensor(executor, weights, spec, ones.data(), {});
     } else if (coding.format.weight) {
-      tensor.make_codes(executor, rng, *coding.format.weight, n, k);
+      tensor.make_codes(executor, rng, coding.weight, n, k);
       nn::set_coded_tensor(executor, weights, spec, tensor.codes, tensor.scale);
     } else {
       tensor.make_values(executor, rng, n, k);

@@ -70,7 +70,7 @@ Plan make_plan(BenchFlags& f) {
   for (const Isa isa : plan.isas) {
     force_isa(isa);
     for (const Scheme& scheme : plan.target.schemes)
-      nn::force_kernel(f.kernel, scheme.format);  // refused before any work
+      nn::force_kernel(f.kernel, scheme.format, scheme.scale_group != 0);  // refused before any work
   }
   const double batch = static_cast<double>(*std::max_element(plan.batch.begin(), plan.batch.end()));
   for (const Scheme& scheme : plan.target.schemes) {
@@ -142,7 +142,8 @@ void bench_products(const BenchFlags& f, const Plan& plan, const Scheme& scheme,
     for (const std::int64_t rows : plan.rows)
       for (const bench::LayerShape& layer : bench::layer_shapes(config, scheme)) {
         const nn::Product product{static_cast<std::size_t>(rows), layer.n, layer.k, layer.coding.format,
-                                  static_cast<double>(config.block_parameters() + config.vocab * config.width)};
+                                  static_cast<double>(config.block_parameters() + config.vocab * config.width),
+                                  layer.coding.weight.slices(static_cast<std::int64_t>(layer.k)) > 1};
         const auto measured = bench::measure_product(pool, meter, rates, product, layer.coding, f.rounds, f.seed);
         const double operations = 2e-9 * static_cast<double>(rows) * static_cast<double>(layer.n * layer.k);
         BenchResult r;
@@ -177,7 +178,7 @@ void bench_all(BenchFlags& f) {
     force_isa(isa);
     bench::use_kept_rates(plan.most_threads);
     for (const Scheme& scheme : plan.target.schemes) {
-      nn::force_kernel(f.kernel, scheme.format);
+      nn::force_kernel(f.kernel, scheme.format, scheme.scale_group != 0);
       f.kernels ? bench_products(f, plan, scheme, output, step) : bench_generation(f, plan, scheme, output, step);
     }
   }

@@ -136,6 +136,7 @@ void describe_config(Findings& found, const model::ModelFolder& folder) {
     found.json["estimator"] = name_of(s.estimator);
     found.json["transform"] = name_of(s.transform);
     found.json["scale"] = name_of(s.scale);
+    if (s.scale_group != 0) found.json["scale_group"] = s.scale_group;
     found.json["grid"] = name_of(s.grid);
     if (std::ranges::any_of(s.words(), &Format::pairs)) found.json["sparse_scale"] = name_of(s.sparse_scale);
     arithmetic += fmt::format(", estimator {}, transform {}{}, {}", name_of(s.estimator), name_of(s.transform), s.variations(),
@@ -152,8 +153,9 @@ void describe_layers(Findings& found, const model::ModelFolder& folder) {
   for (const std::string_view heading : kLayerKinds) found.text += fmt::format("{}{:<15}", heading == "q" ? "block  " : "", heading);
   for (const model::TensorSpec& spec : model::tensors(folder.config())) {
     if (!spec.linear()) continue;
-    const Format format = model::coding_of(spec, folder.scheme()).format;
-    const auto bytes = static_cast<std::uint64_t>(model::stored_bytes(spec, format).total());
+    const model::TensorCoding coding = model::coding_of(spec, folder.scheme());
+    const Format& format = coding.format;
+    const auto bytes = static_cast<std::uint64_t>(model::stored_bytes(spec, format, coding.weight.scale_group).total());
     const double bits = bits_per_weight(bytes, spec.elements());
     if (spec.role == model::TensorRole::q) found.text += fmt::format("\n{:<7}", spec.layer);
     found.text += fmt::format("{:<15}", fmt::format("{} {:.3f}", format.name(), bits));

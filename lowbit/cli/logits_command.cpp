@@ -21,7 +21,7 @@ void add_logits(CLI::App& verb) {
     ThreadPool pool(apply_common(f->common));
     const model::ModelFolder folder(files::resolve_model(f->model));
     bench::use_kept_rates(pool.threads());
-    nn::force_kernel(f->kernel, folder.scheme().format);
+    nn::force_kernel(f->kernel, folder.scheme().format, folder.scheme().scale_group != 0);
     const std::vector<std::int32_t> ids = read_ids(*f, folder.config().vocab);
     const std::size_t window = window_length(*f, ids.size(), folder.config().positions);
     const nn::LlamaWeights weights = nn::load_llama(pool, folder, window);

@@ -136,10 +136,11 @@ Report layer_report(const RooflineFlags& f, const Target& target, const std::vec
     const Rates rates = rates_of(ceilings, executor->threads());
     nn::set_kernel_rates(rates);
     for (std::size_t i = 0; i < target.schemes.size(); ++i) {
-      nn::force_kernel(f.kernel, target.schemes[i].format);
+      nn::force_kernel(f.kernel, target.schemes[i].format, target.schemes[i].scale_group != 0);
       for (const std::int64_t row_count : rows)
         for (const bench::LayerShape& layer : layers[i]) {
-          nn::Product product{static_cast<std::size_t>(row_count), layer.n, layer.k, layer.coding.format, 0};
+          nn::Product product{static_cast<std::size_t>(row_count), layer.n, layer.k, layer.coding.format, 0,
+                              layer.coding.weight.slices(static_cast<std::int64_t>(layer.k)) > 1};
           product.weights_in_turn =
               static_cast<double>(target.config.block_parameters() + target.config.vocab * target.config.width);
           if (f.model_only) {
@@ -167,7 +168,7 @@ void roofline(RooflineFlags& f) {
     fail_usage("--format and --head need a --shape to apply to");
   }
   ThreadPool pool(apply_common(f.common));
-  for (const Scheme& scheme : target.schemes) nn::force_kernel(f.kernel, scheme.format);  // refused before any work
+  for (const Scheme& scheme : target.schemes) nn::force_kernel(f.kernel, scheme.format, scheme.scale_group != 0);  // refused before any work
   const Ceilings ceilings = bench::kept_or_measured_ceilings(pool, 9, f.fresh, say_line);
   if (!f.common.json) {
     print_ceilings(ceilings);

@@ -61,7 +61,7 @@ void complete(const RunFlags& f) {
   const fs::path path = files::resolve_model(f.model);
   const model::ModelFolder folder(path);
   bench::use_kept_rates(pool.threads());
-  nn::force_kernel(f.kernel, folder.scheme().format);
+  nn::force_kernel(f.kernel, folder.scheme().format, folder.scheme().scale_group != 0);
   const model::Config& config = folder.config();
   const text::Tokenizer tokenizer = text::Tokenizer::load(path);
   const std::vector<std::int32_t> prompt = prompt_ids(tokenizer, f, config.vocab);

@@ -75,6 +75,7 @@ void take_scheme(const CLI::App& verb, TrainFlags& f) {
   Scheme& scheme = f.options.scheme;
   const double outer = scheme.outer_trust;
   const bool share_steps = scheme.share_steps;
+  const std::int64_t scale_group = scheme.scale_group;
   scheme = default_scheme(parse_format(f.format));
   scheme.layer_formats = parse_layer_formats(f.layer_formats);
   if (!f.head.empty()) scheme.head = parse_head(f.head);
@@ -90,6 +91,9 @@ void take_scheme(const CLI::App& verb, TrainFlags& f) {
   if (verb.count("--outer-trust") > 0 && !(outer > 0)) fail_usage("--outer-trust must be positive, not {}", outer);
   scheme.outer_trust = outer;
   scheme.share_steps = share_steps;
+  if (verb.count("--scale-group") > 0 && scale_group == 0)
+    fail_usage("--scale-group must be a power of two from {} on, not 0; leave it out for one scale a row", kLeastScaleGroup);
+  scheme.scale_group = scale_group;
   f.options.backward = train::parse_precision(f.backward);
 }
 
@@ -206,6 +210,7 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--transform", f->transform, "before coding: hadamard, hadamard-weights (wXa16), none")->capture_default_str();
   add_option(verb, "--outer-trust", o.scheme.outer_trust, "S of the 1-bit trust rule |x| <= S alpha r (default 1.30 rotated, 1.25 not)");
   add_option(verb, "--scale", f->scale, "of a row, from its: rms, absmax (QuaRot's, with the hadamard transform), mse (of weights: the best of 15 around rms)")->capture_default_str();
+  add_option(verb, "--scale-group", o.scheme.scale_group, "columns of a weight row that share a scale: 64, 128, 256, ... (default the whole row)");
   add_option(verb, "--grid", f->grid, "levels: uniform, gaussian (the reference code's Lloyd-Max, 1 to 4 bits), gaussian-converged")
       ->capture_default_str();
   add_option(verb, "--fp4-threshold", f->fp4_threshold, "trust rule of fp4: paper, code (the narrower one of the reference code)")

@@ -22,7 +22,7 @@ void add_train_logits(CLI::App& verb) {
     const std::filesystem::path path = files::resolve_model(f->model);
     const int threads = apply_common(f->common);
     const model::ModelFolder folder(path);
-    nn::force_kernel(f->kernel, folder.scheme().format);
+    nn::force_kernel(f->kernel, folder.scheme().format, folder.scheme().scale_group != 0);
     const std::vector<std::int32_t> ids = read_ids(*f, folder.config().vocab);
     const std::size_t window = window_length(*f, ids.size(), folder.config().positions);
     autograd::TorchExecutor executor(threads);

@@ -42,11 +42,13 @@ Coded code(Executor& executor, const model::ModelFolder& folder, const model::Te
   Buffer<float> values(n * k);
   folder.read_floats(spec, values);
   Buffer<std::uint8_t> rows(n * kernels::code_stride(k));
-  Buffer<std::int32_t> sums(n);
+  const auto slices = static_cast<std::size_t>(coding.weight.slices(spec.columns));
+  Buffer<std::int32_t> sums(n * slices);
   Coded coded;
-  coded.scale.resize(n);
+  coded.scale.resize(n * slices);
   coded.offset.resize(coding.weight.shift == Shift::mean ? n : 0);
-  kernels::code_rows(executor, nn::weight_coding(coding), n, k, values.data(), k,
+  // What shares a scale is a row here: it lies as a row's columns do (nn/linear.h).
+  kernels::code_rows(executor, nn::weight_coding(coding), n * slices, k / slices, values.data(), k / slices,
                      {rows.data(), coded.scale.data(), sums.data(), nullptr, coded.offset.data()});
   const std::size_t row_bytes = stored_row_bytes(grid, k);
   coded.codes.resize(n * row_bytes);
@@ -120,11 +122,11 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
     held[i] = std::make_unique<Coded>(code(executor, folder, spec, coding));
     const auto row_bytes = static_cast<std::int64_t>(stored_row_bytes(*coding.format.weight, static_cast<std::size_t>(spec.columns)));
     writer.add(spec.name + ".codes", Dtype::u8, {spec.rows, row_bytes}, std::span<const std::uint8_t>(held[i]->codes));
-    writer.add(spec.name + ".scale", Dtype::f32, {spec.rows}, std::span<const float>(held[i]->scale));
+    writer.add(spec.name + ".scale", Dtype::f32, model::scale_shape(spec, coding), std::span<const float>(held[i]->scale));
     if (!held[i]->offset.empty())
       writer.add(spec.name + ".offset", Dtype::f32, {spec.rows}, std::span<const float>(held[i]->offset));
     summary.coded_weights += spec.elements();
-    summary.coded_bytes += spec.rows * (row_bytes + (held[i]->offset.empty() ? 4 : 8));
+    summary.coded_bytes += spec.rows * row_bytes + static_cast<std::int64_t>(4 * (held[i]->scale.size() + held[i]->offset.size()));
   }
   std::vector<std::unique_ptr<float>> steps;
   for (const model::StepSpec& step : model::step_tensors(folder.config(), scheme)) {

@@ -160,6 +160,7 @@ SideCoding Scheme::weight_side(const Grid& side) const {
     coding.scale = ScaleRule::deviation;
     coding.shift = Shift::mean;
   }
+  coding.scale_group = scale_group;
   return coding;
 }
 
@@ -196,6 +197,7 @@ std::string Scheme::variations() const {
     if (value != default_value) text += fmt::format(", {} {}", key, name_of(value));
   };
   add("scale", scale, usual.scale);
+  if (scale_group != usual.scale_group) text += fmt::format(", scale group {}", scale_group);
   add("grid", grid, usual.grid);
   add("fp4 threshold", fp4_threshold, usual.fp4_threshold);
   add("sparse scale", sparse_scale, usual.sparse_scale);
@@ -220,6 +222,14 @@ void Scheme::check() const {
     fail_usage("--sparse-scale refit is a rule of wXaY+2:4; --format {} has no such scale", format.name());
   if (share_steps && !learns_weight_steps(estimator))
     fail_usage("--share-steps shares the learned steps of q, k and v; --estimator {} learns none", name_of(estimator));
+  if (scale_group != 0) {
+    if (scale_group < kLeastScaleGroup || (scale_group & (scale_group - 1)) != 0)
+      fail_usage("--scale-group must be a power of two from {} on, not {}; leave it out for one scale a row", kLeastScaleGroup, scale_group);
+    if (!any([](const Format& f) { return f.weight; }))
+      fail_usage("--scale-group divides the rows of coded weights, which --format {} has not", format.name());
+    if (is_learned(estimator))
+      fail_usage("--estimator {} has one step or offset a row or matrix: leave --scale-group out", name_of(estimator));
+  }
   if (!(outer_trust >= 0) || outer_trust > 100) fail_usage("--outer-trust must lie in (0, 100], not {}", outer_trust);
 }
 

@@ -103,6 +103,9 @@ struct SideCoding {
   double step = 0;                                ///< with ScaleRule::learned; the trust rule is then in units of it
   Shift shift = Shift::none;
   double offset = 0;                              ///< with Shift::learned
+  std::int64_t scale_group = 0;                   ///< columns that share a scale, which divide a row's length; 0: the whole row
+  /// Scales of a row of k values, each of k / slices(k) of them.
+  std::int64_t slices(std::int64_t k) const { return scale_group ? k / scale_group : 1; }
 };
 
 /// The linear layers of a block, in the order of their tensors.
@@ -133,6 +136,7 @@ struct Scheme {
   Transform transform = Transform::hadamard;
   double outer_trust = 0;  ///< S of the 1-bit outer rule; 0: the default, 1.30 with a rotation and 1.25 without
   ScaleRule scale = ScaleRule::rms;        ///< of the blocks' layers
+  std::int64_t scale_group = 0;            ///< columns of their weights that share a scale; 0: a whole row
   GridShape grid = GridShape::uniform;     ///< of the blocks' layers
   Fp4Threshold fp4_threshold = Fp4Threshold::paper;
   SparseScale sparse_scale = SparseScale::dense;
@@ -177,6 +181,9 @@ struct Scheme {
 
 /// Defaults that follow from the format's word: head f32 and attention f32 for f32, attention bf16 for bf16.
 Scheme default_scheme(const Format& format);
+
+/// The fewest columns that may share a scale: codes, masks and stored bytes of so many fill whole words.
+inline constexpr std::int64_t kLeastScaleGroup = 64;
 
 /// The largest power of two up to 128, at least 32, that divides k. throws Error(input) that names `what` and the nearest width that works.
 int hadamard_group(std::int64_t k, std::string_view what = "width");

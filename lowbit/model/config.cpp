@@ -72,6 +72,7 @@ void Config::check(const Scheme& scheme) const {
     hadamard_group(width, "--width");
   }
   check_layer_formats(*this, scheme);
+  check_scale_group(*this, scheme);
 }
 
 std::int64_t default_mlp(std::int64_t width) { return (8 * width / 3 + 255) / 256 * 256; }

@@ -28,7 +28,7 @@ struct Config {
   /// All parameters, a tied head once.
   std::int64_t parameters() const;
   /// throws Error(usage): a value out of range, heads no multiple of kv_heads, an odd head_dim, or (under `scheme`) a
-  /// width without a Hadamard group or a row too long for exact sums.
+  /// width without a Hadamard group, a row too long for exact sums or one that --scale-group does not divide.
   void check(const Scheme& scheme) const;
   friend bool operator==(const Config&, const Config&) = default;
 };

@@ -106,7 +106,7 @@ Json layer_layouts(const Scheme& scheme) {
 
 void parse_scheme(const Json& json, ModelDescription& d, std::string_view where) {
   files::refuse_unknown_keys(json, {"quant_method", "version", "format", "layer_formats", "head", "attention", "estimator", "transform",
-                                    "outer_trust", "scale", "grid", "fp4_threshold", "sparse_scale", "share_steps", "packed", "layout",
+                                    "outer_trust", "scale", "scale_group", "grid", "fp4_threshold", "sparse_scale", "share_steps", "packed", "layout",
                                     "layer_layouts", "groups"}, where);
   const auto method = files::required<std::string>(json, "quant_method", where);
   if (method != "lowbit") fail_input("{}: quant_method is '{}'; this program reads only lowbit", where, method);
@@ -125,6 +125,7 @@ void parse_scheme(const Json& json, ModelDescription& d, std::string_view where)
     if (json.contains(key)) value = word(json, key, where, parse);
   };
   take("scale", parse_scale_rule, d.scheme.scale);
+  d.scheme.scale_group = files::optional<std::int64_t>(json, "scale_group", 0, where);
   take("grid", parse_grid_shape, d.scheme.grid);
   take("fp4_threshold", parse_fp4_threshold, d.scheme.fp4_threshold);
   take("sparse_scale", parse_sparse_scale, d.scheme.sparse_scale);
@@ -216,6 +217,7 @@ Json config_json(const ModelDescription& d) {
   // A float start writes its first checkpoints as bf16, which has no use for these.
   const Scheme usual = d.scheme.quantized() ? Scheme{} : d.scheme;
   if (d.scheme.scale != usual.scale) ours["scale"] = name_of(d.scheme.scale);
+  if (d.scheme.quantized() && d.scheme.scale_group != 0) ours["scale_group"] = d.scheme.scale_group;
   if (d.scheme.grid != usual.grid) ours["grid"] = name_of(d.scheme.grid);
   if (d.scheme.fp4_threshold != usual.fp4_threshold) ours["fp4_threshold"] = name_of(d.scheme.fp4_threshold);
   if (d.scheme.sparse_scale != usual.sparse_scale) ours["sparse_scale"] = name_of(d.scheme.sparse_scale);

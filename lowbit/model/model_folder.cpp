@@ -86,14 +86,15 @@ void ModelFolder::check_tensors() {
   std::set<std::string, std::less<>> known;
   for (const TensorSpec& spec : tensors(config())) {
     if (is_coded(spec)) {
-      const Grid& grid = *coding_of(spec, scheme()).format.weight;
+      const TensorCoding coding = coding_of(spec, scheme());
+      const Grid& grid = *coding.format.weight;
       const auto& codes = at(spec.name + ".codes");
       const auto row_bytes = static_cast<std::int64_t>(stored_row_bytes(grid, static_cast<std::size_t>(spec.columns)));
       codes.require_dtype(Dtype::u8);
       codes.require_shape(std::vector{spec.rows, row_bytes});
       const auto& scale = at(spec.name + ".scale");
       scale.require_dtype(Dtype::f32);
-      scale.require_shape(std::vector{spec.rows});
+      scale.require_shape(scale_shape(spec, coding));
       known.insert(codes.name);
       known.insert(scale.name);
       if (has_offsets(spec)) {
@@ -141,7 +142,8 @@ std::span<const std::uint8_t> ModelFolder::codes(const TensorSpec& spec) const {
 std::span<const float> ModelFolder::scales(const TensorSpec& spec) const {
   const auto& view = at(spec.name + ".scale");
   const auto values = view.values<float>();
-  require_finite({spec.name + ".scale", spec.role, spec.layer, spec.rows, 1}, values, view.file);
+  const std::int64_t slices = coding_of(spec, scheme()).weight.slices(spec.columns);
+  require_finite({spec.name + ".scale", spec.role, spec.layer, spec.rows, slices}, values, view.file);
   return values;
 }
 

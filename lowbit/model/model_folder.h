@@ -30,7 +30,7 @@ class ModelFolder {
   const files::TensorView& tensor(const TensorSpec& spec) const;
   /// A whole float tensor as float32. throws Error(input): it holds a NaN or an infinity (with row and column).
   void read_floats(const TensorSpec& spec, std::span<float> out) const;
-  /// Canonical codes (rows of canonical_row_bytes) and scales (h, one a row) of a coded tensor; scales are checked finite.
+  /// Canonical codes (rows of canonical_row_bytes) and scales (h, [rows] or [rows, slices]) of a coded tensor; scales are checked finite.
   std::span<const std::uint8_t> codes(const TensorSpec& spec) const;
   std::span<const float> scales(const TensorSpec& spec) const;
   /// The offset of each row, checked finite; empty where rows have none.

@@ -75,9 +75,15 @@ TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
   return coding;
 }
 
-StoredBytes stored_bytes(const TensorSpec& spec, const Format& format) {
+std::vector<std::int64_t> scale_shape(const TensorSpec& spec, const TensorCoding& coding) {
+  if (coding.weight.scale_group == 0) return {spec.rows};
+  return {spec.rows, coding.weight.slices(spec.columns)};
+}
+
+StoredBytes stored_bytes(const TensorSpec& spec, const Format& format, std::int64_t scale_group) {
   if (format.weight)
-    return {spec.rows * static_cast<std::int64_t>(stored_row_bytes(*format.weight, static_cast<std::size_t>(spec.columns))), 4 * spec.rows};
+    return {spec.rows * static_cast<std::int64_t>(stored_row_bytes(*format.weight, static_cast<std::size_t>(spec.columns))),
+            4 * spec.rows * (scale_group ? spec.columns / scale_group : 1)};
   return {spec.elements() * (format.kind == Format::Kind::bf16 ? 2 : 4), 0};
 }
 
@@ -109,6 +115,22 @@ void check_layer_formats(const Config& config, const Scheme& scheme) {
                    layer_name(block, first), one.name(), layer_name(block, static_cast<LayerKind>(kind)), other.name());
       }
     }
+}
+
+void check_scale_group(const Config& config, const Scheme& scheme) {
+  const std::int64_t group = scheme.scale_group;
+  if (group == 0) return;
+  for (const TensorSpec& spec : tensors(config)) {
+    if (!spec.linear()) continue;
+    const Format& word = scheme.word_of(spec.layer, kind_of(spec.role));
+    if (!word.weight) continue;
+    const std::string layer = layer_name(spec.layer, kind_of(spec.role));
+    if (spec.columns % group != 0)
+      fail_usage("--scale-group {} does not divide the rows of {}, of {} weights", group, layer, spec.columns);
+    if (const int rotated = scheme.weight_group(spec.columns, word); group % rotated != 0)
+      fail_usage("--scale-group {} cuts the Hadamard groups of {}, of {} weights: choose {} or more, or --transform none", group, layer,
+                 rotated, rotated);
+  }
 }
 
 }  // namespace lowbit::model

@@ -56,15 +56,19 @@ struct TensorCoding {
   SideCoding input;     ///< and the activations
 };
 TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme);
+/// Of the scales that a coded tensor is stored with: {rows}, or {rows, slices} with a scale group.
+std::vector<std::int64_t> scale_shape(const TensorSpec& spec, const TensorCoding& coding);
 
-/// Bytes of a tensor as a packed model stores it: codes (or floats), and scales.
+/// Bytes of a tensor as a packed model stores it: codes (or floats), and scales, one for each `scale_group` columns of a row (0: one a row).
 struct StoredBytes {
   std::int64_t codes = 0, scales = 0;
   std::int64_t total() const { return codes + scales; }
 };
-StoredBytes stored_bytes(const TensorSpec& spec, const Format& format);
+StoredBytes stored_bytes(const TensorSpec& spec, const Format& format, std::int64_t scale_group);
 
 /// throws Error(usage): a rule that names none of the model's layers; layers that read one input but not the same codes.
 void check_layer_formats(const Config& config, const Scheme& scheme);
+/// throws Error(usage): a layer with coded weights whose rows --scale-group does not divide, or whose rotation it cuts.
+void check_scale_group(const Config& config, const Scheme& scheme);
 
 }  // namespace lowbit::model

@@ -17,6 +17,7 @@ struct Product {
   Format format;
   /// Weights that are gone through before these are met again (a whole model's in decoding); 0: these alone.
   double weights_in_turn = 0;
+  bool sliced = false;  ///< rows of w have several scales, each of some columns
 };
 
 /// The form of the weights that a kernel reads, and with it the product's function.
@@ -35,6 +36,7 @@ struct Kernel {
   double (*instructions)(const Format& format);  ///< vector instructions for 64 weights beside the operations, once
                                                  ///< for each tile of rows
   std::size_t tile_rows;                         ///< rows that share them
+  bool slices;                                   ///< whether it takes columns of longer rows, as several scales a row need
 };
 
 /// Every kernel there is.
@@ -59,7 +61,7 @@ enum class Purpose {
 };
 /// The kernel with the least time for that purpose, or the forced one where it serves the format. Rates are those of
 /// set_kernel_rates, else typical_rates(active_isa(), threads).
-const Kernel& kernel_for_weights(const Format& format, std::size_t n, std::size_t k, Purpose purpose, int threads);
+const Kernel& kernel_for_weights(const Format& format, std::size_t n, std::size_t k, Purpose purpose, int threads, bool sliced = false);
 
 /// That kernel of a running model's weights, and what it could attain for this product.
 Choice choice_for_weights(const Rates& rates, const Product& product);
@@ -67,9 +69,9 @@ Choice choice_for_weights(const Rates& rates, const Product& product);
 /// From here on choices go by these rates. Call it before weights are made and other threads compute.
 void set_kernel_rates(const Rates& rates);
 /// From here on weights whose format this kernel serves are laid out for it; "" forces none. The bits of the products
-/// stay the same. format   of the layers that it is meant for.
+/// stay the same. format, sliced   of the layers that it is meant for.
 /// throws Error(usage) when there is no such kernel, or it cannot run here or serve the format: the message lists those
 /// that can.
-void force_kernel(std::string_view name, const Format& format);
+void force_kernel(std::string_view name, const Format& format, bool sliced = false);
 
 }  // namespace lowbit::nn

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <numeric>
 
 #include "lowbit/formats/layout.h"
 #include "lowbit/kernels/offsets.h"
@@ -18,6 +19,10 @@ namespace {
 kernels::RowCoding row_coding(const SideCoding& side, int group) {
   return {side.grid, group, side.trust, side.scale, side.sparse_scale, static_cast<float>(side.step), side.shift, static_cast<float>(side.offset)};
 }
+
+std::size_t slices_of(const model::TensorCoding& coding, std::size_t k) {
+  return static_cast<std::size_t>(coding.weight.slices(static_cast<std::int64_t>(k)));
+}
 }  // namespace
 
 kernels::RowCoding weight_coding(const model::TensorCoding& c) { return row_coding(c.weight, c.group); }
@@ -30,12 +35,12 @@ kernels::CodedRows LinearWeights::coded() const {
 }
 
 void LinearWeights::choose(Executor& executor, Purpose purpose) {
-  const Kernel& kernel = kernel_for_weights(coding_.format, n_, k_, purpose, executor.threads());
+  const Kernel& kernel = kernel_for_weights(coding_.format, n_, k_, purpose, executor.threads(), slices() > 1);
   if (kernel_ != &kernel) {  // what lies there in another form is of no use
-    code_panels_ = {};
+    code_panels_.clear();
     packed_panels_ = {};
     plane_panels_ = {};
-    float_panels_ = {};
+    float_panels_.clear();
     bf16_panels_ = {};
   }
   kernel_ = &kernel;
@@ -43,11 +48,20 @@ void LinearWeights::choose(Executor& executor, Purpose purpose) {
 
 void LinearWeights::make_code_panels(Executor& executor, const kernels::CodedRows& rows) {
   const Grid& grid = *coding_.format.weight;
+  const auto of_slices = [&](auto& panels) {
+    panels.resize(slices());
+    for (std::size_t s = 0; s < slices(); ++s) {
+      kernels::CodedRows from = rows;
+      from.codes += s * code_stride(slice());
+      from.scale += s;
+      kernels::make_panels(executor, grid, n_, slice(), from, panels[s], slices());
+    }
+  };
   switch (kernel_->id) {
-    case KernelId::codes: kernels::make_panels(executor, grid, n_, k_, rows, code_panels_); return;
+    case KernelId::codes: return of_slices(code_panels_);
     case KernelId::packed: kernels::make_panels(executor, grid, n_, k_, rows, packed_panels_); return;
     case KernelId::planes: kernels::make_plane_panels(executor, grid, n_, k_, rows, plane_panels_); return;
-    case KernelId::floats: kernels::make_panels(executor, grid, n_, k_, rows, float_panels_); return;
+    case KernelId::floats: return of_slices(float_panels_);
     case KernelId::bf16: assert(false); return;
   }
 }
@@ -66,7 +80,8 @@ void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, s
   choose(executor, keep.codes ? Purpose::train : Purpose::run);
   switch (coding.format.kind) {
     case Format::Kind::f32:
-      kernels::make_panels(executor, n, k, weights, float_panels_);
+      float_panels_.resize(1);
+      kernels::make_panels(executor, n, k, weights, float_panels_.front());
       return;
     case Format::Kind::bf16:
       if (coding.format.masked) {
@@ -86,17 +101,19 @@ void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, s
     values_.resize(n * k);
     mask_.resize(0);
     kernels::rotate_rows(executor, coding.group, n, k, weights, k, values_.data(), k);
-    kernels::make_panels(executor, n, k, values_.data(), float_panels_);
+    float_panels_.resize(1);
+    kernels::make_panels(executor, n, k, values_.data(), float_panels_.front());
     if (!keep.codes) values_ = {};
     return;
   }
   codes_.resize(n * code_stride(k));
-  scale_.resize(n);
-  sum_.resize(n);
+  const std::size_t rows_coded = n * slices();
+  scale_.resize(rows_coded);
+  sum_.resize(rows_coded);
   mask_.resize(keep.mask ? n * mask_words(k) : 0);
   offset_.resize(coding.weight.shift == Shift::mean ? n : 0);
   const kernels::CodedRows rows = coded();
-  kernels::code_rows(executor, weight_coding(coding), n, k, weights, k, rows);
+  kernels::code_rows(executor, weight_coding(coding), rows_coded, slice(), weights, slice(), rows);
   make_code_panels(executor, rows);
   sum_values();
   if (!keep.codes) {
@@ -113,8 +130,8 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
   choose(executor, Purpose::run);
   const Grid& grid = *coding.format.weight;
   const std::size_t row_bytes = stored_row_bytes(grid, k);
-  assert(canonical.size() == n * row_bytes && scale.size() == n);
-  scale_.resize(n);
+  assert(canonical.size() == n * row_bytes && scale.size() == n * slices());
+  scale_.resize(scale.size());
   std::copy(scale.begin(), scale.end(), scale_.begin());
   assert(offset.size() == (coding.weight.shift == Shift::mean ? n : 0));
   offset_.resize(offset.size());
@@ -144,17 +161,20 @@ void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& cod
 }
 
 std::size_t LinearWeights::bytes() const {
-  return code_panels_.data.size() + 4 * (code_panels_.sum.size() + code_panels_.scale.size()) +
-         packed_panels_.bytes() + 4 * (plane_panels_.data.size() + plane_panels_.scale.size()) +
-         4 * (float_panels_.data.size() + float_panels_.scale.size()) + 2 * bf16_panels_.data.size() + 4 * (value_sum_.size() + offset_.size());
+  std::size_t total = packed_panels_.bytes() + 4 * (plane_panels_.data.size() + plane_panels_.scale.size()) +
+                      2 * bf16_panels_.data.size() + 4 * (value_sum_.size() + offset_.size());
+  for (const kernels::CodePanels& p : code_panels_) total += p.data.size() + 4 * (p.sum.size() + p.scale.size());
+  for (const kernels::FloatPanels& p : float_panels_) total += 4 * (p.data.size() + p.scale.size());
+  return total;
 }
 
 MemoryRange LinearWeights::memory() const {
   switch (kernel_->id) {
-    case KernelId::codes: return {code_panels_.data.data(), code_panels_.data.size()};
+    // Of slices, which lie apart, what is read first.
+    case KernelId::codes: return {code_panels_.front().data.data(), code_panels_.front().data.size()};
     case KernelId::packed: return {packed_panels_.data.data(), packed_panels_.data.size()};
     case KernelId::planes: return {plane_panels_.data.data(), 4 * plane_panels_.data.size()};
-    case KernelId::floats: return {float_panels_.data.data(), 4 * float_panels_.data.size()};
+    case KernelId::floats: return {float_panels_.front().data.data(), 4 * float_panels_.front().data.size()};
     case KernelId::bf16: return {bf16_panels_.data.data(), 2 * bf16_panels_.data.size()};
   }
   return {};
@@ -170,6 +190,8 @@ void LinearInput::reserve(const model::TensorCoding& coding, std::size_t rows, s
     if (coding.format.decoded() && rotated_.size() < rows * k) rotated_.resize(rows * k);
     if (codes_.size() < rows * code_stride(k)) codes_.resize(rows * code_stride(k));
     if (scale_.size() < rows) scale_.resize(rows), sum_.resize(rows);
+    const std::size_t sums = coding.format.integer() ? rows * slices_of(coding, k) : 0;
+    if (sums > rows && slice_sum_.size() < sums) slice_sum_.resize(sums);
     if (want_mask && mask_.size() < rows * mask_words(k)) mask_.resize(rows * mask_words(k));
   }
 }
@@ -219,7 +241,19 @@ void LinearInput::fill(Executor& executor, std::size_t first, std::size_t count,
       kernels::decode_rows(executor, {format.activation, 1, 0}, count, nullptr, k_, rows.codes, rows.scale, rotated, k_);
     }
   }
+  sum_slices(first, count);
   sum_values(first, count);
+}
+
+// For weights with several scales a row: what the row's sum is to a whole product.
+void LinearInput::sum_slices(std::size_t first, std::size_t count) {
+  const std::size_t slices = slices_of(coding_, k_);
+  if (slices == 1 || !coding_.format.integer()) return;
+  for (std::size_t i = first; i < first + count; ++i)
+    for (std::size_t s = 0; s < slices; ++s) {
+      const std::span codes(codes_.data() + i * code_stride(k_) + s * (k_ / slices), k_ / slices);
+      slice_sum_[s * rows_ + i] = std::accumulate(codes.begin(), codes.end(), std::int32_t{0});
+    }
 }
 
 // For weights with an offset.
@@ -251,15 +285,44 @@ void add_offset(Executor& executor, const LinearInput& input, const LinearOutput
   if (w.coding().weight.shift == Shift::mean)
     kernels::add_row_offsets(executor, input.rows(), w.n(), input.value_sum(), w.offset(), output.y, output.y_stride);
 }
+
+// y [m, n] = the sum of the slices' products in their order, one rounding after another.
+// product   (slice, first row, rows, where to, its row stride)
+template <class Product>
+void add_slices(Executor& executor, std::size_t slices, std::size_t m, std::size_t n, float* y, std::size_t y_stride, Product&& product) {
+  if (slices == 1) return product(0, 0, m, y, y_stride);
+  constexpr std::size_t kRows = 512;  // at once, so that memory for a part stays small
+  thread_local Buffer<float> memory;
+  memory.resize(std::min(m, kRows) * n);
+  float* const part = memory.data();
+  for (std::size_t first = 0; first < m; first += kRows) {
+    const std::size_t rows = std::min(kRows, m - first), at_once = std::max<std::size_t>(1, 16384 / n);
+    product(0, first, rows, y + first * y_stride, y_stride);
+    for (std::size_t s = 1; s < slices; ++s) {
+      product(s, first, rows, part, n);
+      executor.parallel_for((rows + at_once - 1) / at_once, [&](std::size_t task) {
+        for (std::size_t i = task * at_once; i < std::min(rows, (task + 1) * at_once); ++i)
+          for (std::size_t j = 0; j < n; ++j) y[(first + i) * y_stride + j] += part[i * n + j];
+      });
+    }
+  }
+}
 }  // namespace
 
 void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y, std::size_t y_stride) {
   assert(input.k() == weights.k());
-  const std::size_t m = input.rows();
+  const std::size_t m = input.rows(), n = weights.n(), k = weights.k(), slices = weights.slices(), slice = weights.slice();
   const Grid* grid = weights.coding_.format.activation;
   switch (weights.kernel_->id) {
     case KernelId::codes:
-      kernels::code_product(executor, m, *grid, input.coded(), weights.code_panels_, y, y_stride);
+      assert(slices_of(input.coding_, k) == slices);
+      add_slices(executor, slices, m, n, y, y_stride, [&](std::size_t s, std::size_t first, std::size_t rows, float* to, std::size_t stride) {
+        kernels::CodedRows x = input.coded();
+        x.codes += first * code_stride(k) + s * slice;
+        x.scale += first;
+        x.sum = slices == 1 ? x.sum + first : const_cast<std::int32_t*>(input.slice_sum_.data()) + s * m + first;
+        kernels::code_product(executor, rows, *grid, x, weights.code_panels_[s], to, stride, code_stride(k));
+      });
       break;
     case KernelId::packed:
       kernels::code_product(executor, m, *grid, input.coded(), weights.packed_panels_, y, y_stride);
@@ -268,7 +331,10 @@ void linear(Executor& executor, const LinearInput& input, const LinearWeights& w
       kernels::plane_product(executor, m, *grid, input.coded(), weights.plane_panels_.bits(), y, y_stride);
       break;
     case KernelId::floats:
-      kernels::float_product(executor, m, input.values(), input.values_stride(), weights.float_panels_, y, y_stride);
+      add_slices(executor, slices, m, n, y, y_stride, [&](std::size_t s, std::size_t first, std::size_t rows, float* to, std::size_t stride) {
+        const float* const x = input.values() + first * input.values_stride() + s * slice;
+        kernels::float_product(executor, rows, x, input.values_stride(), weights.float_panels_[s], to, stride);
+      });
       break;
     case KernelId::bf16:
       kernels::bf16_product(executor, m, input.rounded_.data(), weights.bf16_panels_, y, y_stride);

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "lowbit/base/aligned.h"
 #include "lowbit/base/executor.h"
@@ -26,6 +27,8 @@ struct LinearOutput;
 
 /// Weights [n, k] in the form that the product of their format reads. What the backward pass and `pack` need beside it
 /// (row-major codes, masks) is kept on request.
+/// Where some columns of a row share a scale, each such slice is coded as a row of its own: the matrix [n, k] is coded as
+/// [n * slices(), slice()], in the same memory, since a slice fills whole words of codes and of masks.
 class LinearWeights {
  public:
   struct Keep {
@@ -36,7 +39,7 @@ class LinearWeights {
   /// From float weights, row-major [n, k]: rounds or codes them. Call again when they change; memory is reused.
   void set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k, const float* weights,
            Keep keep);
-  /// From stored codes (formats/layout.h, row by row), and h of each row. throws Error(input): a code that the grid does not have.
+  /// From stored codes (formats/layout.h, row by row), and h of each row or slice. throws Error(input): a code that the grid does not have.
   /// offset: [n] with Shift::mean, else empty.
   void set_coded(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
                  std::span<const std::uint8_t> canonical, std::span<const float> scale, std::span<const float> offset = {});
@@ -44,7 +47,10 @@ class LinearWeights {
   const model::TensorCoding& coding() const { return coding_; }
   std::size_t n() const { return n_; }
   std::size_t k() const { return k_; }
-  /// Kept codes: [n, code_stride(k)], h [n]; mask [n, mask_words(k)] or null. Valid when kept.
+  /// Slices of a row, each with a scale; 1: the row has one. Of so many columns:
+  std::size_t slices() const { return static_cast<std::size_t>(coding_.weight.slices(static_cast<std::int64_t>(k_))); }
+  std::size_t slice() const { return k_ / slices(); }
+  /// Kept codes: [n, code_stride(k)], h [n, slices()]; mask [n, mask_words(k)] or null. Valid when kept.
   kernels::CodedRows coded() const;
   const float* scale() const { return scale_.data(); }
   /// [n, k], what the product read where that is neither codes nor the weights themselves: rotated (w16aY), or 0 where it was
@@ -72,10 +78,10 @@ class LinearWeights {
   model::TensorCoding coding_;
   std::size_t n_ = 0, k_ = 0;
   const Kernel* kernel_ = nullptr;  ///< says which of these holds the weights
-  kernels::CodePanels code_panels_;
+  std::vector<kernels::CodePanels> code_panels_;  ///< [slices()], as those of floats
   kernels::PackedPanels packed_panels_;
   kernels::PlanePanels plane_panels_;
-  kernels::FloatPanels float_panels_;
+  std::vector<kernels::FloatPanels> float_panels_;
   kernels::Bf16Panels bf16_panels_;
   Buffer<std::uint8_t> codes_;
   Buffer<float> scale_;
@@ -116,12 +122,13 @@ class LinearInput {
  private:
   friend void linear(Executor&, const LinearInput&, const LinearWeights&, float*, std::size_t);
   void fill(Executor& executor, std::size_t first, std::size_t count, const float* x, std::size_t x_stride);
+  void sum_slices(std::size_t first, std::size_t count);
   void sum_values(std::size_t first, std::size_t count);
   model::TensorCoding coding_;
   std::size_t rows_ = 0, k_ = 0;
   Buffer<std::uint8_t> codes_;
   Buffer<float> scale_;
-  Buffer<std::int32_t> sum_;
+  Buffer<std::int32_t> sum_, slice_sum_;  ///< slice_sum_: of the codes that meet each slice of the weights, [slices, rows]; 1 slice: empty
   Buffer<std::uint64_t> mask_;
   Buffer<float> rotated_, value_sum_;
   Buffer<bf16> rounded_;
@@ -136,7 +143,7 @@ struct LinearOutput {
   std::size_t y_stride;
 };
 
-/// y [rows, n], row stride y_stride.
+/// y [rows, n], row stride y_stride. Of weights with several slices: the product of each, rounded, added in their order.
 void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y, std::size_t y_stride);
 /// Several at once: the same bits, and where weights lie packed the threads meet once instead of once a layer.
 void linear(Executor& executor, const LinearInput& input, std::span<const LinearOutput> outputs);

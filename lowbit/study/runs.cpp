@@ -26,7 +26,8 @@ struct Apart {
 constexpr Apart kApart[] = {
     {"bits-budget", "0", Apart::Word::both, true},
     {"layer-formats", "", Apart::Word::value, false},
-    {"scale", "rms", Apart::Word::value, true},          {"grid", "uniform", Apart::Word::value, true},
+    {"scale", "rms", Apart::Word::value, true},          {"scale-group", "0", Apart::Word::both, true},
+    {"grid", "uniform", Apart::Word::value, true},
     {"fp4-threshold", "paper", Apart::Word::both, true}, {"sparse-scale", "dense", Apart::Word::value, true},
     {"backward", "bf16", Apart::Word::both, true},       {"cage", "0", Apart::Word::both, true},
     {"damp", "0", Apart::Word::both, true},              {"qk-norm", "false", Apart::Word::flag, false},

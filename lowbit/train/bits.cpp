@@ -164,7 +164,7 @@ class Probe {
   void decode(const nn::LinearWeights& w, int group, float* out) {
     kernels::RowCoding coding = nn::weight_coding(w.coding());
     coding.group = group;
-    kernels::decode_rows(executor_, coding, w.n(), nullptr, w.k(), w.coded().codes, w.scale(), out, w.k());
+    kernels::decode_rows(executor_, coding, w.n() * w.slices(), nullptr, w.slice(), w.coded().codes, w.scale(), out, w.slice());
   }
   Executor& executor_;
   autograd::Llama& llama_;
@@ -214,7 +214,7 @@ BitsPlan plan_bits(const Options& o) {
     const Format& now = o.scheme.word_of(spec.layer, model::kind_of(spec.role));
     plan.all_weights += spec.elements();
     if (!now.weight) {
-      plan.fixed_bytes += model::stored_bytes(spec, now).total();
+      plan.fixed_bytes += model::stored_bytes(spec, now, o.scheme.scale_group).total();
       continue;
     }
     BitsLayer layer{spec, {}, {}};
@@ -222,7 +222,7 @@ BitsPlan plan_bits(const Options& o) {
       const Grid* grid = find_grid(word);
       if (!grid) refuse_choice(word);
       layer.formats.push_back({Format::Kind::quantized, grid, now.activation});
-      layer.bytes.push_back(model::stored_bytes(spec, layer.formats.back()).total());
+      layer.bytes.push_back(model::stored_bytes(spec, layer.formats.back(), o.scheme.scale_group).total());
     }
     plan.weights += spec.elements();
     least += *std::min_element(layer.bytes.begin(), layer.bytes.end());

@@ -159,8 +159,8 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
     LayerDiagnosis layer{short_name(p.spec.name), {}, {}};
     ErrorSums sums;
     const bool coded = w.coding().format.weight;
-    if (coded) sums.add(executor, nn::weight_coding(w.coding()), w.n(), w.k(), p.value.const_data_ptr<float>(), w.coded());
-    if (coded) layer.weight = sums.result(w.coding().weight, w.k());
+    if (coded) sums.add(executor, nn::weight_coding(w.coding()), w.n() * w.slices(), w.slice(), p.value.const_data_ptr<float>(), w.coded());
+    if (coded) layer.weight = sums.result(w.coding().weight, w.slice());
     if (const auto found = inputs.find(p.spec.name); found != inputs.end())
       layer.input = found->second.result(w.coding().input, w.k());
     d.layers.push_back(layer);

@@ -16,10 +16,11 @@ constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "ev
                                                 "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
 
 /// What came after the first release: a run that began without them had their defaults.
-constexpr std::array<std::string_view, 19> kLater{
+constexpr std::array<std::string_view, 20> kLater{
     "layer-formats",  "bits-budget", "bits-at",     "bits-choices",  "final-lr",     "gain-lr",
     "cage",           "cage-start",  "float-start", "distill",       "scale",        "grid",
-    "distill-weight", "share-steps", "qk-norm",     "fp4-threshold", "sparse-scale", "recipe", "damp"};
+    "distill-weight", "share-steps", "qk-norm",     "fp4-threshold", "sparse-scale", "recipe",
+    "damp",           "scale-group"};
 
 /// One list of names, walked for writing and for reading, so that the two cannot drift apart.
 template <class Visitor>
@@ -47,6 +48,7 @@ void visit(Options& o, Visitor&& field) {
   field("transform", o.scheme.transform);
   field("outer-trust", o.scheme.outer_trust);
   field("scale", o.scheme.scale);
+  field("scale-group", o.scheme.scale_group);
   field("grid", o.scheme.grid);
   field("fp4-threshold", o.scheme.fp4_threshold);
   field("sparse-scale", o.scheme.sparse_scale);

@@ -59,6 +59,9 @@ Prediction predict(const Options& o, const Peaks& peaks) {
     const bool linear = spec.linear();
     const Format f = linear ? o.scheme.word_of(spec.layer, model::kind_of(spec.role)) : o.scheme.format;
     weights += static_cast<double>(spec.elements()) * (f.quantized() ? 2.2 : 4.0);
+    // A scale and a sum of codes, for rows and for panels.
+    if (linear && f.weight && o.scheme.scale_group)
+      weights += 16 * static_cast<double>(spec.elements()) / static_cast<double>(o.scheme.scale_group);
     if (linear && model::input_owner(spec.role) == spec.role)
       kept += rows * (f.quantized() && f.activation ? 1.2 : 4.0) * static_cast<double>(spec.columns);
   }

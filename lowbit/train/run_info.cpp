@@ -13,8 +13,8 @@ namespace {
 report::RunInfo::Sizes packed_sizes(const model::Config& config, const Scheme& scheme) {
   report::RunInfo::Sizes sizes;
   for (const model::TensorSpec& spec : model::tensors(config)) {
-    const Format format = model::coding_of(spec, scheme).format;
-    const auto [codes, scales] = model::stored_bytes(spec, format);
+    const model::TensorCoding coding = model::coding_of(spec, scheme);
+    const auto [codes, scales] = model::stored_bytes(spec, coding.format, coding.weight.scale_group);
     if (spec.linear()) {
       sizes.codes += codes;
       sizes.scales += scales;

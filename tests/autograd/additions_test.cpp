@@ -15,8 +15,8 @@ namespace {
 constexpr std::size_t kRows = 48, kLength = 24;
 
 struct Model {
-  Model(const std::string& format, Transform transform, std::uint64_t seed, bool gains, bool qk_norm = false)
-      : executor(1), llama(executor, config(qk_norm), scheme(format, transform), kernels::Precision::f32, kLength) {
+  Model(const std::string& format, Transform transform, std::uint64_t seed, bool gains, bool qk_norm = false, std::int64_t scale_group = 0)
+      : executor(1), llama(executor, config(qk_norm), scheme(format, transform, scale_group), kernels::Precision::f32, kLength) {
     llama.initialize(seed);
     for (autograd::Parameter& p : llama.parameters()) {
       if (p.spec.role == model::TensorRole::norm) continue;
@@ -36,8 +36,9 @@ struct Model {
     c.qk_norm = qk_norm;
     return c;
   }
-  static Scheme scheme(const std::string& format, Transform transform) {
+  static Scheme scheme(const std::string& format, Transform transform, std::int64_t scale_group) {
     Scheme s = default_scheme(parse_format(format));
+    s.scale_group = scale_group;
     s.transform = transform;
     s.head = parse_head("f32");
     s.attention = AttentionFormat::f32;
@@ -72,8 +73,8 @@ double norm_of(const std::vector<double>& x) {
 
 TEST(Gains, TheirGradientIsTheFiniteDifferenceOfTheLossForFloatAndForCodedWeights) {
   // With float activations the loss is smooth in a gain: codes do not change when a row is scaled.
-  for (const char* format : {"f32", "w2a16", "w1a16"}) {
-    Model model(format, format[0] == 'w' ? Transform::hadamard_weights : Transform::none, 3, true);
+  for (const auto& [format, group] : {std::pair{"f32", 0}, {"w2a16", 0}, {"w1a16", 0}, {"w2a16", 64}}) {
+    Model model(format, format[0] == 'w' && group == 0 ? Transform::hadamard_weights : Transform::none, 3, true, false, group);
     model.loss();
     std::vector<double> analytic;
     for (const autograd::Parameter& g : model.llama.gains()) analytic.push_back(static_cast<double>(*g.grad.const_data_ptr<float>()));
@@ -166,16 +167,17 @@ TEST(QkNorm, RecomputingItOnTheWayBackChangesNoBit) {
 }
 
 TEST(Cage, PullsWeightsByAPartOfTheirDistanceToTheirGrid) {
-  for (const char* format : {"w4a4", "w1a1", "w1.58a8"}) {
-    Model model(format, Transform::hadamard, 5, false);
+  for (const auto& [format, group] : {std::pair{"w4a4", 0}, {"w1a1", 0}, {"w1.58a8", 0}, {"w2a2", 64}}) {
+    Model model(format, group ? Transform::none : Transform::hadamard, 5, false, false, group);
     autograd::Parameter& p = model.llama.parameter("model.layers.1.mlp.gate_proj.weight");
-    const auto k = static_cast<std::size_t>(p.spec.columns), n = static_cast<std::size_t>(p.spec.rows);
+    // Columns that share a scale are a row.
+    const auto k = static_cast<std::size_t>(group ? group : p.spec.columns), n = static_cast<std::size_t>(p.spec.elements()) / k;
     const float* const v = p.value.const_data_ptr<float>();
     std::vector<double> expected(v, v + n * k);
     const Grid& grid = *parse_format(format).weight;
     for (std::size_t row = 0; row < n; ++row) {
       std::vector<double> q(expected.begin() + static_cast<std::ptrdiff_t>(row * k), expected.begin() + static_cast<std::ptrdiff_t>((row + 1) * k));
-      kernels::reference::hadamard_row(std::span(q), 128);
+      kernels::reference::hadamard_row(std::span(q), group ? 1 : 128);
       double squares = 0;
       for (const double x : q) squares += x * x;
       const double s = grid.alpha * std::sqrt(squares / static_cast<double>(k)) + 1e-8;
@@ -185,7 +187,7 @@ TEST(Cage, PullsWeightsByAPartOfTheirDistanceToTheirGrid) {
                                        static_cast<double>(grid.highest()));
         x = (code + (grid.zero_is_level ? 0.0 : 0.5)) * step;
       }
-      kernels::reference::hadamard_row(std::span(q), 128);
+      kernels::reference::hadamard_row(std::span(q), group ? 1 : 128);
       for (std::size_t i = 0; i < k; ++i) expected[row * k + i] -= 0.25 * (expected[row * k + i] - q[i]);
     }
     const std::vector<double> grid_error = [&] {

@@ -17,8 +17,8 @@ constexpr std::size_t kRows = 160, kLength = 80;
 /// The gradients of all parameters, one after another.
 class Model {
  public:
-  Model(const std::string& format, const std::string& head, kernels::Precision precision, int threads)
-      : executor_(threads), llama_(executor_, test::small_config(2), scheme(format, head), precision, kLength) {
+  Model(const std::string& format, const std::string& head, kernels::Precision precision, int threads, std::int64_t scale_group = 0)
+      : executor_(threads), llama_(executor_, test::small_config(2), scheme(format, head, scale_group), precision, kLength) {
     llama_.initialize(3);
     for (autograd::Parameter& p : llama_.parameters()) {
       if (p.spec.role == model::TensorRole::norm) continue;
@@ -46,8 +46,10 @@ class Model {
   }
 
  private:
-  static Scheme scheme(const std::string& format, const std::string& head) {
+  static Scheme scheme(const std::string& format, const std::string& head, std::int64_t scale_group) {
     Scheme s = default_scheme(parse_format(format));
+    s.scale_group = scale_group;
+    if (scale_group) s.transform = Transform::none;  // whose groups are longer
     s.head = parse_head(head);
     s.check();
     return s;
@@ -68,11 +70,15 @@ double relative_error(const std::vector<float>& got, const std::vector<float>& e
 }
 
 TEST(Int8Backward, GradientsAreThoseOfFloat32WithNoiseThatAveragesOut) {
-  for (const auto& [format, head] : {std::pair{"w4a4", "bf16"}, {"w4a4", "w8a8"}, {"w1a1", "bf16"}, {"w1.58a8", "w4a8"},
-                                     {"w8a8", "f32"}, {"w4a16", "bf16"}}) {
-    const std::vector<float> exact = Model(format, head, kernels::Precision::f32, 1).gradients({});
-    const double of_bf16 = relative_error(Model(format, head, kernels::Precision::bf16, 1).gradients({}), exact);
-    Model model(format, head, kernels::Precision::int8, 1);
+  struct Case {
+    const char *format, *head;
+    std::int64_t group = 0;
+  };
+  for (const auto& [format, head, group] : {Case{"w4a4", "bf16"}, {"w4a4", "w8a8"}, {"w1a1", "bf16"}, {"w1.58a8", "w4a8"},
+                                            {"w8a8", "f32"}, {"w4a16", "bf16"}, {"w2a2", "bf16", 64}}) {
+    const std::vector<float> exact = Model(format, head, kernels::Precision::f32, 1, group).gradients({});
+    const double of_bf16 = relative_error(Model(format, head, kernels::Precision::bf16, 1, group).gradients({}), exact);
+    Model model(format, head, kernels::Precision::int8, 1, group);
     constexpr std::uint64_t kDraws = 64;
     std::vector<double> sum(exact.size());
     double of_one = 0;
@@ -84,7 +90,7 @@ TEST(Int8Backward, GradientsAreThoseOfFloat32WithNoiseThatAveragesOut) {
     std::vector<float> mean(sum.size());
     for (std::size_t j = 0; j < sum.size(); ++j) mean[j] = static_cast<float>(sum[j] / kDraws);
     const double of_mean = relative_error(mean, exact);
-    RecordProperty(std::string(format) + "_" + head, std::to_string(of_one) + " mean " + std::to_string(of_mean));
+    RecordProperty(fmt::format("{}_{}_{}", format, head, group), std::to_string(of_one) + " mean " + std::to_string(of_mean));
     EXPECT_LT(of_one, 0.05) << format;
     EXPECT_GT(of_one, of_bf16) << format;
     // 64 draws leave an eighth of the noise, beside what bf16 rounds (attention, products without codes).

@@ -14,7 +14,7 @@
 namespace lowbit {
 namespace {
 
-constexpr std::size_t kRows = 40, kN = 33, kK = 64;
+constexpr std::size_t kRows = 40, kN = 33, kK = 64, kLongK = 256;
 
 std::vector<float> normal(std::size_t n, std::uint64_t seed) {
   const Rng rng(seed);
@@ -28,18 +28,22 @@ struct Layer {
   autograd::TorchExecutor executor{2};
   nn::LinearWeights weights;
   autograd::Parameter parameter;
-  std::vector<float> x = normal(kRows * kK, 1), w = normal(kN * kK, 2), dy = normal(kRows * kN, 3);
-  std::vector<float> y = std::vector<float>(kRows * kN), dx = std::vector<float>(kRows * kK);
+  std::size_t k;
+  std::vector<float> x = normal(kRows * k, 1), w = normal(kN * k, 2), dy = normal(kRows * kN, 3);
+  std::vector<float> y = std::vector<float>(kRows * kN), dx = std::vector<float>(kRows * k);
 
-  explicit Layer(const model::TensorCoding& coding) {
+  explicit Layer(const model::TensorCoding& coding, std::size_t columns = kK, kernels::Precision precision = kernels::Precision::f32)
+      : k(columns) {
+    const auto wide = static_cast<std::int64_t>(k);
     const auto options = at::TensorOptions().dtype(at::kFloat);
-    parameter.spec = {"layer.weight", model::TensorRole::q, 0, kN, kK};
-    parameter.value = at::empty({kN, kK}, options);
-    parameter.grad = at::empty({kN, kK}, options);
+    parameter.spec = {"layer.weight", model::TensorRole::q, 0, kN, wide};
+    parameter.value = at::empty({kN, wide}, options);
+    parameter.grad = at::empty({kN, wide}, options);
     std::copy(w.begin(), w.end(), parameter.value.mutable_data_ptr<float>());
     std::fill_n(parameter.grad.mutable_data_ptr<float>(), w.size(), 0.0f);
-    weights.set(executor, coding, kN, kK, w.data(), {true, true});
-    autograd::LinearGroup group({&executor, kernels::Precision::f32}, {&weights}, {&parameter});
+    weights.set(executor, coding, kN, k, w.data(), {true, true});
+    const autograd::Draws draws{1, 2, 3};
+    autograd::LinearGroup group({.executor = &executor, .precision = precision, .draws = &draws}, {&weights}, {&parameter});
     group.prepare(x.data(), kRows, true);
     float* const out = y.data();
     group.multiply_into(std::span(&out, 1));
@@ -48,7 +52,7 @@ struct Layer {
   }
   std::vector<float> dw() const {
     const float* g = parameter.grad.const_data_ptr<float>();
-    return {g, g + kN * kK};
+    return {g, g + kN * k};
   }
 };
 
@@ -118,6 +122,65 @@ INSTANTIATE_TEST_SUITE_P(
                     Keys{"w3a4", "trust", "hadamard", "rms", "gaussian-converged"}, Keys{"w16a4"},
                     Keys{"w16afp4", "clip", "none"}, Keys{"w16a2", "trust", "hadamard", "rms", "gaussian"}),
     test_name);
+
+struct GroupKeys {
+  std::string format, transform = "hadamard", grid = "uniform";
+  std::int64_t group = 128;
+  std::string scale = "rms";
+};
+
+class ScaleGroupGradient : public testing::TestWithParam<GroupKeys> {};
+
+TEST_P(ScaleGroupGradient, IsThatOfSlicesWithScalesOfTheirOwn) {
+  const GroupKeys& keys = GetParam();
+  Scheme scheme = default_scheme(parse_format(keys.format));
+  scheme.transform = parse_transform(keys.transform);
+  scheme.grid = parse_grid_shape(keys.grid);
+  scheme.scale = parse_scale_rule(keys.scale);
+  scheme.scale_group = keys.group;
+  scheme.check();
+  const model::TensorCoding coding = model::coding_of({"", model::TensorRole::q, 0, kN, kLongK}, scheme);
+  const Layer layer(coding, kLongK);
+  const auto x = golden::make_operand<float>(layer.x, kLongK, coding.input, coding.input_group);
+  auto w = golden::make_operand<float>(layer.w, static_cast<std::size_t>(keys.group), coding.weight, coding.group);
+  // Values and masks of the slices are those of the rows: the gradients have no other use for the scales.
+  w.rows = kN, w.k = kLongK;
+  std::vector<float> dx, dw(kN * kLongK);
+  golden::linear_backward<float>(x, w, layer.dy, dx, dw);
+  expect_near(layer.dx, dx, "dx");
+  expect_near(layer.dw(), dw, "dw");
+  EXPECT_GT(std::count(w.trusted.begin(), w.trusted.end(), 0), 0) << "masks that take nothing out test nothing";
+  // bf16 rounds the scaled gradient, int8 draws: both near, and not the same.
+  for (const kernels::Precision precision : {kernels::Precision::bf16, kernels::Precision::int8}) {
+    const Layer rounded(coding, kLongK, precision);
+    const auto distance = [](const std::vector<float>& a, const std::vector<float>& b) {
+      double error = 0, square = 0;
+      for (std::size_t i = 0; i < a.size(); ++i) {
+        error += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+        square += std::pow(static_cast<double>(b[i]), 2);
+      }
+      return std::sqrt(error / square);
+    };
+    EXPECT_LT(distance(rounded.dx, dx), 0.02) << kernels::name_of(precision);
+    EXPECT_LT(distance(rounded.dw(), dw), 0.02) << kernels::name_of(precision);
+    EXPECT_GT(distance(rounded.dx, dx), 1e-5) << kernels::name_of(precision);
+  }
+}
+
+std::string group_test_name(const testing::TestParamInfo<GroupKeys>& info) {
+  const GroupKeys& k = info.param;
+  std::string name = fmt::format("{}_{}_{}_{}_{}", k.format, k.transform, k.grid, k.group, k.scale);
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, ScaleGroupGradient,
+                         testing::Values(GroupKeys{"w1a1"}, GroupKeys{"w2a2", "none", "uniform", 64},
+                                         GroupKeys{"w2a2", "none", "uniform", 64, "mse"}, GroupKeys{"w1.58a8"},
+                                         GroupKeys{"w3a16", "hadamard-weights"}, GroupKeys{"fp4", "none", "uniform", 64},
+                                         GroupKeys{"w2a4+2:4"}, GroupKeys{"w2a3", "none", "gaussian", 64}),
+                         group_test_name);
 
 // y = bf16(x) . bf16(w o mask); only what survives has a gradient.
 TEST(MaskedLayerGradient, ReachesTheSurvivorsAloneAndPassesThroughThem) {

@@ -20,11 +20,16 @@ struct Keys {
   std::string scale = "rms", grid = "uniform", sparse_scale = "dense", estimator = "";
   std::string layers = "";
   bool qk_norm = false;
+  std::int64_t scale_group = 0;
 };
 
 model::Config config_of(const Keys& keys) {
   model::Config config = test::small_config(3, keys.head == "w8a8");
   config.qk_norm = keys.qk_norm;
+  if (keys.scale_group == 0) return config;
+  config.width = 256;  // rows of two and of three groups of 128
+  config.head_dim = 64;
+  config.mlp = 384;
   return config;
 }
 
@@ -32,7 +37,8 @@ std::string test_name(const testing::TestParamInfo<Keys>& keys) {
   std::string name = keys.param.format + "_" + keys.param.head + "_" + keys.param.attention + "_" + keys.param.transform + "_" +
                      keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale + keys.param.estimator +
                      (keys.param.layers.empty() ? "" : "_with_" + keys.param.layers) +
-                     (keys.param.qk_norm ? "_qk_norm" : "");
+                     (keys.param.qk_norm ? "_qk_norm" : "") +
+                     (keys.param.scale_group ? "_group_" + std::to_string(keys.param.scale_group) : "");
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
@@ -47,6 +53,7 @@ Scheme scheme_of(const Keys& keys) {
   scheme.scale = parse_scale_rule(keys.scale);
   scheme.grid = parse_grid_shape(keys.grid);
   scheme.sparse_scale = parse_sparse_scale(keys.sparse_scale);
+  scheme.scale_group = keys.scale_group;
   if (scheme.scale == ScaleRule::absmax) scheme.estimator = Estimator::ste;
   scheme.share_steps = keys.estimator.ends_with(" shared");
   if (!keys.estimator.empty()) scheme.estimator = parse_estimator(keys.estimator.substr(0, keys.estimator.find(' ')));
@@ -112,6 +119,12 @@ std::vector<Isa> supported_isas() {
   for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
     if (isa_supported(isa)) list.push_back(isa);
   return list;
+}
+
+/// Several scales a row.
+Keys grouped(const std::string& format, std::int64_t scale_group, const std::string& head = "bf16", const std::string& transform = "hadamard",
+             const std::string& scale = "rms", const std::string& grid = "uniform", const std::string& layers = "") {
+  return {format, head, "f32", transform, scale, grid, "dense", "", layers, false, scale_group};
 }
 
 /// Formats by layer, kernels of every kind side by side.
@@ -194,7 +207,11 @@ INSTANTIATE_TEST_SUITE_P(
                     mixed("w4a4", "none", "uniform", "lsq", "down=w2a3,blocks.0.o=bf16,gate=w1a4"),
                     mixed("w16a3", "hadamard", "gaussian", "", "v=w2a3,up=w4a3,blocks.2.down=w1a1"),
                     Keys{"w4a4", "w8a8", "f32", "hadamard", "rms", "uniform", "dense", "", "", true},
-                    Keys{"bf16", "bf16", "bf16", "hadamard", "rms", "uniform", "dense", "", "", true}),
+                    Keys{"bf16", "bf16", "bf16", "hadamard", "rms", "uniform", "dense", "", "", true},
+                    grouped("w2a2", 128), grouped("w1a1", 128, "w8a8"), grouped("w1a1", 64, "bf16", "none", "mse"),
+                    grouped("w4a8", 128, "w4a8"), grouped("w1.58a2", 64, "bf16", "none"), grouped("w3a16", 128, "bf16", "hadamard-weights"),
+                    grouped("fp4", 64, "bf16", "none"), grouped("w2a4+2:4", 128), grouped("w2a3", 64, "bf16", "none", "rms", "gaussian"),
+                    grouped("w2a2", 128, "bf16", "hadamard", "rms", "uniform", "down=w1a3,blocks.1.o=bf16,k=w4a2,blocks.2.down=w3a16")),
     test_name);
 
 TEST(Parity, OneWeightMovedByOneStepTurnsTheComparisonRed) {

@@ -104,6 +104,12 @@ TEST(Scheme, RefusesKeysThatHaveNothingToActOn) {
   refused("w16a4", mse);
   refused("bf16", mse);
   refused("w4a4", [&](Scheme& s) { mse(s), s.estimator = Estimator::lsq; });
+  const auto group = [](std::int64_t columns) { return [=](Scheme& s) { s.scale_group = columns; }; };
+  for (const std::int64_t columns : {-64, 1, 3, 32, 48, 65, 192}) refused("w2a2", group(columns));
+  refused("w16a4", group(64));
+  refused("bf16", group(64));
+  for (const Estimator learned : {Estimator::lsq, Estimator::pact, Estimator::lsq_plus, Estimator::adabin})
+    refused("w1a1", [&](Scheme& s) { group(64)(s), s.estimator = learned; });
   refused("w4a4", absmax);  // with trust
   refused("f32", gaussian);
   refused("fp4", gaussian);
@@ -120,6 +126,17 @@ TEST(Scheme, SearchesTheScalesOfWeightsAlone) {
   EXPECT_NO_THROW(scheme.check());
   EXPECT_EQ(scheme.weight_side(*find_grid("2")).scale, ScaleRule::mse);
   EXPECT_EQ(scheme.input_side(*find_grid("2")).scale, ScaleRule::rms);
+}
+
+TEST(Scheme, DividesTheRowsOfTheBlocksWeightsAloneByItsScaleGroup) {
+  Scheme scheme = default_scheme(parse_format("w2a2"));
+  EXPECT_EQ(scheme.weight_side(*find_grid("2")).slices(256), 1);
+  scheme.scale_group = 64;
+  EXPECT_NO_THROW(scheme.check());
+  EXPECT_EQ(scheme.weight_side(*find_grid("2")).slices(256), 4);
+  EXPECT_EQ(scheme.input_side(*find_grid("2")).slices(256), 1);
+  EXPECT_EQ(scheme.head_side(*find_grid("8")).slices(256), 1);
+  EXPECT_EQ(scheme.variations(), ", scale group 64");
 }
 
 TEST(Scheme, TrustsAnEntryUpToHalfAnOutermostIntervalPastTheGrid) {

@@ -49,6 +49,9 @@ TEST(Runs, AFormatIsNamedWithWhatIsNotUsualAndWithLabels) {
   EXPECT_EQ(flagged("w2a2", {{"cage", "0.1"}, {"distill", "teacher"}}), "w2a2 cage=0.1 distill");
   EXPECT_EQ(flagged("bf16", {{"qk-norm", "true"}, {"damp", "0.1"}}), "bf16 qk-norm");
   EXPECT_EQ(flagged("w1a1", {{"qk-norm", "true"}, {"damp", "0.1"}, {"scale", "mse"}}), "w1a1 mse damp=0.1 qk-norm");
+  EXPECT_EQ(flagged("w2a2", {{"scale-group", "0"}}), "w2a2");
+  EXPECT_EQ(flagged("w2a2", {{"scale-group", "64"}}), "w2a2 scale-group=64");
+  EXPECT_EQ(flagged("bf16", {{"scale-group", "64"}}), "bf16");
   EXPECT_EQ(flagged("bf16", {{"cage", "0.1"}, {"gain-lr", "4"}, {"scale", "absmax"}}), "bf16 gain-lr=4");
 }
 

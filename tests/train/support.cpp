@@ -45,7 +45,13 @@ std::vector<std::string> small_run(const fs::path& batches, const fs::path& out,
 }
 
 std::vector<std::string> plus(std::vector<std::string> arguments, const std::vector<std::string>& more) {
-  arguments.insert(arguments.end(), more.begin(), more.end());
+  for (std::size_t i = 0; i < more.size(); ++i) {
+    const auto given = more[i].starts_with("--") ? std::find(arguments.begin(), arguments.end(), more[i]) : arguments.end();
+    if (given == arguments.end())
+      arguments.push_back(more[i]);
+    else if (i + 1 < more.size() && !more[i + 1].starts_with("--"))
+      *(given + 1) = more[++i];
+  }
   return arguments;
 }
 
@@ -106,9 +112,7 @@ std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uin
       arguments.push_back(always);
       arguments.push_back(std::to_string(checkpoint_every));
     }
-    for (const std::vector<std::string>* flags : {&more, &also})
-      arguments.insert(arguments.end(), flags->begin(), flags->end());
-    return arguments;
+    return plus(plus(arguments, more), also);
   };
   const auto start = std::chrono::steady_clock::now();
   const Outcome uninterrupted = run_program(with(whole, {"--threads", "1"}));

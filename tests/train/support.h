@@ -18,7 +18,7 @@ void write_batches(const std::filesystem::path& file, std::size_t windows, std::
 /// A small run that takes about ten milliseconds a step: --batches FILE, w4a4, two blocks of width 64.
 std::vector<std::string> small_run(const std::filesystem::path& batches, const std::filesystem::path& out, int steps);
 
-/// The same arguments with `more` behind them; with another --format.
+/// The same arguments with `more` behind them, or in the place of a flag's value that was given already; with another --format.
 std::vector<std::string> plus(std::vector<std::string> arguments, const std::vector<std::string>& more);
 std::vector<std::string> with_format(std::vector<std::string> arguments, const std::string& format);
 
