@@ -245,9 +245,9 @@ struct MlpBlockFunction : Function<MlpBlockFunction> {
     {
       const Profile::Scope timed(context->profile, Work::swiglu_backward);
       const std::size_t k = columns_of(gate);
-      float* const d = mutable_data(dhidden);
-      kernels::swiglu_backward(*context->executor, rows, k, data(gate), data(up), k, d, mutable_data(dgate), mutable_data(dup), k,
-                               [&](std::size_t first, std::size_t count) { block->down_.through_coding(first, count, d); });
+      float* const dh = mutable_data(dhidden);
+      kernels::swiglu_backward(*context->executor, rows, k, data(gate), data(up), k, dh, mutable_data(dgate), mutable_data(dup), k,
+                               [&](std::size_t first, std::size_t count) { block->down_.through_coding(first, count, dh); });
     }
     const at::Tensor dnormed = at::empty_like(x);
     const std::array<const float*, 2> dgate_up{data(dgate), data(dup)};
