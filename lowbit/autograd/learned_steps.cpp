@@ -10,15 +10,6 @@ namespace lowbit::autograd {
 
 namespace {
 double largest_level(const Grid& grid) { return std::max(1, grid.highest()); }
-
-/// x H [rows, k] in `room`, or x itself where it is not rotated.
-const float* rotated_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const float* x,
-                          Buffer<float>& room) {
-  if (group == 1) return x;
-  room.resize(rows * k);
-  kernels::rotate_rows(executor, group, rows, k, x, k, room.data(), k);
-  return room.data();
-}
 }  // namespace
 
 void FirstStep::see(Executor& executor, int group, std::size_t rows, std::size_t k, const float* x) {
@@ -56,8 +47,7 @@ void LinearGroup::set_steps(std::vector<Parameter*> weights, Parameter* input, P
 void LinearGroup::add_adabin_gradient(const SideCoding& side, int group, std::size_t rows, std::size_t all_rows,
                                       std::size_t k, float* g, const float* x) {
   Executor& executor = *context_.executor;
-  x = rotated_rows(executor, group, rows, k, x, rotated_);
-  const auto sums = kernels::adabin_input(executor, 0.5f * static_cast<float>(side.step),
+  const auto sums = kernels::adabin_input(executor, group, 0.5f * static_cast<float>(side.step),
                                           static_cast<float>(side.offset), rows, k, g, x);
   const double scale = 1 / std::sqrt(static_cast<double>(all_rows * k));
   *mutable_data(input_step_->grad) += static_cast<float>(scale * 0.5 * sums.alpha);
@@ -81,10 +71,9 @@ void LinearGroup::add_step_gradient(Parameter& step, Parameter* offset, const Si
                                     std::size_t rows, std::size_t all_rows, std::size_t k, const float* g,
                                     const float* x, const std::uint8_t* codes) {
   Executor& executor = *context_.executor;
-  x = rotated_rows(executor, group, rows, k, x, rotated_);
   const bool lsq = context_.estimator == Estimator::lsq || learns_offset(context_.estimator);
   const auto around = static_cast<float>(offset ? side.offset : 0);
-  const auto sums = kernels::step_gradient(executor, *side.grid, *data(step.value), around, !lsq, rows, k, g, x, codes);
+  const auto sums = kernels::step_gradient(executor, group, *side.grid, *data(step.value), around, !lsq, rows, k, g, x, codes);
   const double scale = lsq ? 1 / std::sqrt(static_cast<double>(all_rows * k) * largest_level(*side.grid)) : 1;
   *mutable_data(step.grad) += static_cast<float>(scale * sums.step);
   if (offset) *mutable_data(offset->grad) += static_cast<float>(scale * sums.offset);

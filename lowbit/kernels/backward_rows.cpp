@@ -81,7 +81,19 @@ std::pair<double, double> sums_of_rows(Executor& executor, std::size_t rows, std
 }
 }  // namespace
 
-StepGradients step_gradient(Executor& executor, const Grid& grid, float step, float offset, bool clamped_only,
+namespace {
+/// x H of one row in this thread's memory, or x itself where it is not rotated.
+const float* rotated_row(int group, std::size_t k, const float* x) {
+  if (group == 1) return x;
+  static thread_local Buffer<float> row;
+  row.resize(k);
+  SerialExecutor here;
+  rotate_rows(here, group, 1, k, x, k, row.data(), k);
+  return row.data();
+}
+}  // namespace
+
+StepGradients step_gradient(Executor& executor, int group, const Grid& grid, float step, float offset, bool clamped_only,
                             std::size_t rows, std::size_t k, const float* g, const float* x, const std::uint8_t* codes) {
   const OffsetForms& form = offset_forms();
   const float unit = grid.zero_is_level ? 1.0f : 0.5f;
@@ -98,18 +110,18 @@ StepGradients step_gradient(Executor& executor, const Grid& grid, float step, fl
   const std::pair<double, double> sum = sums_of_rows(executor, rows, k, [&](std::size_t r) {
     StepRow own = row;
     own.g = g + r * k;
-    own.x = x + r * k;
+    own.x = rotated_row(group, k, x + r * k);
     own.codes = codes + r * code_stride(k);
     return form.step(own);
   });
   return {sum.first, sum.second};
 }
 
-AdabinGradients adabin_input(Executor& executor, float alpha, float offset, std::size_t rows, std::size_t k, float* g,
+AdabinGradients adabin_input(Executor& executor, int group, float alpha, float offset, std::size_t rows, std::size_t k, float* g,
                              const float* x) {
   const OffsetForms& form = offset_forms();
   const std::pair<double, double> sum = sums_of_rows(
-      executor, rows, k, [&](std::size_t r) { return form.adabin(k, alpha, offset, x + r * k, g + r * k); });
+      executor, rows, k, [&](std::size_t r) { return form.adabin(k, alpha, offset, rotated_row(group, k, x + r * k), g + r * k); });
   return {sum.first, sum.second};
 }
 

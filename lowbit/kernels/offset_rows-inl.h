@@ -12,36 +12,45 @@ float sum_of(const float* lanes) {
 }
 
 RowSums step_row(const StepRow& row) {
-  float steps[kLanes] = {}, offsets[kLanes] = {};
+  // Everything by value and no branch, else the compiler goes one by one: a tenth of a training step.
+  const float* const g = row.g;
+  const float* const x = row.x;
+  const std::uint8_t* const codes = row.codes;
+  const float offset = row.offset, inverse = row.inverse, edge = row.edge, factor = row.factor, addend = row.addend;
   const float within = row.clamped_only ? 0.0f : 1.0f;
-  const auto lane = [&](std::size_t i, std::size_t j) {
-    const float x = row.x[i] - row.offset, q = row.factor * static_cast<float>(row.codes[i]) + row.addend, g = row.g[i];
-    const bool inside = (x <= row.edge) & (-x <= row.edge);
-    const float unclamped = within * (q - x * row.inverse);
-    steps[j] += g * (inside ? unclamped : q);
-    offsets[j] += inside ? 0.0f : g;
+  float steps[kLanes] = {}, offsets[kLanes] = {};
+  const auto lanes = [=](std::size_t i, std::size_t count, float* __restrict to_step, float* __restrict to_offset)
+                         __attribute__((always_inline)) {
+    for (std::size_t j = 0; j < count; ++j) {
+      const float v = x[i + j] - offset, q = factor * static_cast<float>(codes[i + j]) + addend;
+      const float unclamped = within * (q - v * inverse);
+      const float of_step = __builtin_fabsf(v) <= edge ? unclamped : q, of_offset = __builtin_fabsf(v) <= edge ? 0.0f : 1.0f;
+      to_step[j] += g[i + j] * of_step;
+      to_offset[j] += g[i + j] * of_offset;
+    }
   };
   std::size_t i = 0;
-  for (; i + kLanes <= row.k; i += kLanes)
-    for (std::size_t j = 0; j < kLanes; ++j) lane(i + j, j);
-  for (std::size_t j = 0; i + j < row.k; ++j) lane(i + j, j);
+  for (; i + kLanes <= row.k; i += kLanes) lanes(i, kLanes, steps, offsets);
+  lanes(i, row.k - i, steps, offsets);
   return {sum_of(steps), sum_of(offsets)};
 }
 
 RowSums adabin_row(std::size_t k, float alpha, float offset, const float* x, float* g) {
   float alphas[kLanes] = {}, betas[kLanes] = {};
   const float inverse = 1.0f / alpha;
-  const auto lane = [&](std::size_t i, std::size_t j) {
-    const float z = (x[i] - offset) * inverse, size = z < 0.0f ? -z : z, s = z < 0.0f ? -1.0f : 1.0f;
-    const float falling = 2.0f - 2.0f * size, slope = falling > 0.0f ? falling : 0.0f, d = g[i];
-    alphas[j] += d * (s - z * slope);
-    betas[j] += d * (1.0f - slope);
-    g[i] = d * slope;
+  const auto lanes = [=](const float* __restrict from, std::size_t count, float* __restrict gradient, float* __restrict to_alpha,
+                         float* __restrict to_beta) __attribute__((always_inline)) {
+    for (std::size_t j = 0; j < count; ++j) {
+      const float z = (from[j] - offset) * inverse, s = z < 0.0f ? -1.0f : 1.0f;
+      const float falling = 2.0f - 2.0f * __builtin_fabsf(z), slope = falling > 0.0f ? falling : 0.0f, d = gradient[j];
+      to_alpha[j] += d * (s - z * slope);
+      to_beta[j] += d * (1.0f - slope);
+      gradient[j] = d * slope;
+    }
   };
   std::size_t i = 0;
-  for (; i + kLanes <= k; i += kLanes)
-    for (std::size_t j = 0; j < kLanes; ++j) lane(i + j, j);
-  for (std::size_t j = 0; i + j < k; ++j) lane(i + j, j);
+  for (; i + kLanes <= k; i += kLanes) lanes(x + i, kLanes, g + i, alphas, betas);
+  lanes(x + i, k - i, g + i, alphas, betas);
   return {sum_of(alphas), sum_of(betas)};
 }
 

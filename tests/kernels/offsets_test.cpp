@@ -134,7 +134,7 @@ TEST(Offsets, GradientsOfStepsAndOffsetsAreTheDefinitionsOnEveryInstructionSet) 
           codes[i] = static_cast<std::uint8_t>(rng.below(i, static_cast<std::uint64_t>(grid.levels)));
         const float step = 2.0f / static_cast<float>(grid.levels), offset = 0.2f;
         const auto found =
-            step_gradient(pool, grid, step, offset, clamped_only, kRows, kK, g.data(), x.data(), codes.data());
+            step_gradient(pool, 1, grid, step, offset, clamped_only, kRows, kK, g.data(), x.data(), codes.data());
         double of_step = 0, of_offset = 0;
         for (std::size_t r = 0; r < kRows; ++r) {
           std::vector<double> row(x.begin() + static_cast<std::ptrdiff_t>(r * kK),
@@ -150,7 +150,7 @@ TEST(Offsets, GradientsOfStepsAndOffsetsAreTheDefinitionsOnEveryInstructionSet) 
         EXPECT_NEAR(found.offset, of_offset, 1e-4) << isa_name(isa) << " " << name;
       }
     std::vector<float> dx = g;
-    const auto found = adabin_input(pool, 0.9f, 0.2f, kRows, kK, dx.data(), x.data());
+    const auto found = adabin_input(pool, 1, 0.9f, 0.2f, kRows, kK, dx.data(), x.data());
     double of_alpha = 0, of_beta = 0;
     for (std::size_t r = 0; r < kRows; ++r) {
       std::vector<double> row(x.begin() + static_cast<std::ptrdiff_t>(r * kK),
@@ -165,6 +165,29 @@ TEST(Offsets, GradientsOfStepsAndOffsetsAreTheDefinitionsOnEveryInstructionSet) 
     }
     EXPECT_NEAR(found.alpha, of_alpha, 1e-3) << isa_name(isa);
     EXPECT_NEAR(found.beta, of_beta, 1e-3) << isa_name(isa);
+  }
+}
+
+TEST(Offsets, GradientsOfStepsRotateRowsAsTheyWereCoded) {
+  constexpr std::size_t kRows = 90, kK = 192;  // several tasks
+  constexpr int kGroup = 64;
+  const std::vector<float> x = draws(kRows * kK, 31, 0.1), g = draws(kRows * kK, 32, 0);
+  const Grid& grid = *find_grid("4");
+  std::vector<std::uint8_t> codes(kRows * code_stride(kK), 3);
+  for (const Isa isa : supported_isas()) {
+    const ForcedIsa forced(isa);
+    ThreadPool pool(2);
+    std::vector<float> rotated(x.size());
+    rotate_rows(pool, kGroup, kRows, kK, x.data(), kK, rotated.data(), kK);
+    const auto own = step_gradient(pool, kGroup, grid, 0.3f, 0.1f, false, kRows, kK, g.data(), x.data(), codes.data());
+    const auto before = step_gradient(pool, 1, grid, 0.3f, 0.1f, false, kRows, kK, g.data(), rotated.data(), codes.data());
+    EXPECT_EQ(own.step, before.step) << isa_name(isa);
+    EXPECT_EQ(own.offset, before.offset) << isa_name(isa);
+    EXPECT_NE(own.step, step_gradient(pool, 1, grid, 0.3f, 0.1f, false, kRows, kK, g.data(), x.data(), codes.data()).step);
+    std::vector<float> d = g, e = g;
+    EXPECT_EQ(adabin_input(pool, kGroup, 0.9f, 0.2f, kRows, kK, d.data(), x.data()).alpha,
+              adabin_input(pool, 1, 0.9f, 0.2f, kRows, kK, e.data(), rotated.data()).alpha);
+    EXPECT_EQ(d, e) << isa_name(isa);
   }
 }
 
