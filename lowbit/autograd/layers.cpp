@@ -9,6 +9,7 @@
 #include "lowbit/base/rng.h"
 #include "lowbit/kernels/backward_int8.h"
 #include "lowbit/kernels/offsets.h"
+#include "lowbit/kernels/row_tasks.h"
 
 namespace lowbit::autograd {
 namespace {
@@ -66,13 +67,13 @@ void LinearGroup::prepare(const float* x, std::size_t rows, bool want_mask) {
 
 void LinearGroup::prepare_made(std::size_t rows, bool want_mask, const MakeRows& make) {
   assert(!wants_whole_input());
-  const std::size_t k = weights_.front()->k(), at_once = std::max<std::size_t>(1, 16384 / k);
+  const std::size_t k = weights_.front()->k();
   const Profile::Scope timed(context_.profile, Work::code_inputs);
   input_.start(weights_.front()->coding(), rows, k, want_mask);
-  context_.executor->parallel_for((rows + at_once - 1) / at_once, [&](std::size_t task) {
+  kernels::for_rows(*context_.executor, rows, k, [&](std::size_t first, std::size_t end) {
     static thread_local Buffer<float> made;
-    made.resize(at_once * k);
-    const std::size_t first = task * at_once, count = std::min(at_once, rows - first);
+    const std::size_t count = end - first;
+    made.resize(count * k);
     make(first, count, made.data());
     SerialExecutor here;
     input_.prepare_rows(here, first, count, made.data());
@@ -177,11 +178,9 @@ void LinearGroup::multiply_weights(std::uint64_t stream, std::size_t i, const fl
 
 void LinearGroup::backward_into(std::span<const float* const> dy, float* dx, std::uint64_t piece) {
   products_back_into(dy, dx, piece);
-  const std::size_t rows = input_.rows(), at_once = std::max<std::size_t>(1, 16384 / input_.k());
   const Profile::Scope timed(context_.profile, Work::mask_rotate);
-  context_.executor->parallel_for((rows + at_once - 1) / at_once, [&](std::size_t task) {
-    through_coding(task * at_once, std::min(at_once, rows - task * at_once), dx);
-  });
+  kernels::for_rows(*context_.executor, input_.rows(), input_.k(),
+                    [&](std::size_t first, std::size_t end) { through_coding(first, end - first, dx); });
 }
 
 void LinearGroup::through_coding(std::size_t first, std::size_t count, float* dx) const {

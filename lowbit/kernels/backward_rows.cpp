@@ -9,13 +9,9 @@
 #include "lowbit/kernels/code_rows.h"
 #include "lowbit/kernels/offset_rows.h"
 #include "lowbit/kernels/reference_backward.h"
+#include "lowbit/kernels/row_tasks.h"
 
 namespace lowbit::kernels {
-namespace {
-/// Rows of k values that stay in the second cache: some 16 thousand values.
-std::size_t rows_at_once(std::size_t k) { return std::max<std::size_t>(1, 16384 / std::max<std::size_t>(k, 1)); }
-}  // namespace
-
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
                        const float* inv, const float* dy, const float* base, float* dx, float* dweight,
                        const BeforeRows& before) {
@@ -29,7 +25,7 @@ void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, cons
   executor.parallel_for(chunks, [&](std::size_t c) {
     float* const sum = sums + c * stride;
     std::fill_n(sum, k, 0.0f);
-    const std::size_t end = std::min(rows, (c + 1) * chunk), at_once = rows_at_once(k);
+    const std::size_t end = std::min(rows, (c + 1) * chunk), at_once = rows_per_task(k);
     for (std::size_t first = c * chunk; first < end; first += at_once) {
       const std::size_t count = std::min(at_once, end - first), at = first * k;
       if (before) before(first, count);
@@ -43,14 +39,13 @@ void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const 
                      std::size_t stride, const float* dy, float* dgate, float* dup, std::size_t dstride,
                      const BeforeRows& before) {
   const BackwardForm& form = backward_form(Precision::f32);
-  const std::size_t at_once = rows_at_once(k);
   // Results that will have left the caches before they are read need not be fetched to be overwritten.
   constexpr std::size_t kPastCaches = std::size_t{4} << 20, kLine = 64;
   const auto on_lines = [&](const float* x) { return reinterpret_cast<std::uintptr_t>(x) % kLine == 0; };
   const bool past_caches =
       2 * rows * k * sizeof(float) > kPastCaches && on_lines(dgate) && on_lines(dup) && dstride * sizeof(float) % kLine == 0;
-  executor.parallel_for(ceil_div(rows, at_once), [&](std::size_t task) {
-    const std::size_t first = task * at_once, count = std::min(rows - first, at_once);
+  for_rows(executor, rows, k, [&](std::size_t first, std::size_t end) {
+    const std::size_t count = end - first;
     if (before) before(first, count);
     form.swiglu_rows(count, k, gate + first * stride, up + first * stride, stride, dy + first * k, dgate + first * dstride,
                      dup + first * dstride, dstride, past_caches);
@@ -64,9 +59,8 @@ std::pair<double, double> sums_of_rows(Executor& executor, std::size_t rows, std
   static thread_local Buffer<float> partial;
   partial.resize(2 * rows);
   float* const sums = partial.data();
-  const std::size_t at_once = rows_at_once(k);
-  executor.parallel_for(ceil_div(rows, at_once), [&](std::size_t task) {
-    for (std::size_t r = task * at_once; r < std::min(rows, (task + 1) * at_once); ++r) {
+  for_rows(executor, rows, k, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
       const RowSums row = of_row(r);
       sums[2 * r] = row.step;
       sums[2 * r + 1] = row.offset;

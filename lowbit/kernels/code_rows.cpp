@@ -9,6 +9,7 @@
 #include "lowbit/base/aligned.h"
 #include "lowbit/kernels/code_rows_forms.h"
 #include "lowbit/kernels/reference.h"
+#include "lowbit/kernels/row_tasks.h"
 #include "lowbit/machine/isa.h"
 
 namespace lowbit::kernels {
@@ -69,12 +70,10 @@ Rotation rotation_of(int group, [[maybe_unused]] std::size_t k) {
   return {group, reference::hadamard_scale<float>(group)};
 }
 
-// A task is some rows, about 16 thousand values: long against the cost of handing it out, short against a batch.
 template <class F>
-void for_rows(Executor& executor, std::size_t rows, std::size_t k, F&& row) {
-  const std::size_t chunk = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(k, 1));
-  executor.parallel_for((rows + chunk - 1) / chunk, [&](std::size_t task) {
-    for (std::size_t i = task * chunk; i < std::min(rows, (task + 1) * chunk); ++i) row(i);
+void for_each_row(Executor& executor, std::size_t rows, std::size_t k, F&& row) {
+  for_rows(executor, rows, k, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) row(i);
   });
 }
 
@@ -132,7 +131,7 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
   assert(!dense || k % 8 == 0);
   const bool shifted = coding.shift != Shift::none, searched = coding.scale == ScaleRule::mse;
   const bool rotated_before = shifted || searched;
-  for_rows(executor, rows, k, [&](std::size_t i) {
+  for_each_row(executor, rows, k, [&](std::size_t i) {
     float rms, step = coding.step;
     const float* row = x + i * x_stride;
     if (rotated_before) {
@@ -167,7 +166,7 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
 
 void mask_pairs(Executor& executor, std::size_t rows, std::size_t k, const float* x, float* y, std::uint64_t* mask) {
   assert(k % 8 == 0);
-  for_rows(executor, rows, k, [&](std::size_t row) {
+  for_each_row(executor, rows, k, [&](std::size_t row) {
     const float* from = x + row * k;
     std::uint64_t* bits = mask + row * mask_words(k);
     std::fill_n(bits, mask_words(k), std::uint64_t{0});
@@ -186,7 +185,7 @@ void rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k,
                  float* y, std::size_t y_stride) {
   const Rotation rotation = rotation_of(group, k);
   const RowForms& forms = row_forms();
-  for_rows(executor, rows, k,
+  for_each_row(executor, rows, k,
            [&](std::size_t i) { forms.rotate(rotation, k, x + i * x_stride, nullptr, y + i * y_stride); });
 }
 
@@ -194,7 +193,7 @@ void mask_and_rotate_rows(Executor& executor, int group, std::size_t rows, std::
                           float* g, std::size_t g_stride) {
   const Rotation rotation = rotation_of(group, k);
   const RowForms& forms = row_forms();
-  for_rows(executor, rows, k, [&](std::size_t i) {
+  for_each_row(executor, rows, k, [&](std::size_t i) {
     float* row = g + i * g_stride;
     forms.rotate(rotation, k, row, mask ? mask + i * mask_words(k) : nullptr, row);
   });
@@ -206,7 +205,7 @@ void decode_rows(Executor& executor, const RowCoding& coding, std::size_t rows, 
   const RowForms& forms = row_forms();
   std::array<float, 256> levels{};
   for (int u = 0; u < coding.grid->levels; ++u) levels[static_cast<std::size_t>(u)] = static_cast<float>(coding.grid->value(u));
-  for_rows(executor, rows, k, [&](std::size_t i) {
+  for_each_row(executor, rows, k, [&](std::size_t i) {
     const std::size_t id = ids ? static_cast<std::size_t>(ids[i]) : i;
     if (coding.grid->cells == Cells::table) {
       for (std::size_t j = 0; j < k; ++j) y[i * y_stride + j] = levels[codes[id * code_stride(k) + j]] * scale[id];

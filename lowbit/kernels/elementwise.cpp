@@ -118,6 +118,7 @@ HWY_AFTER_NAMESPACE();
 #include <vector>
 
 #include "lowbit/kernels/reference.h"
+#include "lowbit/kernels/row_tasks.h"
 #include "lowbit/kernels/vector_math.h"
 #include "lowbit/machine/isa.h"
 
@@ -151,19 +152,6 @@ void add_values(std::size_t n, float* x, const float* y) {
 }
 
 }  // namespace scalar
-
-namespace {
-
-/// task(begin, end) over rows of about `width` values, some 16 thousand values a task: one row is never spread.
-template <class F>
-void for_rows(Executor& executor, std::size_t rows, std::size_t width, F&& task) {
-  const std::size_t chunk = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(1, width));
-  executor.parallel_for((rows + chunk - 1) / chunk, [&](std::size_t index) {
-    task(index * chunk, std::min(rows, (index + 1) * chunk));
-  });
-}
-
-}  // namespace
 
 void rms_norm(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight, float eps,
               float* y, float* inv) {

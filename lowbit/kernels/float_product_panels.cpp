@@ -52,6 +52,7 @@ HWY_AFTER_NAMESPACE();
 #include <algorithm>
 #include <array>
 
+#include "lowbit/kernels/row_tasks.h"
 #include "lowbit/machine/isa.h"
 
 namespace lowbit::kernels {
@@ -161,9 +162,8 @@ void make_panels(Executor& executor, std::size_t n, std::size_t k, const bf16* w
 
 void round_rows(Executor& executor, std::size_t rows, std::size_t k, const float* x, std::size_t x_stride, bf16* y) {
   const std::size_t stride = bf16_stride(k);
-  const std::size_t chunk = std::max<std::size_t>(1, 16384 / std::max<std::size_t>(1, k));
-  executor.parallel_for((rows + chunk - 1) / chunk, [&](std::size_t index) {
-    for (std::size_t row = index * chunk; row < std::min(rows, (index + 1) * chunk); ++row) {
+  for_rows(executor, rows, k, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row) {
       round_row(k, x + row * x_stride, y + row * stride);
       std::fill(y + row * stride + k, y + (row + 1) * stride, bf16{});
     }

@@ -9,6 +9,7 @@
 #include "lowbit/kernels/offsets.h"
 #include "lowbit/kernels/plane_product.h"
 #include "lowbit/kernels/reference.h"
+#include "lowbit/kernels/row_tasks.h"
 
 namespace lowbit::nn {
 
@@ -296,12 +297,12 @@ void add_slices(Executor& executor, std::size_t slices, std::size_t m, std::size
   memory.resize(std::min(m, kRows) * n);
   float* const part = memory.data();
   for (std::size_t first = 0; first < m; first += kRows) {
-    const std::size_t rows = std::min(kRows, m - first), at_once = std::max<std::size_t>(1, 16384 / n);
+    const std::size_t rows = std::min(kRows, m - first);
     product(0, first, rows, y + first * y_stride, y_stride);
     for (std::size_t s = 1; s < slices; ++s) {
       product(s, first, rows, part, n);
-      executor.parallel_for((rows + at_once - 1) / at_once, [&](std::size_t task) {
-        for (std::size_t i = task * at_once; i < std::min(rows, (task + 1) * at_once); ++i)
+      kernels::for_rows(executor, rows, n, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i)
           for (std::size_t j = 0; j < n; ++j) y[(first + i) * y_stride + j] += part[i * n + j];
       });
     }
