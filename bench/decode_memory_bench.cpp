@@ -1,4 +1,4 @@
-// What decoding gains from large pages and from threads that fetch while they wait (docs/speed.md): random weights twice in one
+// What decoding gains from large pages and from threads that fetch while they wait (docs/explain/speed.md): random weights twice in one
 // process, on small and on large pages, each with and without Executor::soon, in turns of a few tokens.
 // Usage: decode_memory_bench SHAPE FORMAT HEAD TOKENS ROUNDS [THREADS]
 #include <sys/prctl.h>

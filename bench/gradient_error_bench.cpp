@@ -1,4 +1,4 @@
-// How far the gradients of one batch lie from those of float32 backward products (docs/results.md): bfloat16's, one draw of
+// How far the gradients of one batch lie from those of float32 backward products (docs/lab/results.md): bfloat16's, one draw of
 // int8's, and the mean of DRAWS draws, which tells noise from bias. Relative norms by kind of tensor.
 // Usage: gradient_error_bench CHECKPOINT BATCHES.u16 FIRST-WINDOW WINDOWS LENGTH [DRAWS [THREADS]]
 #include <fmt/format.h>

@@ -252,7 +252,7 @@ int main(int argc, char** argv) {
     attention(pool, precision, 2, 1024, 8, 2, 128);
     attention(pool, precision, 8, 512, 8, 8, 32);
   }
-  // The layers of the three training steps in docs/results.md (o; gate and up; down), and two of a wide model.
+  // The layers of the three training steps in docs/lab/results.md (o; gate and up; down), and two of a wide model.
   for (const auto& [tokens, width, mlp] : {std::tuple<std::size_t, std::size_t, std::size_t>{4096, 256, 768},
                                            {4096, 512, 1536},
                                            {2048, 768, 2048},

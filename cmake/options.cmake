@@ -1,6 +1,6 @@
 # Compiler flags that every target of the project shares.
 #
-# -ffp-contract=off: a product and a sum are two roundings unless the code says fma (docs/numerics.md).
+# -ffp-contract=off: a product and a sum are two roundings unless the code says fma (docs/reference/arithmetic.md).
 add_library(lowbit_flags INTERFACE)
 target_compile_options(lowbit_flags INTERFACE -ffp-contract=off -fno-math-errno)
 add_library(lowbit_warnings INTERFACE)

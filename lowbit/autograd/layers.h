@@ -13,7 +13,7 @@
 #include "lowbit/nn/llama.h"
 
 // The only bridge from nn/ to tensors: each layer's forward is nn/'s, its backward is the formula of
-// docs/numerics.md, "Backward", and libtorch's autograd links them.
+// docs/reference/arithmetic.md, "Backward", and libtorch's autograd links them.
 namespace lowbit::autograd {
 
 /// One trained tensor: float32 master values and their gradient, of spec.shape(), contiguous. The backward passes add to

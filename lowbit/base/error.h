@@ -7,7 +7,7 @@
 
 namespace lowbit {
 
-/// Why an operation stopped; the program's exit code follows from it (docs/tour.md, "Errors").
+/// Why an operation stopped; the program's exit code follows from it (docs/explain/tour.md, "Errors").
 enum class ErrorKind {
   usage,   ///< wrong use of a flag or a verb: exit code 2
   input,   ///< a file, text or number that cannot be used, or what is predicted not to fit: exit code 2

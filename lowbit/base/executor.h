@@ -8,7 +8,7 @@
 
 namespace lowbit {
 
-/// Sets flush-to-zero and denormals-are-zero on this thread while it lives (docs/numerics.md), then restores.
+/// Sets flush-to-zero and denormals-are-zero on this thread while it lives (docs/reference/arithmetic.md), then restores.
 /// Every thread that computes holds one.
 class FlushDenormals {
  public:

@@ -232,7 +232,7 @@ void add_train(CLI::App& verb) {
   add_flag(verb, "--tied", c.tied, "the head is the embedding");
   add_flag(verb, "--qk-norm,!--no-qk-norm", c.qk_norm, "heads of queries and keys are normed before their rotation, as in Qwen3");
 
-  add_option(verb, "--recipe", o.recipe, "fills what is not given below: quest (as the paper), best (with what earned its place: docs/recipes.md)")->capture_default_str();
+  add_option(verb, "--recipe", o.recipe, "fills what is not given below: quest (as the paper), best (with what earned its place: docs/explain/recipes.md)")->capture_default_str();
   add_option(verb, "--tokens", f->tokens, "to train on; or --steps");
   add_option(verb, "--steps", o.steps, "updates");
   add_option(verb, "--batch", o.batch, "sequences of a step");

@@ -9,7 +9,7 @@
 
 #include "lowbit/files/byte_sink.h"
 
-// Checkpoints of a run folder (docs/formats.md, "Checkpoint"): RUN/checkpoints/step-N/ with a manifest.json that lists
+// Checkpoints of a run folder (docs/reference/formats.md, "Checkpoint"): RUN/checkpoints/step-N/ with a manifest.json that lists
 // every file's size and hash. A folder has that name only when all in it is written and durable.
 namespace lowbit::files {
 

@@ -7,7 +7,7 @@
 
 #include "lowbit/base/file_write.h"
 
-// NumPy's .npy, version 1.0, little-endian float32 in row-major order (docs/formats.md, ".npy").
+// NumPy's .npy, version 1.0, little-endian float32 in row-major order (docs/reference/formats.md, ".npy").
 namespace lowbit::files {
 
 /// Writes a matrix [rows, columns] row by row; how many rows is known last. Under its name only once finish() returned.

@@ -1,7 +1,7 @@
 #pragma once
 #include <filesystem>
 
-// A run folder holds all of one training run (docs/formats.md, "Run folder"): run.json, metrics.jsonl, checkpoints/,
+// A run folder holds all of one training run (docs/reference/formats.md, "Run folder"): run.json, metrics.jsonl, checkpoints/,
 // report.html, and `lock`, which keeps a second process out.
 namespace lowbit::files {
 

@@ -15,7 +15,7 @@
 #include "lowbit/files/byte_sink.h"
 #include "lowbit/files/dtype.h"
 
-// The safetensors container (docs/formats.md, "safetensors"): 8 bytes little-endian length of a JSON header, the
+// The safetensors container (docs/reference/formats.md, "safetensors"): 8 bytes little-endian length of a JSON header, the
 // header, then the tensors' bytes without holes.
 namespace lowbit::files {
 

@@ -15,7 +15,7 @@ enum class Cells : std::uint8_t {
 
 /// The levels that one side of a product may take: a row of x is stored as integers k and one float h, and stands for
 /// o * h with o = multiplier * k + addend (a table's levels take o's place). Source: QuEST (arXiv 2502.05003), section 3;
-/// docs/numerics.md, "Coding a row".
+/// docs/reference/arithmetic.md, "Coding a row".
 struct Grid {
   std::uint32_t id;         ///< what files store: never reused, never renumbered
   std::string_view name;    ///< as in a format's word: w4a4 has the grid "4" twice

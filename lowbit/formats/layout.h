@@ -7,7 +7,7 @@
 
 namespace lowbit {
 
-/// Ids of the ways in which code matrices lie in files. An id fixes every byte (docs/formats.md); ids are never reused.
+/// Ids of the ways in which code matrices lie in files. An id fixes every byte (docs/reference/formats.md); ids are never reused.
 enum class LayoutId : std::uint32_t {
   canonical = 1,  ///< row-major; code u in bits b*i and up of its row, low bits first; rows padded to whole bytes with 0
   pairs = 2,      ///< 2:4 in pairs: the survivors' codes as in layout 1, then a nibble for every 8 entries: which pairs

@@ -33,7 +33,7 @@ struct CodedRows {
   float* offset = nullptr;  ///< [rows], with Shift::mean: what stands beside o * h
 };
 
-/// Rotates (in registers; x stays as it is), scales and codes each row, and sums its codes: docs/numerics.md, "Coding a
+/// Rotates (in registers; x stays as it is), scales and codes each row, and sums its codes: docs/reference/arithmetic.md, "Coding a
 /// row". A shift is taken off after the rotation. x: [rows, K], row stride x_stride floats. Bits equal on every instruction set and thread count.
 /// source  QuEST (arXiv 2502.05003), section 3.
 void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, std::size_t k, const float* x,

@@ -13,7 +13,7 @@
 #include "lowbit/formats/bf16.h"
 #include "lowbit/formats/format.h"
 
-// The arithmetic, once, one value at a time: the definition that every kernel is tested against (docs/numerics.md).
+// The arithmetic, once, one value at a time: the definition that every kernel is tested against (docs/reference/arithmetic.md).
 // Templates on the number type: float is what is shipped, double is what the golden runs of the reference code are
 // compared with. Constants are rounded once to the type.
 namespace lowbit::kernels::reference {

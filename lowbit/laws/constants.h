@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-// Three laws of the held-out loss L over parameters N, tokens D and format f (docs/laws.md has sources):
+// Three laws of the held-out loss L over parameters N, tokens D and format f (docs/explain/laws.md has sources):
 //   efficiency   L = A / (N eff_f)^alpha + B / D^beta + E            eff of the base format is 1
 //   additive     L = A / N^alpha + B / D^beta + E + k_f N^-g         k of the base format is 0, one g for all
 //   bits         the first with eff = (1 - e^(-b_w / gamma_w)) (1 - e^(-b_a / gamma_a)) from a format's bits alone

@@ -72,7 +72,7 @@ struct Fit {
 };
 
 /// Fits a law to runs: a bounded Huber fit on residuals of the log-loss (Hoffmann et al. 2022) from a grid of starts;
-/// what cannot be told from the runs is said (docs/laws.md, "What is told"); intervals by resampling residuals.
+/// what cannot be told from the runs is said (docs/explain/laws.md, "What is told"); intervals by resampling residuals.
 /// Deterministic: the same runs and options give the same bytes.
 /// throws Error(usage): a constant to hold that the law does not have or that is out of range, a format not among the
 /// runs.

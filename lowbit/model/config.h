@@ -52,7 +52,7 @@ struct ModelDescription {
 /// Reads config.json. throws Error(input) for what this program does not compute: another architecture, biases, scaled
 /// rotary positions, unknown keys, a schema version that is newer.
 ModelDescription parse_config(const files::Json& json, std::string_view where);
-/// The reverse: Hugging Face keys, ours under quantization_config (docs/formats.md); a plain model gets none of ours.
+/// The reverse: Hugging Face keys, ours under quantization_config (docs/reference/formats.md); a plain model gets none of ours.
 files::Json config_json(const ModelDescription& description);
 
 /// f32 or bf16 with the keys that follow from it: the folder is an ordinary Hugging Face model, its weights stored in

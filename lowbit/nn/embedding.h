@@ -12,7 +12,7 @@
 namespace lowbit::nn {
 
 /// The embedding [vocabulary, width] in the head's format: float32 rows, rows rounded to bfloat16, or coded rows that are
-/// decoded and rotated back (docs/numerics.md, "The head"). Stored codes stay packed and are taken apart when looked
+/// decoded and rotated back (docs/reference/arithmetic.md, "The head"). Stored codes stay packed and are taken apart when looked
 /// up.
 class Embedding {
  public:

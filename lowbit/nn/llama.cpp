@@ -154,7 +154,7 @@ Workspace::Workspace(const LlamaWeights& w, std::size_t most) : rows(most) {
 namespace {
 
 // Threads that wait while a row is normed, rotated and coded fetch the weights that come after those of this layer: with
-// few rows it is reading them that takes the time (docs/speed.md).
+// few rows it is reading them that takes the time (docs/explain/speed.md).
 void fetch_after(Executor& executor, const LlamaWeights& w, std::size_t layer, TensorRole role) {
   const std::size_t head = 7 * w.blocks.size();
   const std::size_t here =

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-// What a training run writes down about itself, and how it is read back: docs/formats.md, "metrics.jsonl and
+// What a training run writes down about itself, and how it is read back: docs/reference/formats.md, "metrics.jsonl and
 // run.json". A number that is missing or not finite is NaN here and null in the file.
 namespace lowbit::report {
 

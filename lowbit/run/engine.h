@@ -30,7 +30,7 @@ class Sequence {
 };
 
 /// Runs a model over sequences. Buffers are taken when it is made; feeding allocates nothing. However tokens are cut into
-/// calls, the logits have the same bits (docs/numerics.md).
+/// calls, the logits have the same bits (docs/reference/arithmetic.md).
 class Engine {
  public:
   /// most_rows   tokens computed at once; longer feeds are cut into chunks of this many.

@@ -20,7 +20,7 @@ struct Cell {
   std::string label;
 };
 
-/// The cells that a TOML file describes (docs/sweep.md):
+/// The cells that a TOML file describes (docs/howto/sweep.md):
 ///   [fixed]    flags of every cell
 ///   [grid]     flag = value or list of values: the product of the lists, the last key turning fastest
 ///   [[cells]]  flags of further cells, over those of [fixed]; lists multiply here too

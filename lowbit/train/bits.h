@@ -6,7 +6,7 @@
 #include "lowbit/train/feed.h"
 #include "lowbit/train/options.h"
 
-// --bits-budget: which weight format each layer goes on with, chosen once in the run (docs/methods.md, "Bits by
+// --bits-budget: which weight format each layer goes on with, chosen once in the run (docs/explain/methods.md, "Bits by
 // layer").
 namespace lowbit::train {
 

@@ -25,7 +25,7 @@ struct State {
 Scheme scheme_of(const Options& options, const State& state);
 
 /// Writes checkpoints/step-N: a model folder (config.json, model.safetensors, generation_config.json, the tokenizer's
-/// files), optimizer.safetensors and state.json (docs/formats.md, "Checkpoint").
+/// files), optimizer.safetensors and state.json (docs/reference/formats.md, "Checkpoint").
 /// tokenizer: a file to copy, or empty. throws Error(failed): a full disk, a failed write; older checkpoints stay whole.
 void save_checkpoint(const std::filesystem::path& run_folder, const State& state, const Options& options,
                      autograd::Llama& llama, AdamW& optimizer, const std::filesystem::path& tokenizer);

@@ -23,7 +23,7 @@ double quest_learning_rate(std::int64_t block_parameters) {
   const auto n = static_cast<double>(std::max<std::int64_t>(1, block_parameters));
   // Published: swept at 50m, the inverse of the size above it, 50m's rate at 30m.
   if (block_parameters >= kPublishedFrom) return std::min(1.2e-3, 1.2e-3 * 51.4e6 / n);
-  // Measured at 0.5m and 2m with 8,192 tokens a step (docs/recipes.md): 2e-3 and about 1.4e-3.
+  // Measured at 0.5m and 2m with 8,192 tokens a step (docs/explain/recipes.md): 2e-3 and about 1.4e-3.
   return std::min(2e-3, 2e-3 * std::pow(n / 524'288.0, -0.25));
 }
 

@@ -7,12 +7,12 @@ namespace lowbit::train {
 
 /// Fills what was left at 0 (batch, seq, lr, warm-up, micro-batch, how often to evaluate and save) as QuEST's recipe has it
 /// (quest.md section 4): 262,144 tokens a step and the published learning rates from 30m on. Below that, from a rule that
-/// was measured (docs/recipes.md): smaller models want smaller batches and larger rates.
+/// was measured (docs/explain/recipes.md): smaller models want smaller batches and larger rates.
 /// tokens   the training length asked for; 0: take options.steps.
 void apply_quest_recipe(Options& options, std::int64_t tokens);
 
 /// The recipe that options.recipe names. `best` is quest's with what earned its place in this project's own study
-/// (docs/recipes.md): another learning rate below 30m, smaller batches below 6m, QK-norm, and a learned gain per matrix at 2 bits and fewer.
+/// (docs/explain/recipes.md): another learning rate below 30m, smaller batches below 6m, QK-norm, and a learned gain per matrix at 2 bits and fewer.
 /// given   what was asked for, whatever its value.  throws Error(usage): an unknown name.
 struct Given {
   bool gain_lr = false, qk_norm = false;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the compiler cannot see of the layers that docs/tour.md draws:
+# What the compiler cannot see of the layers that docs/explain/tour.md draws:
 #   no include climbs with "..", or names one of our headers without its folder;
 #   each #include "lowbit/X/..." follows the arrows below;
 #   torch/, ATen/ and c10/ stand only in the folders that may see torch;

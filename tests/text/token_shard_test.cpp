@@ -141,7 +141,7 @@ TEST_P(TokenShardTest, AnUncommittedShardLeavesNothing) {
 INSTANTIATE_TEST_SUITE_P(Widths, TokenShardTest, testing::Values(300, 65536, 65537, 4000000000),
                          testing::PrintToStringParamName());
 
-/// The bytes that docs/formats.md promises, in a file small enough to write down.
+/// The bytes that docs/reference/formats.md promises, in a file small enough to write down.
 TEST(TokenShardBytes, AreThoseOfTheSpecification) {
   const test::TemporaryFolder folder;
   TokenShardWriter writer(folder / "a.lbd", 512, 7, true);
