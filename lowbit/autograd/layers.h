@@ -40,7 +40,7 @@ struct Draws {
 /// the values' deviation, around their mean (weights: of their RMS, around 0); lsq+code: of their RMS, from the least of them up.
 /// adabin's inputs begin as lsq+'s.
 /// source  LSQ, Esser et al. 2020, arXiv 1902.08153, section 2.1; LSQ+, Bhalgat et al. 2020, arXiv 2004.09576, section 3.3 (least
-/// squared error); quest.md section 3.
+/// squared error).
 class FirstStep {
  public:
   /// x [rows, k], rotated in groups before it is looked at.

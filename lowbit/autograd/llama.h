@@ -41,7 +41,7 @@ class Llama {
   void damp(double amount);
 
   /// Normal draws of standard deviation 0.02, the two projections onto the residual stream 0.02 / sqrt(2 layers), norms 1
-  /// (quest.md section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).
+  /// (QuEST, section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).
   void initialize(std::uint64_t seed);
 
   std::deque<Parameter>& parameters() { return parameters_; }

@@ -8,7 +8,7 @@
 namespace lowbit {
 
 /// Mean square error of the nearest level for z of N(0, 1), levels as of a row with RMS 1 and no epsilon. 2:4: of what
-/// was pruned too. source  quest.md section 1; the integral over each cell in closed form. 2:4: a pair of norm rho
+/// was pruned too. source  the integral over each cell in closed form. 2:4: a pair of norm rho
 /// survives with probability (1 - e)^2 (1 + 2 e), e = exp(-rho^2 / 2), that at most one of three other pairs is longer;
 /// so of one entry's density N(0, 1) - N(0, 1/3) + N(0, 1/4) / 2 survives.
 double gaussian_error(const Grid& grid);

@@ -66,7 +66,7 @@ inline constexpr Grid kE2m1Grid{10, "fp4", 25, 4, 0.48707976, 7, true, 3.9068905
 
 /// o of each magnitude of E2M1: bits 0 to 2 of its stored form, bit 3 is the sign.
 inline constexpr std::array kE2m1Magnitudes{0, 1, 2, 3, 4, 6, 8, 12};
-/// T of the trust rule |xq - x| <= T r that the reference code's FP4 runs had: a 16-level Gaussian grid's (quest.md 2).
+/// T of the trust rule |xq - x| <= T r that the reference code's FP4 runs had: that of a 16-level Gaussian grid.
 inline constexpr double kE2m1TrustOfCode = 0.3185765743255615;
 
 /// Cell c of an E2M1 row is floor(-2 x / h): x / h lies in [-(c + 1) / 2, -c / 2), open below, so that a tie between levels,
@@ -87,7 +87,7 @@ inline constexpr E2m1Cells kE2m1Cells = [] {
   return cells;
 }();
 
-/// 2:4 in pairs: of every 8 neighbours, as 4 pairs, 2 pairs survive on the dense grid and the rest is o = 0 (quest.md 1).
+/// 2:4 in pairs: of every 8 neighbours, as 4 pairs, 2 pairs survive on the dense grid and the rest is o = 0 (QuEST, section 4).
 /// Kernels read u = o + n - 1. Mid-rise grids of up to 7 bits: at 8 bits and with a zero a value would not fit a byte.
 constexpr Grid pairs_grid(const Grid& dense, std::string_view name) {
   Grid grid = dense;

@@ -41,15 +41,15 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
 
 /// bf16+2:4: y = x where a pair survives and 0 where it does not, no scale, no rotation. x, y: [rows, k] contiguous, k a multiple of
 /// 8. mask: as in CodedRows, 1 for what survives.
-/// source  quest.md section 1, "2:4"; the reference code's masked baseline.
+/// source  QuEST, arXiv 2502.05003, section 4 (2:4 sparsity); the masked baseline of its published code.
 void mask_pairs(Executor& executor, std::size_t rows, std::size_t k, const float* x, float* y, std::uint64_t* mask);
 
 /// y = x H row by row (in place when y == x): strides in floats.
 void rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const float* x, std::size_t x_stride,
                  float* y, std::size_t y_stride);
 
-/// g = (g o mask) H row by row, in place: the way back through the quantizer. mask null: all trusted. group 1: no rotation.
-/// source  quest.md section 2: dX = ((dY . wq) o M) H.
+/// g = (g o mask) H row by row, in place: the backward pass of the quantizer. mask null: all trusted. group 1: no rotation.
+/// source  QuEST, arXiv 2502.05003, section 3.3: dX = ((dY . wq) o M) H.
 void mask_and_rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const std::uint64_t* mask,
                           float* g, std::size_t g_stride);
 

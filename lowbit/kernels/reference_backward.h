@@ -62,7 +62,7 @@ void linear_backward(std::size_t rows, std::size_t n, std::size_t k, std::span<c
 /// What one row adds to the gradient of a learned step D, before the scale of the method: with u = x / D and q the level in
 /// units of D, g (q - u) where |x| <= edge |D| and g q where it is clamped; clamped_only: the second alone (PACT).
 /// x: rotated; g: gradient of the coded values.
-/// source  LSQ, Esser et al. 2020, arXiv 1902.08153, equation 3; PACT, Choi et al. 2018, arXiv 1805.06085; quest.md section 3.
+/// source  LSQ, Esser et al. 2020, arXiv 1902.08153, equation 3; PACT, Choi et al. 2018, arXiv 1805.06085.
 template <class T>
 T step_gradient_row(std::span<const T> g, std::span<const T> x, const std::uint8_t* codes, const Grid& grid, T step, bool clamped_only) {
   constexpr std::size_t kSums = 16;
@@ -81,7 +81,7 @@ T step_gradient_row(std::span<const T> g, std::span<const T> x, const std::uint8
 
 /// What one row adds to the gradient of a learned offset, before the scale of the method: g where |x| > edge |D|, x without the
 /// offset (an unclamped entry follows its input, a clamped one the offset).
-/// source  LSQ+, Bhalgat et al. 2020, arXiv 2004.09576, equation 6; quest.md section 3.
+/// source  LSQ+, Bhalgat et al. 2020, arXiv 2004.09576, equation 6.
 template <class T>
 T offset_gradient_row(std::span<const T> g, std::span<const T> x, const Grid& grid, T step) {
   const T edge = step_edge<T>(grid) * std::abs(step);

@@ -58,7 +58,7 @@ struct DiagnoseOptions {
 
 /// Takes a trained model apart on windows of `feed(length)`. throws Error(input): a packed folder, a format without codes,
 /// checkpoints of different shapes.
-/// source  QuEST (arXiv 2502.05003), figures on gradient alignment and on the trust mask; quest.md section 6.
+/// source  QuEST (arXiv 2502.05003), the figures on gradient alignment and on the trust mask.
 Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Feed& feed);
 
 }  // namespace lowbit::train

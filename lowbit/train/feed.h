@@ -20,7 +20,7 @@ class Feed {
 };
 
 /// A token shard, cut into windows that share only their ends, in an order drawn anew each epoch from (seed, shuffle,
-/// epoch), beginning each epoch at an offset drawn from (seed, offset, epoch): quest.md section 4, "Data".
+/// epoch), beginning each epoch at an offset drawn from (seed, offset, epoch), as the published code of QuEST does.
 /// throws Error(input): fewer tokens than one window.
 std::unique_ptr<Feed> shard_feed(const files::TokenShard& shard, std::int64_t seq, std::uint64_t seed);
 

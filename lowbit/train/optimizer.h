@@ -13,10 +13,10 @@ struct AdamWOptions {
 };
 
 /// AdamW with decoupled decay (Loshchilov and Hutter 2019, arXiv 1711.05101) through libtorch's fused step, float32 moments.
-/// Decay only on the blocks' linear weights; one global gradient-norm clip over all parameters (quest.md section 4).
+/// Decay only on the blocks' linear weights; one global gradient-norm clip over all parameters (QuEST, section 4).
 class AdamW {
  public:
-  /// Steps that are learned have the rate and the decay of weights (quest.md section 3), gains gain_lr times the rate and no
+  /// Steps that are learned have the rate and the decay of weights (methods.md), gains gain_lr times the rate and no
   /// decay. The model must live as long.
   AdamW(Executor& executor, autograd::Llama& llama, const AdamWOptions& options);
 

@@ -145,7 +145,7 @@ TEST(Scheme, TrustsAnEntryUpToHalfAnOutermostIntervalPastTheGrid) {
   EXPECT_DOUBLE_EQ(scheme.block_side(kGaussianGrids[3]).trust.edge, 2.9699926376342773 + kE2m1TrustOfCode);
   EXPECT_DOUBLE_EQ(scheme.block_side(kPairsGrids[3]).trust.edge, find_grid("4")->alpha * 16 / 15);
   EXPECT_DOUBLE_EQ(scheme.block_side(kPairsGrids[3]).trust.pruned, 0.16759537190456156);
-  scheme.fp4_threshold = Fp4Threshold::code;  // quest.md 1: 2.2669 < |x| / r < 2.6039 and beyond 3.2411 are masked
+  scheme.fp4_threshold = Fp4Threshold::code;  // masked: 2.2669 < |x| / r < 2.6039, and beyond 3.2411
   const TrustRule code = scheme.block_side(kE2m1Grid).trust;
   EXPECT_NEAR(code.hole_begin, 2.2669, 5e-5);
   EXPECT_NEAR(code.hole_end, 2.6039, 5e-5);

@@ -372,7 +372,7 @@ class ReferenceModel {
   std::vector<T> cos_, sin_, final_x_, final_inv_, logits_;
 };
 
-/// AdamW with decoupled decay .1 on the linear layers of the blocks, after a global clip at norm 1: quest.md section 4.
+/// AdamW with decoupled decay 0.1 on the blocks' linear layers, global clip at norm 1: arXiv 2502.05003, section 4.
 template <class T>
 class ReferenceAdamW {
  public:
