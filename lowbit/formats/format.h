@@ -41,8 +41,8 @@ Format parse_format(std::string_view word);
 /// w8a8 and w4a8 are `Format`s as of a linear layer, always with the hadamard transform.
 Format parse_head(std::string_view word);
 
-/// Which gradient passes the quantizer (QuEST, arXiv 2502.05003, section 3.3). From lsq on the step of a tensor's grid is
-/// learned (docs/explain/methods.md): lsq, pact with its original's gradients, pact-code with those of the reference code;
+/// Which gradient passes the quantizer (arXiv 2502.05003, section 3.3). From lsq on the step of a tensor's grid is
+/// learned (methods.md): lsq, pact with its original's gradients, pact-code with those of the reference code;
 /// lsq+ learns an offset of the inputs too, lsq+code is that with the first values of the reference code. adabin (1 bit): inputs
 /// as there, with gradients of their own, and weights around the mean of their row.
 enum class Estimator : std::uint32_t { trust = 1, clip = 2, ste = 3, lsq = 4, pact = 5, pact_code = 6, lsq_plus = 7, lsq_plus_code = 8, adabin = 9 };

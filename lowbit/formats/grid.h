@@ -87,7 +87,7 @@ inline constexpr E2m1Cells kE2m1Cells = [] {
   return cells;
 }();
 
-/// 2:4 in pairs: of every 8 neighbours, as 4 pairs, 2 pairs survive on the dense grid and the rest is o = 0 (QuEST, section 4).
+/// 2:4 in pairs: of every 8 neighbours, as 4 pairs, 2 pairs survive on the dense grid and the rest is o = 0 (QuEST, sec. 4).
 /// Kernels read u = o + n - 1. Mid-rise grids of up to 7 bits: at 8 bits and with a zero a value would not fit a byte.
 constexpr Grid pairs_grid(const Grid& dense, std::string_view name) {
   Grid grid = dense;

@@ -29,7 +29,7 @@ struct BackwardOperand {
 };
 
 /// C [m, n] (+)= A [m, k] B [k, n], float32 result and sums. bf16: operands rounded to nearest even after the scale.
-/// dX = (dY scaled by h_w over outputs) . O_w; dW = (dY^T scaled by h_x over rows) . O_x: arXiv 2502.05003, section 3.3.
+/// dX = (dY scaled by h_w over outputs) . O_w; dW = (dY^T scaled by h_x over rows) . O_x: QuEST, section 3.3.
 void backward_product(Executor& executor, Precision precision, std::size_t m, std::size_t n, std::size_t k,
                       const BackwardOperand& a, const BackwardOperand& b, float* c, std::size_t c_stride,
                       bool accumulate);

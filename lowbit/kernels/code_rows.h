@@ -48,7 +48,7 @@ void mask_pairs(Executor& executor, std::size_t rows, std::size_t k, const float
 void rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const float* x, std::size_t x_stride,
                  float* y, std::size_t y_stride);
 
-/// g = (g o mask) H row by row, in place: the backward pass of the quantizer. mask null: all trusted. group 1: no rotation.
+/// g = (g o mask) H row by row, in place: the quantizer's backward pass. mask null: all trusted. group 1: no rotation.
 /// source  QuEST, arXiv 2502.05003, section 3.3: dX = ((dY . wq) o M) H.
 void mask_and_rotate_rows(Executor& executor, int group, std::size_t rows, std::size_t k, const std::uint64_t* mask,
                           float* g, std::size_t g_stride);

@@ -6,7 +6,7 @@
 namespace lowbit::train {
 
 /// Fills what was left at 0 (batch, seq, lr, warm-up, micro-batch, how often to evaluate and save) as QuEST does
-/// (arXiv 2502.05003, section 4): 262,144 tokens a step and the published learning rates from 30m on. Below that, from a rule that
+/// (QuEST, section 4): 262,144 tokens a step and the published learning rates from 30m on. Below that, from a rule that
 /// was measured (docs/explain/recipes.md): smaller models want smaller batches and larger rates.
 /// tokens   the training length asked for; 0: take options.steps.
 void apply_quest_recipe(Options& options, std::int64_t tokens);

@@ -11,7 +11,7 @@ namespace lowbit {
 namespace {
 
 TEST(Gaussian, ErrorsAndMaskedSharesOfEveryGridAreThePublishedTables) {
-  // Mean square error at the alpha in use, and P(mask = 0), on N(0, 1), by numerical integration. Ternary has its own grid
+  // Mean square error at the alpha in use, and P(mask = 0), on N(0, 1), integrated numerically. Ternary has its own grid
   // there.
   constexpr struct {
     std::string_view grid;
