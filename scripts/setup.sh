@@ -3,8 +3,9 @@
 # and an interrupted one goes on where it stopped. On a system that is not Debian, or without root, it installs nothing
 # into the system: it says what is missing.
 #
-# Usage: scripts/setup.sh [--no-train] [--libtorch DIR | --fetch-libtorch]
+# Usage: scripts/setup.sh [--no-train] [--docs] [--libtorch DIR | --fetch-libtorch]
 #   --no-train        no libtorch: `lowbit` alone is built, which runs models and does not train them
+#   --docs            also what scripts/docs.sh builds the documentation's site with
 #   --libtorch DIR    use the libtorch in DIR (DIR/lib, DIR/include) and fetch none
 #   --fetch-libtorch  go back from --libtorch DIR to the fetched one
 # Environment: LOWBIT_CACHE (else XDG_CACHE_HOME/lowbit, else ~/.cache/lowbit) holds libtorch; LOWBIT_LIBTORCH=DIR is as
@@ -14,10 +15,11 @@ set -euo pipefail
 version=2.15.0
 die() { printf 'lowbit: setup: %s\n' "$*" >&2; exit 2; }
 
-train=1 own='' fetch=0
+train=1 docs=0 own='' fetch=0
 while [ $# -gt 0 ]; do
   case $1 in
     --no-train) train=0 ;;
+    --docs) docs=1 ;;
     --libtorch) [ $# -ge 2 ] || die "--libtorch takes a folder"; own=$2; shift ;;
     --libtorch=?*) own=${1#*=} ;;
     --fetch-libtorch) fetch=1 ;;
@@ -45,6 +47,7 @@ packages=(
   "bible-kjv bible"
 )
 python_packages=("python3 python3" "python3-pip python3:pip" "ca-certificates")
+docs_packages=("mkdocs mkdocs" "mkdocs-material")
 
 has_debian() { command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; }
 
@@ -211,6 +214,7 @@ fetch_libtorch() {
   rm -rf "$wheels"
 }
 
+[ "$docs" = 0 ] || packages+=("${docs_packages[@]}")
 if [ "$train" = 0 ]; then
   install_packages "${packages[@]}"
   exit 0
