@@ -9,6 +9,7 @@ Usage: check_links.py ROOT [--self-test]     prints each fault with file and lin
   a folder that is there. Words with placeholders (NAME, *, {}) are passed over.
 - Lines of text are at most 120 wide. Tables, links and code blocks may be longer.
 - A message that docs/reference/troubleshooting.md quotes (a line `> `message``) is in the sources, `...` standing for anything.
+- A list and a table have an empty line before them: without one the site joins them to the paragraph above.
 - Every page of docs/ is in the navigation of mkdocs.yml, and all that is there exists.
 """
 import os
@@ -70,6 +71,7 @@ def check(root):
     parsed = {page: parse(os.path.join(root, page)) for page in pages(root)}
     for page, (lines, _) in parsed.items():
         in_docs = page.startswith("docs/")
+        faults += joined_faults(page, lines)
         for number, line in lines:
             where = f"{page}:{number}"
             unbreakable = "](" in line or "http" in line or re.search(r"`[^`]{50,}`", line)
@@ -99,6 +101,18 @@ def check(root):
                     faults.append(f"{where}: there is no {name}")
     faults += navigation_faults(root, parsed)
     faults += message_faults(root, parsed.get("docs/reference/troubleshooting.md", ([], set()))[0])
+    return faults
+
+
+def joined_faults(page, lines):
+    faults, before = [], (0, "")
+    for number, line in lines:
+        above = before[1] if before[0] == number - 1 else ""
+        item, table = r"([-*]|1\.) \S", r"\|"
+        inside = r"\s|[-*] |\d+\. |#|<|\|"  # of a list, or no paragraph
+        if above.strip() and re.match(f"{item}|{table}", line) and not re.match(inside, above):
+            faults.append(f"{page}:{number}: an empty line is missing before this {'table' if line[0] == '|' else 'list'}")
+        before = (number, line)
     return faults
 
 
@@ -144,7 +158,8 @@ def self_test():
         good = "# A title, with `code`\n\n[same](#a-title-with-code) [self](a.md#a-title-with-code) `docs/a.md` `docs/NAME.md`\n"
         assert faults_of(good) == [], faults_of(good)
         for text, part in (("[x](b.md)", "no docs/b.md"), ("[x](#none)", "no heading"), ("[x](a.md#none)", "no heading"),
-                           ("[x](../README.md)", "leaves docs"), ("`docs/gone.md`", "no docs/gone.md"), ("x " * 70, "wide")):
+                           ("[x](../README.md)", "leaves docs"), ("`docs/gone.md`", "no docs/gone.md"), ("x " * 70, "wide"),
+                           ("text\n- a\n- b", "before this list"), ("text\n| a |\n|---|", "before this table")):
             faults = faults_of(text + "\n")
             assert len(faults) == 1 and part in faults[0], (text, faults)
         os.makedirs(os.path.join(root, "docs", "reference"))
