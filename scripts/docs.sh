@@ -23,10 +23,7 @@ done
 
 if [ "$verbs" = 1 ]; then
   [ -x build/lowbit ] && [ -x build/lowbit-train ] || die "build/lowbit and build/lowbit-train are not there; scripts/build.sh makes them"
-  mkdir -p out
-  build/lowbit help --markdown >out/verbs.md
-  mv out/verbs.md docs/reference/verbs.md
-  echo "docs/reference/verbs.md is what build/lowbit says"
+  python3 tests/docs/verbs.py docs/reference/verbs.md build/lowbit --write
   exit 0
 fi
 
@@ -39,4 +36,4 @@ mkdir -p "$(dirname "$out")"
 mkdocs build --quiet --strict --site-dir "$(realpath -m "$part")"
 rm -rf "$out"
 mv -T "$part" "$out"
-echo "the site is in $out: open $out/index.html"
+echo "the site is in $out: open $out/index.html (searching needs a server: python3 -m http.server --directory $out)"
