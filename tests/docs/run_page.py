@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the commands of one page of docs/start or docs/howto and compares their output with what the page shows.
 
-Usage: run_page.py PAGE --programs FOLDER
+Usage: run_page.py PAGE --programs FOLDER [--print]
 
 A page's ```sh blocks run in order, each by `bash -euo pipefail`, in one temporary folder, with FOLDER first on PATH. A
 ```text block right behind one shows its output, standard output and standard error together. Comments steer a block:
@@ -12,7 +12,7 @@ A page's ```sh blocks run in order, each by `bash -euo pipefail`, in one tempora
 
 The lines that a page shows must appear in the output, whole and in this order. `...` stands for any text within a line and,
 on a line of its own, for any lines. A number stands for any number, with or without a unit's prefix, since speeds and losses
-depend on the machine; runs of spaces count as one.
+depend on the machine; runs of spaces count as one. --print shows the whole output of every block, to put it into the page.
 """
 import argparse
 import os
@@ -99,7 +99,7 @@ def first_missing(shown, output):
     return None
 
 
-def run(page, programs, folder):
+def run(page, programs, folder, show=False):
     environment = dict(os.environ, PATH=f"{programs}:{os.environ['PATH']}", HOME=folder, LC_ALL="C.UTF-8")
     ran = 0
     for block in blocks_of(page):
@@ -120,6 +120,8 @@ def run(page, programs, folder):
             return 1
         ran += 1
         print(f"{where}: {time.monotonic() - begin:.1f} s")
+        if show:
+            print(f"{block.text}\n--- prints:\n{output}---")
         if process.returncode != block.exit:
             print(f"{where}: exit code {process.returncode}, wanted {block.exit}:\n{block.text}\n--- its output:\n{output}")
             return 1
@@ -167,6 +169,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", nargs="?")
     parser.add_argument("--programs", help="folder of lowbit and lowbit-train")
+    parser.add_argument("--print", action="store_true", help="show the output of every block")
     parser.add_argument("--self-test", action="store_true")
     options = parser.parse_args()
     if options.self_test:
@@ -174,4 +177,4 @@ if __name__ == "__main__":
     if not options.page or not options.programs:
         parser.error("a page and --programs are needed")
     with tempfile.TemporaryDirectory(prefix="lowbit-page-") as folder:
-        sys.exit(run(os.path.abspath(options.page), os.path.abspath(options.programs), folder))
+        sys.exit(run(os.path.abspath(options.page), os.path.abspath(options.programs), folder, options.print))
