@@ -2,7 +2,10 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <thread>
+
+#include "lowbit/base/granted.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -36,14 +39,14 @@ void SerialExecutor::run(std::size_t count, Task task) {
 }
 
 int available_threads() {
+  int count = 0;
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof(set), &set) == 0) {
-    const int count = CPU_COUNT(&set);
-    if (count > 0) return count;
+    count = CPU_COUNT(&set);
   }
-  const unsigned hardware = std::thread::hardware_concurrency();
-  return hardware ? static_cast<int>(hardware) : 1;
+  if (count <= 0) count = static_cast<int>(std::thread::hardware_concurrency());
+  return threads_granted(std::max(1, count), granted_by_control_groups());
 }
 
 }  // namespace lowbit

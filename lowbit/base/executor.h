@@ -83,7 +83,8 @@ class ThreadPool final : public Executor {
   std::unique_ptr<State> state_;
 };
 
-/// How many threads this process may use: the processors it is allowed to run on.
+/// How many threads this process may use: the processors that its affinity and the CPU quota of its control groups
+/// grant it, the quota rounded up; at least 1.
 int available_threads();
 
 }  // namespace lowbit

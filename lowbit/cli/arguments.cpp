@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <numeric>
 
+#include "lowbit/base/error.h"
+#include "lowbit/base/words.h"
+#include "lowbit/cli/command.h"
+
 namespace lowbit::cli {
 namespace {
 
@@ -104,6 +108,55 @@ std::string value_of(const CLI::App& parser, std::span<const std::string> argume
     if (name == wanted) found = value;
   });
   return found;
+}
+
+std::vector<std::string> normalized(const CLI::App& parser, std::string_view verb, std::vector<std::string> arguments) {
+  std::vector<std::string> out;
+  std::map<const CLI::Option*, std::vector<std::string>> given;  // flags as typed, with values
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "--") {
+      out.insert(out.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
+      break;
+    }
+    const std::size_t equals = argument.find('=');
+    const std::string flag = argument.substr(0, equals);
+    const CLI::Option* option = flag.starts_with("--") && flag.size() > 2 ? parser.get_option_no_throw(flag) : nullptr;
+    if (!option) {
+      out.push_back(argument);
+      continue;
+    }
+    const bool single = option->get_items_expected_max() == 1;
+    if (option->get_items_expected_max() == 0) {
+      std::string value = equals == std::string::npos ? "true" : argument.substr(equals + 1);
+      if (value != "true" && value != "false")
+        fail_usage("{}: a switch takes no value, or true or false", as_typed(flag, value));
+      auto& before = given[option];
+      if (!before.empty() && before.front() != flag + "=" + value)
+        fail_usage("'{}' was given both {} and {}; give one of them", verb, before.front(), flag + "=" + value);
+      before.push_back(flag + "=" + value);
+      out.push_back(argument);
+      continue;
+    }
+    std::string value;
+    if (equals != std::string::npos) {
+      value = argument.substr(equals + 1);
+    } else {
+      if (i + 1 == arguments.size()) fail_usage("{} needs a value; '{} --help' says which", flag, verb);
+      value = arguments[++i];
+      const std::string next = value.substr(0, value.find('='));
+      if (next.starts_with("--") && next.size() > 2 && parser.get_option_no_throw(next))
+        fail_usage("{0} needs a value, but the flag {1} follows (if {1} is the value, write {0}={1})", flag, next);
+    }
+    auto& before = given[option];
+    if (single && !before.empty())
+      fail_usage("{} is given twice, with {} and {}; give it once", flag, as_typed("", before.front()).substr(1),
+                 as_typed("", value).substr(1));
+    before.push_back(value);
+    out.push_back(flag);
+    out.push_back(std::move(value));
+  }
+  return out;
 }
 
 }  // namespace lowbit::cli

@@ -18,7 +18,7 @@ namespace lowbit::cli {
 namespace {
 
 constexpr char kFormats[] = "w4a4";
-constexpr std::int64_t kMostPositions = 1 << 20, kMostThreads = 1024;
+constexpr std::int64_t kMostPositions = 1 << 20;
 
 struct BenchFlags {
   ShapeFlags shape;
@@ -41,7 +41,6 @@ struct Plan {
 
 Plan make_plan(BenchFlags& f) {
   Plan plan;
-  check_output_form(f.output);
   if (f.kernels && !(f.prefill.empty() && f.decode.empty()))
     fail_usage("--kernels measures products alone; leave out --prefill and --decode");
   if (!f.kernels && f.prefill.empty() && f.decode.empty()) f.prefill = "512", f.decode = "128";
@@ -51,7 +50,7 @@ Plan make_plan(BenchFlags& f) {
   plan.batch = numbers_of("--batch", f.batch, 1, 4096);
   plan.rows = numbers_of("--rows", f.rows, 1, 1 << 20);
   for (const std::int64_t threads : numbers_of("--threads", f.threads, 0, kMostThreads)) {
-    plan.threads.push_back(threads > 0 ? threads : available_threads());
+    plan.threads.push_back(resolve_threads(threads));
     plan.most_threads = std::max(plan.most_threads, static_cast<int>(plan.threads.back()));
   }
   if (f.isa.empty()) plan.isas = {active_isa()};
@@ -191,25 +190,31 @@ void bench_all(BenchFlags& f) {
 void add_bench(CLI::App& verb) {
   auto f = std::make_shared<BenchFlags>();
   declare_shape(verb, f->shape, kFormats);
-  add_option(verb, "--prefill", f->prefill, "lengths of prompts, a list with ranges: 512,64..512 (default 512)");
-  add_option(verb, "--decode", f->decode, "tokens to write one after another, a list (default 128)");
-  add_option(verb, "--context", f->context, "tokens that stand before those of --decode, a list")
-      ->capture_default_str();
-  add_option(verb, "--batch", f->batch, "sequences decoded together, a list")->capture_default_str();
-  add_option(verb, "--threads", f->threads, "a list; 0: as many as this process may use")->capture_default_str();
-  add_option(verb, "--isa", f->isa, "instruction sets, a list of scalar, avx2, avx512 (default the best)");
-  add_flag(verb, "--kernels", f->kernels, "products of the shape's layers alone, for each of --rows");
-  add_option(verb, "--kernel", f->kernel, "take this kernel for the blocks (codes, packed, planes, ...)");
-  add_option(verb, "--rows", f->rows, "rows of activations of --kernels, a list")->capture_default_str();
-  add_option(verb, "--rounds", f->rounds, "measurements of each figure, in turns with its ceiling")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  add_option(verb, "--chunk", f->chunk, "tokens of a prompt computed at once")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
-  add_option(verb, "--seed", f->seed, "of the random weights")->capture_default_str();
-  add_flag(verb, "--train", f->train, "a step of training instead; its flags: lowbit bench --train --help");
-  add_option(verb, "--output", f->output, "table, md, csv or json")->capture_default_str();
+  add_option(verb, "--prefill", f->prefill, "lengths of prompts in tokens, a list with ranges such as 512,64..512")
+      ->type_name("LIST:1 to 1048576")
+      ->default_str("512");
+  add_option(verb, "--decode", f->decode, "tokens to generate one after another, a list")
+      ->type_name("LIST:1 to 1048576")
+      ->default_str("128");
+  add_option(verb, "--context", f->context, "tokens that precede those of --decode, a list")
+      ->type_name("LIST:0 to 1048576");
+  add_option(verb, "--batch", f->batch, "sequences decoded together, a list")->type_name("LIST:1 to 4096");
+  add_option(verb, "--threads", f->threads, "threads to compute with, a list; 0 stands for the default")
+      ->type_name(fmt::format("LIST:0 to {}", kMostThreads))
+      ->default_str("all processors granted");
+  add_option(verb, "--isa", f->isa, fmt::format("instruction sets, a list of {}", fmt::join(isa_names(), ", ")))
+      ->type_name("LIST")
+      ->default_str("LOWBIT_ISA, else the best that the processor has");
+  add_flag(verb, "--kernels", f->kernels, "measure the matrix products of the shape's layers alone, for each of --rows");
+  add_option(verb, "--kernel", f->kernel, "use this kernel for the blocks: codes, packed, planes, ...")
+      ->type_name("NAME")
+      ->default_str("the fastest by the machine model");
+  add_option(verb, "--rows", f->rows, "with --kernels: rows of activations, a list")->type_name("LIST:1 to 1048576");
+  add_option(verb, "--rounds", f->rounds, {1, 1000}, "measurements of each figure, interleaved with its ceiling");
+  add_option(verb, "--chunk", f->chunk, {1, 1 << 20}, "tokens of a prompt computed at a time");
+  add_seed(verb, f->seed, "seed of the random weights");
+  add_flag(verb, "--train", f->train, "measure a training step instead; lowbit bench --train --help lists its flags");
+  add_choice(verb, "--output", f->output, {"table", "md", "csv", "json"}, "form of the results");
   verb.callback([f] { bench_all(*f); });
 }
 

@@ -4,33 +4,20 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "lowbit/base/error.h"
 #include "lowbit/bench/shapes.h"
 #include "lowbit/cli/arguments.h"
+#include "lowbit/formats/words.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/model/model_folder.h"
 
 namespace lowbit::cli {
-namespace {
-
-std::int64_t number_of(std::string_view flag, std::string_view word, std::int64_t lowest, std::int64_t highest) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-  if (error != std::errc() || end != word.data() + word.size())
-    fail_usage("{} takes numbers and ranges such as 1,64..512, not '{}'", flag, word);
-  if (value < lowest || value > highest) fail_usage("{}: {} lies outside {}..{}", flag, value, lowest, highest);
-  return value;
-}
-
-}  // namespace
-
 std::vector<std::string> words_of(std::string_view flag, std::string_view list) {
   std::vector<std::string> words;
   for (std::size_t at = 0; at <= list.size();) {
     const std::size_t comma = std::min(list.find(',', at), list.size());
-    if (comma == at) fail_usage("{}: '{}' has an empty word between its commas", flag, list);
+    if (comma == at) fail_usage("{}: the list has an empty word between its commas", as_typed(flag, list));
     words.emplace_back(list.substr(at, comma - at));
     at = comma + 1;
   }
@@ -46,13 +33,13 @@ std::vector<std::int64_t> numbers_of(std::string_view flag, std::string_view lis
   for (const std::string& word : words_of(flag, list)) {
     const std::size_t dots = word.find("..");
     if (dots == std::string::npos) {
-      add(number_of(flag, word, lowest, highest));
+      add(read_number(flag, word, {lowest, highest}));
       continue;
     }
     const std::int64_t first =
-        number_of(flag, std::string_view(word).substr(0, dots), std::max<std::int64_t>(1, lowest), highest);
-    const std::int64_t last = number_of(flag, std::string_view(word).substr(dots + 2), lowest, highest);
-    if (first > last) fail_usage("{}: the range {} goes down; write the smaller number first", flag, word);
+        read_number(flag, std::string_view(word).substr(0, dots), {std::max<std::int64_t>(1, lowest), highest});
+    const std::int64_t last = read_number(flag, std::string_view(word).substr(dots + 2), {lowest, highest});
+    if (first > last) fail_usage("{}: the range goes down; write the smaller number first", as_typed(flag, word));
     for (std::int64_t value = first; value < last; value *= 2) add(value);
     add(last);
   }
@@ -61,12 +48,14 @@ std::vector<std::int64_t> numbers_of(std::string_view flag, std::string_view lis
 
 void declare_shape(CLI::App& verb, ShapeFlags& f, const char* default_formats) {
   f.formats = "";
-  add_option(verb, "--model", f.model, "model folder, packed or not, or run folder");
-  add_option(
-      verb, "--shape", f.shape,
-      "random weights instead: smollm2-135m, llama-1b, 107m, a --size of train, or WIDTHxLAYERSxHEADSxKVxMLPxVOCAB");
-  add_option(verb, "--format", f.formats, fmt::format("formats of the shape, in a list (default {})", default_formats));
-  add_option(verb, "--head", f.head, "of the shape: bf16, w8a8, w4a8 or f32 (default: as the format has it)");
+  add_option(verb, "--model", f.model, "model folder, packed or not, or run folder")->type_name("DIR");
+  add_option(verb, "--shape", f.shape, fmt::format("random weights of this shape instead: {}", kShapeWords))
+      ->type_name("NAME");
+  add_option(verb, "--format", f.formats, "with --shape: formats, a list; lowbit train --help describes them")
+      ->type_name("LIST")
+      ->default_str(default_formats);
+  add_choice(verb, "--head", f.head, head_words(), "with --shape: format of the head and embedding")
+      ->default_str("bf16; f32 with --format f32");
 }
 
 Target resolve_target(const ShapeFlags& f, std::int64_t positions) {

@@ -12,6 +12,10 @@
 
 namespace lowbit::cli {
 
+/// What --shape takes.
+inline constexpr char kShapeWords[] =
+    "smollm2-135m, llama-1b, 107m, a --size of lowbit train, or WIDTHxLAYERSxHEADSxKVxMLPxVOCAB";
+
 /// "a,b,c" apart. throws Error(usage): an empty word between commas.
 std::vector<std::string> words_of(std::string_view flag, std::string_view list);
 

@@ -46,7 +46,7 @@ toml::table read(const std::filesystem::path& file) {
 }  // namespace
 
 std::vector<std::string> fold_config(const CLI::App& parser, std::string_view verb, std::vector<std::string> arguments,
-                                     const std::filesystem::path& file) {
+                                     const std::filesystem::path& file, std::map<std::string, std::string>& places) {
   const std::set<std::string> given = given_flags(parser, arguments);
   const std::vector<std::string> known = flag_names(parser);
   std::vector<std::string> extra;
@@ -58,6 +58,7 @@ std::vector<std::string> fold_config(const CLI::App& parser, std::string_view ve
       fail_usage("{}: '{}' is no flag of '{}'{}; '{} --help' lists them", text_of(place), key, verb,
                  did_you_mean(key, known), verb);
     if (given.contains(key)) continue;
+    places[key] = text_of(place);
     const bool takes_value = option->get_items_expected_max() > 0;
     const auto add = [&](const toml::node& node) {
       const std::string word = typed(node, key, place);

@@ -103,25 +103,23 @@ void run_data(const DataFlags& flags) {
 
 void add_data(CLI::App& verb) {
   const auto flags = std::make_shared<DataFlags>();
-  add_option(verb, "--in", flags->text.in,
-                  "text files: plain, .xz, .zst or .gz; .jsonl (packed or not) holds a document a line");
-  add_option(verb, "--tokenizer", flags->text.tokenizer, "the tokenizer's file, or a folder that holds tokenizer.model");
-  add_option(verb, "--out", flags->out, "data folder to write")->required();
-  add_option(verb, "--field", flags->text.read.field, "of JSON lines: the field with the text")->capture_default_str();
-  add_option(verb, "--document-line", flags->text.read.document_line,
-                  "a line that parts documents, such as '<|endoftext|>'; without it a file is one document");
-  auto* share =
-      add_option(verb, "--valid-share", flags->text.valid_share, "share of the text to hold out, above 0 to 0.5")
-          ->capture_default_str();
+  add_option(verb, "--in", flags->text.in, "text files: plain, .xz, .zst or .gz; .jsonl (compressed or not) has one document per line")
+      ->type_name("FILE");
+  add_option(verb, "--tokenizer", flags->text.tokenizer, "tokenizer file, or a folder that holds tokenizer.model");
+  add_option(verb, "--out", flags->out, "data folder to write")->required()->type_name("DIR");
+  add_option(verb, "--field", flags->text.read.field, "of JSON lines: the field with the text")->type_name("NAME");
+  add_option(verb, "--document-line", flags->text.read.document_line, "line that separates documents, such as '<|endoftext|>'")
+      ->default_str("a file is one document");
+  auto* share = add_option(verb, "--valid-share", flags->text.valid_share, {0, 0.5, true}, "share of the text to hold out for validation");
   add_option(verb, "--valid-in", flags->text.valid_in, "files of held-out text (or tokens), instead of a share")
+      ->type_name("FILE")
       ->excludes(share);
-  add_option(verb, "--seed", flags->text.seed, "decides which documents are held out")->capture_default_str();
-  add_option(verb, "--tokens-u16", flags->tokens_u16, "files of token ids, little-endian uint16, instead of text");
-  add_option(verb, "--tokens-u32", flags->tokens_u32, "the same, uint32");
-  add_option(verb, "--vocab-size", flags->vocabulary, "with token files: how many ids there are");
-  add_flag(verb, "--force", flags->force, "write into a folder that is not empty");
-  add_option(verb, "--threads", flags->common.threads, "threads; 0: as many as this process may use")
-      ->check(CLI::Range(0, 1024));
+  add_seed(verb, flags->text.seed, "seed that decides which documents are held out");
+  add_option(verb, "--tokens-u16", flags->tokens_u16, "files of token ids, little-endian uint16, instead of text")->type_name("FILE");
+  add_option(verb, "--tokens-u32", flags->tokens_u32, "files of token ids, little-endian uint32, instead of text")->type_name("FILE");
+  add_option(verb, "--vocab-size", flags->vocabulary, {1, std::int64_t{1} << 31}, "with token files: number of different ids");
+  add_flag(verb, "--force", flags->force, "replace the data in a folder that is not empty");
+  add_threads(verb, flags->common.threads);
   add_common(verb, flags->common, false);
   verb.callback([flags] { run_data(*flags); });
 }

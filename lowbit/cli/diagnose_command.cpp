@@ -83,23 +83,22 @@ void print(const train::Diagnosis& d) {
 void add_diagnose(CLI::App& verb) {
   auto f = std::make_shared<DiagnoseFlags>();
   train::DiagnoseOptions& o = f->options;
-  add_option(verb, "--model", o.model, "run folder, or checkpoint, of a low-bit format")->required();
-  add_option(verb, "--data", f->data, "data folder: windows of its held-out part");
-  add_option(verb, "--batches", f->batches, "raw uint16 windows [n, seq + 1] instead");
-  add_option(verb, "--earlier", o.earlier, "an earlier checkpoint: which masks and codes have changed since");
-  add_option(verb, "--against", f->against, "compare gradients with: a16 (same weights, float activations), bf16")->capture_default_str();
-  add_option(verb, "--windows", o.windows, "of text, all in memory at once")->capture_default_str();
-  add_option(verb, "--seq", o.length, "tokens of a window (default the model's context)");
-  add_flag(verb, "--save", f->save, "write diagnosis.json into the run folder too, where `lowbit report` finds it");
+  add_option(verb, "--model", o.model, "run folder or checkpoint of a low-bit format")->required()->type_name("DIR");
+  add_option(verb, "--data", f->data, "data folder: use windows of its held-out part")->type_name("DIR");
+  add_option(verb, "--batches", f->batches, "file of raw uint16 windows [n, seq + 1] instead")->type_name("FILE");
+  add_option(verb, "--earlier", o.earlier, "earlier checkpoint: report which masks and codes changed since")->type_name("DIR");
+  add_choice(verb, "--against", f->against, {"a16", "bf16"},
+             "reference of the gradients. a16: the same weights with float activations; bf16: no quantization");
+  add_option(verb, "--windows", o.windows, {1, 1 << 20}, "windows of text, all in memory at once");
+  add_option(verb, "--seq", o.length, {1}, "tokens per window")->default_str("the model's context");
+  add_flag(verb, "--save", f->save, "also write diagnosis.json into the run folder, for lowbit report");
   add_common(verb, f->common);
   verb.callback([f] {
     train::DiagnoseOptions& options = f->options;
     const fs::path asked = options.model;
     if (f->save && !files::is_run_folder(asked))
       fail_usage("--save writes into a run folder, which {} is not; name the folder that `lowbit train --out` made", asked.string());
-    if (f->against != "a16" && f->against != "bf16") fail_usage("unknown --against '{}'; choose a16 or bf16", f->against);
     if (f->data.empty() == f->batches.empty()) fail_usage("say on what: --data DIR or --batches FILE");
-    if (options.windows < 1 || options.length < 0) fail_usage("--windows and --seq must be positive");
     const int threads = apply_common(f->common);
     options.against_bf16 = f->against == "bf16";
     options.model = files::resolve_model(options.model);

@@ -88,19 +88,19 @@ void print(const EvalFlags& f, const eval::Evaluation& e, const model::ModelFold
 
 void add_eval(CLI::App& verb) {
   auto f = std::make_shared<EvalFlags>();
-  add_option(verb, "--model", f->model, "model folder or run folder")->required();
-  add_option(verb, "--data", f->data, "data folder: its held-out part");
-  add_option(verb, "--text", f->text, "text files instead: plain, .xz, .zst, .gz, .jsonl");
-  add_option(verb, "--field", f->read.field, "of .jsonl")->capture_default_str();
-  add_option(verb, "--document-line", f->read.document_line, "a line that parts documents, such as <|endoftext|>");
-  add_option(verb, "--seq", f->seq, "tokens of a window (default the model's context)");
-  add_option(verb, "--tokens", f->tokens, "stop after about so many (default all)");
-  add_option(verb, "--bytes-per-token", f->bytes_per_token, "of raw tokens, so that bits per byte can be told");
-  add_option(verb, "--seed", f->seed, "of the bootstrap")->capture_default_str();
+  add_option(verb, "--model", f->model, "model folder or run folder")->required()->type_name("DIR");
+  add_option(verb, "--data", f->data, "data folder: evaluate on its held-out part")->type_name("DIR");
+  add_option(verb, "--text", f->text, "text files instead: plain, .xz, .zst, .gz or .jsonl")->type_name("FILE");
+  add_option(verb, "--field", f->read.field, "of JSON lines: the field with the text")->type_name("NAME");
+  add_option(verb, "--document-line", f->read.document_line, "line that separates documents, such as '<|endoftext|>'");
+  add_option(verb, "--seq", f->seq, {1}, "tokens per window")->default_str("the model's context");
+  add_option(verb, "--tokens", f->tokens, {1}, "stop after about this many tokens")->default_str("all");
+  add_option(verb, "--bytes-per-token", f->bytes_per_token, {0, 1e6, true},
+             "bytes of text per token, for bits per byte of data that was made from raw tokens");
+  add_seed(verb, f->seed, "seed of the bootstrap");
   add_common(verb, f->common);
   verb.callback([f] {
     if (f->data.empty() == f->text.empty()) fail_usage("say what to evaluate on: --data DIR or --text FILE");
-    if (f->seq < 0 || f->tokens < 0 || !(f->bytes_per_token >= 0)) fail_usage("--seq, --tokens and --bytes-per-token must be positive");
     const int threads = apply_common(f->common);
     ThreadPool pool(threads);
     const fs::path path = files::resolve_model(f->model);

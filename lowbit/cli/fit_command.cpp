@@ -20,7 +20,8 @@ using files::Json;
 
 struct FitFlags {
   std::vector<fs::path> in;
-  std::string law = "efficiency", base, fit_below, memory, flops;
+  std::string law = "efficiency", base;
+  double fit_below = 0, memory = 0, flops = 0;  ///< parameters, bytes, operations; 0: not given
   std::vector<std::string> hold, label, predict;
   double fix_e = -1, huber = 1e-3, level = 0.9;
   int bootstrap = 200;
@@ -41,7 +42,7 @@ laws::FitOptions options_of(const FitFlags& f) {
     if (o.hold.contains("E")) fail_usage("give either --fix-E or --hold E=, not both");
     o.hold["E"] = f.fix_e;
   }
-  if (!f.fit_below.empty()) o.fit_below = parse_count_flag("--fit-below", f.fit_below, "parameters");
+  if (f.fit_below > 0) o.fit_below = f.fit_below;
   for (const std::string& text : f.predict) {
     const std::size_t first = text.find(','), second = first == std::string::npos ? first : text.find(',', first + 1);
     if (second == std::string::npos || second + 1 == text.size())
@@ -115,8 +116,8 @@ Json json_of(const laws::Fit& fit, const FitFlags& f) {
                        {"loss", a.loss},
                        {"interval", interval(a.interval)}});
   if (!answers.empty()) json["predictions"] = answers;
-  if (!f.memory.empty()) {
-    const double memory = parse_count_flag("--memory", f.memory, "bytes");
+  if (f.memory > 0) {
+    const double memory = f.memory;
     Json cross = Json::array();
     for (const laws::Crossing& c : laws::crossings(fit, memory))
       cross.push_back({{"from", fit.points.formats[c.from]},
@@ -124,8 +125,8 @@ Json json_of(const laws::Fit& fit, const FitFlags& f) {
                        {"tokens_per_parameter_of_16", c.ratio},
                        {"flops", c.flops}});
     Json budget{{"memory", memory}, {"crossings", cross}};
-    if (!f.flops.empty()) {
-      const double flops = parse_count_flag("--flops", f.flops, "operations");
+    if (f.flops > 0) {
+      const double flops = f.flops;
       budget["flops"] = flops;
       budget["choices"] = Json::array();
       for (const laws::Choice& c : laws::choices(fit, memory, flops))
@@ -158,10 +159,10 @@ void print_runs(const laws::Fit& fit) {
 }
 
 void print_budget(const laws::Fit& fit, const FitFlags& f) {
-  const double memory = parse_count_flag("--memory", f.memory, "bytes");
+  const double memory = f.memory;
   const auto name = [&](std::size_t format) -> const std::string& { return fit.points.formats[format]; };
-  if (!f.flops.empty()) {
-    const double flops = parse_count_flag("--flops", f.flops, "operations");
+  if (f.flops > 0) {
+    const double flops = f.flops;
     fmt::print("\nmodels of {} trained with {:.3g} operations (6 N D), best first\n", human_bytes(memory), flops);
     fmt::print("{:<16} {:>6} {:>10} {:>10} {:>8}\n", "format", "bits", "N", "D", "loss");
     for (const laws::Choice& c : laws::choices(fit, memory, flops))
@@ -208,7 +209,7 @@ void print(const laws::Fit& fit, const FitFlags& f) {
     fmt::print("\nforetold: {} parameters, {} tokens, {}: {:.4f} nats {}", human_count(a.question.n),
                human_count(a.question.d), a.question.format, a.loss, between_text(a.interval));
   if (!fit.answers.empty()) fmt::print("\n");
-  if (!f.memory.empty()) print_budget(fit, f);
+  if (f.memory > 0) print_budget(fit, f);
   if (!fit.notes.empty()) fmt::print("\n");
   for (const std::string& note : fit.notes) fmt::print("note: {}\n", note);
 }
@@ -217,33 +218,34 @@ void print(const laws::Fit& fit, const FitFlags& f) {
 
 void add_fit(CLI::App& verb) {
   auto f = std::make_shared<FitFlags>();
-  add_option(verb, "--in", f->in, "CSV files with the columns N,D,format,loss; run folders; folders of run folders")
+  add_option(verb, "--in", f->in, "CSV files with the columns N,D,format,loss, run folders, or folders of run folders")
       ->required();
-  add_option(verb, "--law", f->law,
-             "efficiency: A/(N eff)^alpha + B/D^beta + E; additive: A/N^alpha + B/D^beta + E + k N^-g; bits: "
-             "efficiency with eff from bits alone")
-      ->capture_default_str();
-  add_option(verb, "--base", f->base, "format with eff 1 (default bf16, else another of full precision)");
-  add_option(
-      verb, "--hold", f->hold,
-      "NAME=VALUE: a constant that is not sought: A, alpha, B, beta, E, g, eff.FORMAT, k.FORMAT; several are allowed");
-  add_option(verb, "--fix-E", f->fix_e, "the same as --hold E=VALUE");
-  add_option(verb, "--fit-below", f->fit_below, "fit runs of fewer parameters than this, foretell the others");
-  add_option(verb, "--predict", f->predict, "N,D,FORMAT: foretell a run, as 800M,80B,w4a4; several are allowed");
-  add_option(verb, "--memory", f->memory, "bytes of weights: which format is best for them as compute grows");
-  add_option(verb, "--flops", f->flops, "with --memory: operations of training, 6 N D");
-  add_option(verb, "--label", f->label, "flags whose values tell formats of run folders apart, as lr or recipe");
-  add_option(verb, "--bootstrap", f->bootstrap, "resamples for intervals; 0: none")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 100000));
-  add_option(verb, "--level", f->level, "of intervals")->capture_default_str();
-  add_option(verb, "--seed", f->seed, "of resamples")->capture_default_str();
-  add_option(verb, "--huber", f->huber,
-             "delta: residuals of the log-loss beyond it count linearly; large: least squares")
-      ->capture_default_str();
-  add_flag(verb, "--json", f->json, "print results as JSON, for machines");
+  add_choice(verb, "--law", f->law, {"efficiency", "additive", "bits"},
+             "form of the loss L(N, D). efficiency: A/(N eff)^alpha + B/D^beta + E, with one eff per format; additive: "
+             "A/N^alpha + B/D^beta + E + k N^-g; bits: efficiency, with eff a function of the bits alone");
+  add_option(verb, "--base", f->base, "format with an efficiency of 1")
+      ->type_name("FORMAT")
+      ->default_str("bf16, else another 16- or 32-bit format of the runs");
+  add_option(verb, "--hold", f->hold, "fix a constant instead of fitting it: A, alpha, B, beta, E, g, eff.FORMAT or k.FORMAT")
+      ->type_name("NAME=VALUE");
+  add_option(verb, "--fix-E", f->fix_e, {0, 1000}, "the same as --hold E=X: the irreducible loss, in nats per token");
+  add_quantity(verb, "--fit-below", f->fit_below, "fit only runs with fewer parameters than this, and predict the others")
+      ->default_str("fit all runs");
+  add_option(verb, "--predict", f->predict, "predict the loss of a run with N parameters and D tokens: 800M,80B,w4a4")
+      ->type_name("N,D,FORMAT");
+  add_quantity(verb, "--memory", f->memory, "bytes of weights: find the best format for them as compute grows");
+  add_quantity(verb, "--flops", f->flops, "with --memory: operations of training, 6 N D; lists every format's best model");
+  add_option(verb, "--label", f->label, "flags of train whose values distinguish runs of one format, such as lr or recipe")
+      ->type_name("FLAG");
+  add_option(verb, "--bootstrap", f->bootstrap, {0, 100'000}, "bootstrap resamples of the runs, for intervals; 0: no intervals");
+  add_option(verb, "--level", f->level, {0, 1, true, true}, "confidence level of the intervals");
+  add_seed(verb, f->seed, "seed of the bootstrap");
+  add_option(verb, "--huber", f->huber, {0, 1e9, true},
+             "threshold of the Huber loss: residuals of the log-loss beyond it count linearly; a large one gives least squares");
+  add_flag(verb, "--json", f->json, "print results as JSON");
   verb.callback([f] {
-    if (!f->flops.empty() && f->memory.empty()) fail_usage("--flops needs --memory: the size follows from the bytes");
+    if (f->flops > 0 && !(f->memory > 0))
+      fail_usage("--flops needs --memory, which fixes the size of each format's model");
     const laws::FitOptions options = options_of(*f);
     const laws::Fit fit = laws::fit(study::points_of(f->in, f->label), options);
     if (f->json)

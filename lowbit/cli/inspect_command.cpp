@@ -431,7 +431,7 @@ void add_inspect(CLI::App& verb) {
   };
   const auto flags = std::make_shared<Flags>();
   add_option(verb, "path", flags->path,
-          "a model, packed, run or data folder, a checkpoint, or a file: safetensors, token shard, tokenizer, .npy")
+          "model, packed, run or data folder, checkpoint, or file: safetensors, token shard, tokenizer, .npy")
       ->required();
   add_common(verb, flags->common, false);
   verb.callback([flags] { inspect(flags->path, flags->common.json); });

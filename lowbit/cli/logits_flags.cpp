@@ -6,21 +6,22 @@
 namespace lowbit::cli {
 
 void declare_logits(CLI::App& verb, LogitsFlags& f) {
-  add_option(verb, "--model", f.model, "model folder or run folder")->required();
-  add_option(verb, "--ids", f.ids, "raw little-endian token ids")->required();
-  add_option(verb, "--ids-bytes", f.ids_bytes, "bytes of an id: 2 or 4")->capture_default_str();
-  add_option(verb, "--out", f.out, ".npy to write: float32 [tokens, vocabulary]")->required();
-  add_option(verb, "--engine", f.engine, "run (inference) or train (the training forward)")->capture_default_str();
-  add_option(verb, "--chunk", f.chunk, "tokens computed at once by the run engine")->capture_default_str();
-  add_option(verb, "--window", f.window, "cut the ids into sequences of so many tokens, each from position 0 (default: one sequence)");
-  add_option(verb, "--kernel", f.kernel, "form the products of the blocks by this kernel (codes, packed, planes, ...); the logits stay the same");
+  add_option(verb, "--model", f.model, "model folder or run folder")->required()->type_name("DIR");
+  add_option(verb, "--ids", f.ids, "file of raw little-endian token ids")->required()->type_name("FILE");
+  add_option(verb, "--ids-bytes", f.ids_bytes, {2, 4}, "bytes per id: 2 or 4");
+  add_option(verb, "--out", f.out, ".npy file to write: float32 [tokens, vocabulary]")->required()->type_name("FILE");
+  add_choice(verb, "--engine", f.engine, {"run", "train"}, "run: inference; train: the forward pass of training");
+  add_option(verb, "--chunk", f.chunk, {1, 1 << 20}, "tokens that the run engine computes at a time");
+  add_option(verb, "--window", f.window, {1}, "split the ids into sequences of this many tokens, each from position 0")
+      ->default_str("one sequence");
+  add_option(verb, "--kernel", f.kernel, "use this kernel for the blocks: codes, packed, planes, ...; the logits stay the same")
+      ->type_name("NAME")
+      ->default_str("the fastest by the machine model");
   add_common(verb, f.common);
 }
 
 std::vector<std::int32_t> read_ids(const LogitsFlags& f, std::int64_t vocab) {
   if (f.ids_bytes != 2 && f.ids_bytes != 4) fail_usage("--ids-bytes must be 2 or 4, not {}", f.ids_bytes);
-  if (f.chunk < 1) fail_usage("--chunk must be at least 1, not {}", f.chunk);
-  if (f.window < 0) fail_usage("--window must be positive, not {}", f.window);
   const FileMap map(f.ids);
   const auto width = static_cast<std::size_t>(f.ids_bytes);
   if (map.size() % width != 0)

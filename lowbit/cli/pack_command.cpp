@@ -14,8 +14,8 @@ void add_pack(CLI::App& verb) {
     std::filesystem::path model, out;
   };
   auto f = std::make_shared<Flags>();
-  add_option(verb, "--model", f->model, "model folder or run folder")->required();
-  add_option(verb, "--out", f->out, "folder to make")->required();
+  add_option(verb, "--model", f->model, "model folder or run folder to pack")->required()->type_name("DIR");
+  add_option(verb, "--out", f->out, "folder to create")->required()->type_name("DIR");
   add_common(verb, f->common);
   verb.callback([f] {
     ThreadPool pool(apply_common(f->common));

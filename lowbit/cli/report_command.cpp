@@ -3,6 +3,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/file_write.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/cli/law_flags.h"
 #include "lowbit/files/json.h"
@@ -15,7 +16,8 @@ namespace {
 struct ReportFlags {
   std::vector<std::filesystem::path> runs;
   std::filesystem::path out;
-  std::string title = "Study", base, fit_below;
+  std::string title = "Study", base;
+  double fit_below = 0;  ///< parameters; 0: all runs
   std::vector<std::string> label, hold;
   int bootstrap = 200;
   bool json = false;
@@ -25,25 +27,28 @@ struct ReportFlags {
 
 void add_report(CLI::App& verb) {
   auto f = std::make_shared<ReportFlags>();
-  add_option(verb, "runs", f->runs, "run folders, or folders of them (a sweep's)")->required();
-  add_option(verb, "--out", f->out, "page to write, as study.html")->required();
-  add_option(verb, "--title", f->title, "of the page")->capture_default_str();
-  add_option(verb, "--label", f->label, "flags whose values tell formats apart, as lr or recipe");
-  add_option(verb, "--base", f->base, "format with eff 1 (default bf16, else another of full precision)");
-  add_option(verb, "--hold", f->hold, "NAME=VALUE: a constant of the laws that is not sought, as with fit");
-  add_option(verb, "--fit-below", f->fit_below,
-             "fit the laws to runs of fewer parameters than this, foretell the others");
-  add_option(verb, "--bootstrap", f->bootstrap, "resamples for the laws' intervals; 0: none")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 100000));
-  add_flag(verb, "--json", f->json, "print where the page lies as JSON, for machines");
+  add_option(verb, "runs", f->runs, "run folders, or folders that hold run folders (such as that of a sweep)")
+      ->required()
+      ->type_name("DIR");
+  add_option(verb, "--out", f->out, "HTML page to write")->required()->type_name("FILE");
+  add_option(verb, "--title", f->title, "title of the page");
+  add_option(verb, "--label", f->label, "flags of train whose values distinguish runs of one format, such as lr or recipe")
+      ->type_name("FLAG");
+  add_option(verb, "--base", f->base, "format with an efficiency of 1")
+      ->type_name("FORMAT")
+      ->default_str("bf16, else another 16- or 32-bit format of the runs");
+  add_option(verb, "--hold", f->hold, "fix a constant of the laws, as with lowbit fit")->type_name("NAME=VALUE");
+  add_quantity(verb, "--fit-below", f->fit_below, "fit only runs with fewer parameters than this, and predict the others")
+      ->default_str("fit all runs");
+  add_option(verb, "--bootstrap", f->bootstrap, {0, 100'000}, "bootstrap resamples for the intervals of the laws; 0: no intervals");
+  add_flag(verb, "--json", f->json, "print a summary as JSON");
   verb.callback([f] {
     study::PageOptions options;
     options.title = f->title;
     options.fit.base = f->base;
     options.fit.bootstrap = f->bootstrap;
     options.fit.hold = parse_holds(f->hold);
-    if (!f->fit_below.empty()) options.fit.fit_below = parse_count_flag("--fit-below", f->fit_below, "parameters");
+    if (f->fit_below > 0) options.fit.fit_below = f->fit_below;
     std::vector<study::Run> runs;
     std::size_t done = 0;
     std::vector<std::string> notes;
@@ -59,7 +64,7 @@ void add_report(CLI::App& verb) {
       fmt::print("{}\n",
                  files::dump_line(files::Json{{"page", f->out.string()}, {"runs", runs.size()}, {"done", done}}));
     else
-      fmt::print("{}: {} runs, {} of them done, {}\n", f->out.string(), runs.size(), done,
+      fmt::print("{}: {}, {} finished, {}\n", f->out.string(), counted(runs.size(), "run"), done,
                  human_bytes(static_cast<double>(page.size())));
   });
 }

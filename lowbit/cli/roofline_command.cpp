@@ -195,14 +195,14 @@ void roofline(RooflineFlags& f) {
 void add_roofline(CLI::App& verb) {
   auto f = std::make_shared<RooflineFlags>();
   declare_shape(verb, f->shape, kFormats);
-  add_option(verb, "--rows", f->rows, "rows of activations: 1 is decoding, many a prompt; a list with ranges")
-      ->capture_default_str();
-  add_option(verb, "--rounds", f->rounds, "measurements of a layer, in turns with its ceiling")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  add_option(verb, "--kernel", f->kernel, "take this kernel for the blocks (codes, packed, planes, ...)");
-  add_flag(verb, "--fresh", f->fresh, "measure the ceilings again instead of taking those kept for this machine");
-  add_flag(verb, "--predict", f->model_only, "the machine model's answer alone; measures no layer");
+  add_option(verb, "--rows", f->rows, "rows of activations, a list with ranges: 1 for decoding, more for a prompt")
+      ->type_name("LIST:1 to 1048576");
+  add_option(verb, "--rounds", f->rounds, {1, 1000}, "measurements of each layer, interleaved with its ceiling");
+  add_option(verb, "--kernel", f->kernel, "use this kernel for the blocks: codes, packed, planes, ...")
+      ->type_name("NAME")
+      ->default_str("the fastest by the machine model");
+  add_flag(verb, "--fresh", f->fresh, "measure the ceilings again instead of using those cached for this machine");
+  add_flag(verb, "--predict", f->model_only, "print what the machine model predicts, and measure no layer");
   add_common(verb, f->common);
   verb.callback([f] { roofline(*f); });
 }

@@ -137,20 +137,24 @@ void complete(const RunFlags& f) {
 
 void add_run(CLI::App& verb) {
   auto f = std::make_shared<RunFlags>();
-  add_option(verb, "--model", f->model, "model folder, packed or not, or run folder")->required();
-  add_option(verb, "--prompt", f->prompt, "text to go on from");
-  add_option(verb, "--prompt-file", f->prompt_file, "the same from a file");
-  add_option(verb, "--max-tokens", f->max_tokens, "to write")->capture_default_str();
-  add_option(verb, "--context", f->context, "positions to keep room for (default the model's context)");
-  add_option(verb, "--temperature", f->sampler.temperature, "0: always the likeliest token")->capture_default_str();
-  add_option(verb, "--top-k", f->sampler.top_k, "keep the k likeliest tokens, 0: all")->capture_default_str();
-  add_option(verb, "--top-p", f->sampler.top_p, "keep the likeliest that together have this probability")->capture_default_str();
-  add_option(verb, "--min-p", f->sampler.min_p, "drop what is less likely than this share of the likeliest")->capture_default_str();
-  add_option(verb, "--repetition-penalty", f->sampler.repetition_penalty, "above 1: tokens that stand in the text become less likely")->capture_default_str();
-  add_option(verb, "--seed", f->sampler.seed, "of the draws")->capture_default_str();
-  add_flag(verb, "--ignore-eos", f->ignore_eos, "go on past the end token");
-  add_option(verb, "--kernel", f->kernel, "form the products of the blocks by this kernel (codes, packed, planes, ...); the text stays the same");
-  add_flag(verb, "--quiet", f->quiet, "the completion alone");
+  add_option(verb, "--model", f->model, "model folder, packed or not, or run folder")->required()->type_name("DIR");
+  add_option(verb, "--prompt", f->prompt, "text to continue");
+  add_option(verb, "--prompt-file", f->prompt_file, "file with the text to continue")->type_name("FILE");
+  add_option(verb, "--max-tokens", f->max_tokens, {0}, "most tokens to generate");
+  add_option(verb, "--context", f->context, {1}, "positions to keep room for, prompt included")
+      ->default_str("the model's context");
+  add_option(verb, "--temperature", f->sampler.temperature, {0, 1000}, "sampling temperature; 0: always the likeliest token");
+  add_option(verb, "--top-k", f->sampler.top_k, {0}, "sample among the k likeliest tokens; 0: among all");
+  add_option(verb, "--top-p", f->sampler.top_p, {0, 1, true}, "sample among the likeliest tokens that together have this probability");
+  add_option(verb, "--min-p", f->sampler.min_p, {0, 1, false, true}, "drop tokens with less than this fraction of the highest probability");
+  add_option(verb, "--repetition-penalty", f->sampler.repetition_penalty, {0, 1000, true},
+             "above 1: make tokens that already occur in the text less likely");
+  add_seed(verb, f->sampler.seed, "seed of the sampler");
+  add_flag(verb, "--ignore-eos", f->ignore_eos, "continue past the end token");
+  add_option(verb, "--kernel", f->kernel, "use this kernel for the blocks: codes, packed, planes, ...; the text stays the same")
+      ->type_name("NAME")
+      ->default_str("the fastest by the machine model");
+  add_flag(verb, "--quiet", f->quiet, "print the completion alone");
   add_common(verb, f->common);
   verb.callback([f] { complete(*f); });
 }

@@ -96,17 +96,16 @@ void end(const std::vector<CellState>& cells, const SweepFlags& f) {
 void add_sweep(CLI::App& verb) {
   auto f = std::make_shared<SweepFlags>();
   add_option(verb, "--config", f->config,
-             "TOML file: [fixed] flags of train, [grid] lists that multiply, [[cells]] further ones")
-      ->required();
-  add_option(verb, "--out", f->out, "folder for the runs, their results.csv and logs; repeated, it goes on")
-      ->required();
-  add_option(verb, "--jobs", f->jobs, "runs at once (default as many as fit the processors)")
-      ->check(CLI::Range(0, 1024));
-  add_option(verb, "--threads-each", f->threads_each, "threads of a run")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
-  add_flag(verb, "--dry-run", f->dry_run, "look into every cell and say what it would take; run none");
-  add_flag(verb, "--json", f->json, "print the cells as JSON at the end, for machines");
+             "TOML file: [fixed] holds flags of train, [grid] lists whose combinations are trained, [[cells]] further runs")
+      ->required()
+      ->type_name("FILE");
+  add_option(verb, "--out", f->out, "folder for the runs, results.csv and logs; an interrupted sweep continues there")
+      ->required()
+      ->type_name("DIR");
+  add_option(verb, "--jobs", f->jobs, {1, kMostThreads}, "runs at a time")->default_str("as many as fit the processors granted");
+  add_option(verb, "--threads-each", f->threads_each, {1, kMostThreads}, "threads per run");
+  add_flag(verb, "--dry-run", f->dry_run, "check every cell and predict its memory and time; train nothing");
+  add_flag(verb, "--json", f->json, "print the cells as JSON at the end");
   verb.callback([f] {
     const study::Plan plan = study::read_plan(f->config);
     study::SweepOptions options;
@@ -114,6 +113,7 @@ void add_sweep(CLI::App& verb) {
     options.program = training_program("sweep");
     options.threads_each = f->threads_each;
     options.jobs = f->jobs > 0 ? f->jobs : std::max(1, available_threads() / f->threads_each);
+    resolve_threads(std::int64_t{options.jobs} * f->threads_each);  // for its warning
     options.dry_run = f->dry_run;
     const bool live = isatty(STDERR_FILENO) && !f->dry_run;
     study::SweepView view(options.jobs, live);

@@ -34,7 +34,7 @@ using text::Tokenizer;
 struct TrainFlags {
   std::vector<fs::path> in;
   text::ReadOptions read;
-  std::size_t vocabulary = 4096;
+  std::uint64_t vocabulary = 4096;
   fs::path out;
   int threads = 0;
   CommonFlags common;
@@ -116,7 +116,12 @@ std::string ids_as_text(const std::vector<TokenId>& ids) {
   return line;
 }
 
+void check_ids_bytes(const CodeFlags& flags) {
+  if (flags.ids_bytes == 3) fail_usage("--ids-bytes 3: choose 2 or 4");
+}
+
 void run_encode(const CodeFlags& flags, bool text_given) {
+  check_ids_bytes(flags);
   if (text_given && !flags.in.empty()) fail_usage("--text and --in exclude each other; give one of them");
   const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
   const std::string input = text_given ? flags.given : read_all(flags.in);
@@ -176,6 +181,7 @@ std::vector<TokenId> parse_ids(std::string_view input) {
 }
 
 void run_decode(const CodeFlags& flags, bool ids_given) {
+  check_ids_bytes(flags);
   if (ids_given && !flags.in.empty()) fail_usage("--ids and --in exclude each other; give one of them");
   const Tokenizer tokenizer = Tokenizer::load(flags.tokenizer);
   std::vector<TokenId> ids;
@@ -263,7 +269,7 @@ void run_inspect(const CodeFlags& flags) {
 
 void add_tokenizer_flag(CLI::App& verb, CodeFlags& flags) {
   add_option(verb, "--tokenizer,--model", flags.tokenizer,
-                  "the tokenizer's file, or a folder that holds tokenizer.model")
+                  "tokenizer file, or a folder that holds tokenizer.model")
       ->required();
 }
 
@@ -273,45 +279,46 @@ void add_tokenizer(CLI::App& verb) {
   verb.require_subcommand(1);
 
   const auto train = std::make_shared<TrainFlags>();
-  CLI::App* sub = verb.add_subcommand("train", "train a SentencePiece BPE tokenizer with byte fallback on text");
-  add_option(*sub, "--in", train->in,
-                  "text files: plain, .xz, .zst or .gz; .jsonl (packed or not) holds a document a line")
-      ->required();
-  add_option(*sub, "--vocab", train->vocabulary, "how many ids, the 256 bytes and 3 special ones included")
-      ->capture_default_str();
-  add_option(*sub, "--out", train->out, "file to write; in a folder, its tokenizer.model")->required();
-  add_option(*sub, "--field", train->read.field, "of JSON lines: the field with the text")->capture_default_str();
-  add_option(*sub, "--document-line", train->read.document_line, "a line that parts documents and is not learned from");
-  add_option(*sub, "--threads", train->threads, "the result is the same for any; training itself uses one thread")
-      ->check(CLI::Range(0, 1024));
+  CLI::App* sub = verb.add_subcommand("train", "train a SentencePiece BPE tokenizer with byte fallback");
+  add_option(*sub, "--in", train->in, "text files: plain, .xz, .zst or .gz; .jsonl (compressed or not) has one document per line")
+      ->required()
+      ->type_name("FILE");
+  add_option(*sub, "--vocab", train->vocabulary, {260, 1'000'000}, "size of the vocabulary, the 256 bytes and 3 special ids included");
+  add_option(*sub, "--out", train->out, "file to write, or a folder for tokenizer.model")->required();
+  add_option(*sub, "--field", train->read.field, "of JSON lines: the field with the text")->type_name("NAME");
+  add_option(*sub, "--document-line", train->read.document_line, "line that separates documents, such as '<|endoftext|>'");
+  add_threads(*sub, train->threads);
   add_common(*sub, train->common, false);
   sub->callback([train] { run_train(*train); });
 
   const auto encode = std::make_shared<CodeFlags>();
-  sub = verb.add_subcommand("encode", "text to ids: as text on standard output, or raw into a file");
+  sub = verb.add_subcommand("encode", "turn text into ids: as text on standard output, or raw into a file");
   add_tokenizer_flag(*sub, *encode);
-  add_option(*sub, "--in", encode->in, "file with the text, taken byte for byte; without it standard input");
+  add_option(*sub, "--in", encode->in, "file with the text, read byte for byte; '-' is standard input")
+      ->type_name("FILE")
+      ->default_str("standard input");
   CLI::Option* given_text = add_option(*sub, "--text", encode->given, "the text itself");
-  add_option(*sub, "--out", encode->out, "file for the ids, raw and little-endian");
-  add_option(*sub, "--ids-bytes", encode->ids_bytes, "bytes per id in that file: 2 (as without this flag) or 4")
-      ->check(CLI::IsMember({2, 4}));
-  add_flag(*sub, "--bos", encode->bos, "put the begin token first, as training does for a document");
+  add_option(*sub, "--out", encode->out, "file for the ids, raw and little-endian")
+      ->type_name("FILE")
+      ->default_str("text on standard output");
+  add_option(*sub, "--ids-bytes", encode->ids_bytes, {2, 4}, "with --out: bytes per id, 2 or 4")->default_str("2");
+  add_flag(*sub, "--bos", encode->bos, "begin with the begin token, as training does for a document");
   add_common(*sub, encode->common, false);
   sub->callback([encode, given_text] { run_encode(*encode, given_text->count() > 0); });
 
   const auto decode = std::make_shared<CodeFlags>();
-  sub = verb.add_subcommand("decode", "ids to the text that they stand for, byte for byte");
+  sub = verb.add_subcommand("decode", "turn ids back into text, byte for byte");
   add_tokenizer_flag(*sub, *decode);
-  add_option(*sub, "--in", decode->in, "file of raw little-endian ids; without it ids as text on standard input");
-  CLI::Option* given_ids =
-      add_option(*sub, "--ids", decode->given, "the ids themselves, with spaces or commas between them");
-  add_option(*sub, "--ids-bytes", decode->ids_bytes, "bytes per id in the file: 2 (as without this flag) or 4")
-      ->check(CLI::IsMember({2, 4}));
-  add_option(*sub, "--out", decode->out, "file for the text; without it standard output");
+  add_option(*sub, "--in", decode->in, "file of raw little-endian ids")
+      ->type_name("FILE")
+      ->default_str("ids as text on standard input");
+  CLI::Option* given_ids = add_option(*sub, "--ids", decode->given, "the ids themselves, separated by spaces or commas");
+  add_option(*sub, "--ids-bytes", decode->ids_bytes, {2, 4}, "with --in: bytes per id, 2 or 4")->default_str("2");
+  add_option(*sub, "--out", decode->out, "file for the text")->type_name("FILE")->default_str("standard output");
   sub->callback([decode, given_ids] { run_decode(*decode, given_ids->count() > 0); });
 
   const auto inspect = std::make_shared<CodeFlags>();
-  sub = verb.add_subcommand("inspect", "what a tokenizer is: type, vocabulary, special ids, flags, hash");
+  sub = verb.add_subcommand("inspect", "show a tokenizer's type, vocabulary, special ids, settings and hash");
   add_tokenizer_flag(*sub, *inspect);
   add_common(*sub, inspect->common, false);
   sub->callback([inspect] { run_inspect(*inspect); });

@@ -7,6 +7,7 @@
 #include "lowbit/base/progress.h"
 #include "lowbit/cli/bench_flags.h"
 #include "lowbit/cli/bench_output.h"
+#include "lowbit/formats/words.h"
 #include "lowbit/machine/isa.h"
 #include "lowbit/train/measure_step.h"
 #include "lowbit/train/recipe.h"
@@ -32,12 +33,11 @@ struct Plan {
 };
 
 Plan make_plan(TrainBenchFlags& f) {
-  check_output_form(f.output);
   Plan plan;
   plan.batch = numbers_of("--batch", f.batch, 1, 1 << 20);
   plan.seq = numbers_of("--seq", f.seq, 1, 1 << 20);
-  for (const std::int64_t threads : numbers_of("--threads", f.threads, 0, 1024))
-    plan.threads.push_back(threads > 0 ? threads : available_threads());
+  for (const std::int64_t threads : numbers_of("--threads", f.threads, 0, kMostThreads))
+    plan.threads.push_back(resolve_threads(threads));
   for (const std::string& word : words_of("--backward", f.backward)) plan.backward.push_back(train::parse_precision(word));
   if (f.shape.formats.empty()) f.shape.formats = kFormats;
   plan.target = resolve_target(f.shape, plan.seq.front());
@@ -94,24 +94,30 @@ void bench_steps(TrainBenchFlags& f) {
 
 void add_train_bench(CLI::App& verb) {
   auto f = std::make_shared<TrainBenchFlags>();
-  add_flag(verb, "--train", f->train, "a step of training: forward, backward, optimizer, coding of the weights");
-  add_option(verb, "--shape", f->shape.shape,
-             "smollm2-135m, llama-1b, 107m, a --size of train, or WIDTHxLAYERSxHEADSxKVxMLPxVOCAB")->required();
-  add_option(verb, "--format", f->shape.formats, fmt::format("formats, in a list (default {})", kFormats));
-  add_option(verb, "--head", f->shape.head, "bf16, w8a8, w4a8 or f32 (default: as the format has it)");
-  add_option(verb, "--batch", f->batch, "sequences of a step, a list")->capture_default_str();
-  add_option(verb, "--micro-batch", f->micro_batch, "sequences computed at once (default: as train takes them)")
-      ->check(CLI::Range(1, 1 << 20));
-  add_option(verb, "--seq", f->seq, "tokens of a sequence, a list")->capture_default_str();
-  add_option(verb, "--backward", f->backward, "operands of the backward products, a list of bf16, f32, int8")->capture_default_str();
-  add_flag(verb, "--recompute", f->recompute, "as train has it");
-  add_option(verb, "--threads", f->threads, "a list; 0: as many as this process may use")->capture_default_str();
-  add_option(verb, "--isa", f->isa, "scalar, avx2 or avx512 (default the best)");
-  add_option(verb, "--rounds", f->rounds, "steps that are timed, in turns with the peak")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  add_option(verb, "--seed", f->seed, "of weights and tokens")->capture_default_str();
-  add_option(verb, "--output", f->output, "table, md, csv or json")->capture_default_str();
+  add_flag(verb, "--train", f->train, "measure a training step: forward, backward, optimizer, coding of the weights");
+  add_option(verb, "--shape", f->shape.shape, fmt::format("shape of the model: {}", kShapeWords))
+      ->required()
+      ->type_name("NAME");
+  add_option(verb, "--format", f->shape.formats, "formats, a list; lowbit train --help describes them")
+      ->type_name("LIST")
+      ->default_str(kFormats);
+  add_choice(verb, "--head", f->shape.head, head_words(), "format of the head and embedding")
+      ->default_str("bf16; f32 with --format f32");
+  add_option(verb, "--batch", f->batch, "sequences per step, a list")->type_name("LIST:1 to 1048576");
+  add_option(verb, "--micro-batch", f->micro_batch, {1, 1 << 20}, "sequences computed at a time")
+      ->default_str("as train chooses it");
+  add_option(verb, "--seq", f->seq, "tokens per sequence, a list")->type_name("LIST:1 to 1048576");
+  add_option(verb, "--backward", f->backward, "operands of the backward products, a list of bf16, f32, int8")
+      ->type_name("LIST");
+  add_flag(verb, "--recompute", f->recompute, "recompute part of the forward pass during the backward pass");
+  add_option(verb, "--threads", f->threads, "threads to compute with, a list; 0 stands for the default")
+      ->type_name(fmt::format("LIST:0 to {}", kMostThreads))
+      ->default_str("all processors granted");
+  add_choice(verb, "--isa", f->isa, isa_names(), "instruction set")
+      ->default_str("LOWBIT_ISA, else the best that the processor has");
+  add_option(verb, "--rounds", f->rounds, {1, 1000}, "timed steps, interleaved with measurements of the peak");
+  add_seed(verb, f->seed, "seed of weights and tokens");
+  add_choice(verb, "--output", f->output, {"table", "md", "csv", "json"}, "form of the results");
   verb.callback([f] { bench_steps(*f); });
 }
 

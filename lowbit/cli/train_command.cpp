@@ -9,6 +9,7 @@
 #include "lowbit/files/json.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/files/token_shard.h"
+#include "lowbit/formats/words.h"
 #include "lowbit/model/model_folder.h"
 #include "lowbit/text/dataset.h"
 #include "lowbit/text/tokenizer.h"
@@ -30,6 +31,8 @@ struct TrainFlags {
   std::int64_t tokens = 0;
   bool dry_run = false;
 };
+
+std::vector<std::string> words(const std::vector<std::string_view>& names) { return {names.begin(), names.end()}; }
 
 /// What the data or the weights to start from fix about the model: vocabulary, begin and end tokens.
 void take_from_data(train::Options& o) {
@@ -71,7 +74,7 @@ void take_shape(const CLI::App& verb, TrainFlags& f) {
   }
 }
 
-void take_scheme(const CLI::App& verb, TrainFlags& f) {
+void take_scheme(TrainFlags& f) {
   Scheme& scheme = f.options.scheme;
   const double outer = scheme.outer_trust;
   const bool share_steps = scheme.share_steps;
@@ -88,11 +91,8 @@ void take_scheme(const CLI::App& verb, TrainFlags& f) {
   const char* usual = scheme.scale == ScaleRule::absmax ? "ste" : "trust";
   scheme.estimator = parse_estimator(f.estimator.empty() ? usual : f.estimator);
   scheme.transform = parse_transform(f.transform);
-  if (verb.count("--outer-trust") > 0 && !(outer > 0)) fail_usage("--outer-trust must be positive, not {}", outer);
   scheme.outer_trust = outer;
   scheme.share_steps = share_steps;
-  if (verb.count("--scale-group") > 0 && scale_group == 0)
-    fail_usage("--scale-group must be a power of two from {} on, not 0; leave it out for one scale a row", kLeastScaleGroup);
   scheme.scale_group = scale_group;
   f.options.backward = train::parse_precision(f.backward);
 }
@@ -100,19 +100,20 @@ void take_scheme(const CLI::App& verb, TrainFlags& f) {
 /// A new run: flags, then what data and shape say, then the recipe for the rest.
 void start(const CLI::App& verb, TrainFlags& f) {
   train::Options& o = f.options;
-  if (f.tokens < 0) fail_usage("--tokens must be positive, not {}", f.tokens);
   if (f.tokens > 0 && o.steps > 0) fail_usage("give either --tokens or --steps, not both");
   if (!o.batches.empty() && (o.batch == 0 || o.seq == 0 || o.config.vocab == 0))
     fail_usage("--batches FILE needs --batch, --seq and --vocab: the file holds nothing but ids");
   if (!o.data.empty() && !o.batches.empty()) fail_usage("give either --data DIR or --batches FILE, not both");
   if (o.data.empty() && o.batches.empty()) fail_usage("say what to train on: --data DIR (made by lowbit data) or --batches FILE");
-  if (o.seq < 0 || o.batch < 0 || o.steps < 0) fail_usage("--seq, --batch and --steps must be positive");
-  take_scheme(verb, f);
+  take_scheme(f);
   take_shape(verb, f);
   take_from_data(o);
   if (!o.init.empty() && o.config.vocab == 0) fail_usage("--vocab is not known; give it");
   // Weights that a run starts from fix its shape.
-  train::apply_recipe(o, f.tokens, {.gain_lr = verb.count("--gain-lr") > 0, .qk_norm = verb.count("--qk-norm") > 0 || !o.init.empty()});
+  train::apply_recipe(o, f.tokens, {.gain_lr = verb.count("--gain-lr") > 0,
+                                    .qk_norm = verb.count("--qk-norm") > 0 || !o.init.empty(),
+                                    .warmup = verb.count("--warmup") > 0,
+                                    .cooldown = verb.count("--cooldown") > 0});
   o.config.positions = o.seq;
 }
 
@@ -193,85 +194,118 @@ void add_train(CLI::App& verb) {
   auto f = std::make_shared<TrainFlags>();
   train::Options& o = f->options;
   model::Config& c = o.config;
-  add_option(verb, "--data", o.data, "data folder made by `lowbit data`");
-  add_option(verb, "--batches", o.batches, "raw uint16 windows [steps, batch, seq + 1], taken in order, instead of --data");
-  add_option(verb, "--eval-batches", o.eval_batches, "raw uint16 windows [n, seq + 1] to evaluate on");
-  add_option(verb, "--out", f->out, "run folder to make, or with --resume to go on with")->required();
-  add_flag(verb, "--dry-run", f->dry_run, "check all of it and predict memory and time; make nothing");
-  add_flag(verb, "--resume", o.resume, "go on from the newest complete checkpoint; with more --tokens or --steps, beyond its end");
-  add_option(verb, "--init", o.init, "model folder or run folder whose weights to start from");
+  const auto group = [&](const char* name) { verb.option_defaults()->group(name); };
 
-  add_option(verb, "--format", f->format, "of the blocks' linear layers: f32, bf16, fp4, or wXaY with X in 1..8, 1.58, 16 and Y in 1..8, 16; +2:4 behind bf16 or X in 1..7")->capture_default_str();
+  group("Data and folders");
+  add_option(verb, "--data", o.data, "data folder made by lowbit data")->type_name("DIR");
+  add_option(verb, "--batches", o.batches, "file of raw uint16 windows [steps, batch, seq + 1], taken in order, instead of --data")
+      ->type_name("FILE");
+  add_option(verb, "--eval-batches", o.eval_batches, "file of raw uint16 windows [n, seq + 1] to evaluate on")->type_name("FILE");
+  add_option(verb, "--out", f->out, "run folder to create, or with --resume to continue")->required()->type_name("DIR");
+  add_option(verb, "--init", o.init, "model or run folder with the weights to start from")
+      ->type_name("DIR")
+      ->default_str("random weights");
+  add_flag(verb, "--resume", o.resume,
+           "continue an interrupted run from its latest complete checkpoint; with a larger --tokens or --steps, extend it");
+  add_flag(verb, "--dry-run", f->dry_run, "check everything and predict memory and time; write nothing");
+
+  group("Model shape");
+  add_choice(verb, "--size", f->size, words(model::preset_names()), "a shape by name, from its parameters outside the embeddings");
+  add_option(verb, "--layers", c.layers, {1, 10'000}, "number of transformer blocks");
+  add_option(verb, "--width", c.width, {1, 1 << 20}, "width of the residual stream; a multiple of --heads");
+  add_option(verb, "--heads", c.heads, {1, 1 << 16}, "number of attention heads");
+  add_option(verb, "--kv-heads", c.kv_heads, {1, 1 << 16}, "number of key-value heads")->default_str("as --heads");
+  add_option(verb, "--mlp", c.mlp, {1, 1 << 24}, "width of the MLP")->default_str("8/3 of --width, rounded up to a multiple of 256");
+  add_option(verb, "--vocab", c.vocab, {1, std::int64_t{1} << 31}, "size of the vocabulary")->default_str("that of the data");
+  add_flag(verb, "--tied", c.tied, "use the embedding as the head");
+  add_flag(verb, "--qk-norm,!--no-qk-norm", c.qk_norm, "normalize the heads of queries and keys, as in Qwen3");
+
+  group("Number format");
+  add_option(verb, "--format", f->format, fmt::format("format of the blocks' linear layers: {}", format_words()))->type_name("FORMAT");
   add_option(verb, "--layer-formats", f->layer_formats,
-             "formats of some layers: down=w2a3,blocks.0.*=w4a4 (kinds q k v o gate up down, or names with *); the last that names a layer holds");
-  add_option(verb, "--head", f->head, "of head and embedding: bf16, w8a8, w4a8, f32 (default bf16; f32 with --format f32)");
-  add_option(verb, "--attention", f->attention, "of scores and values: f32, bf16 (default f32; bf16 with --format bf16)");
-  add_option(verb, "--estimator", f->estimator, "which gradient passes the quantizer: trust, clip, ste; with learned steps: lsq, pact, pact-code, lsq+ (with an offset of the inputs), lsq+code, adabin (1 bit) (default trust; ste with --scale absmax)");
-  add_option(verb, "--transform", f->transform, "before coding: hadamard, hadamard-weights (wXa16), none")->capture_default_str();
-  add_option(verb, "--outer-trust", o.scheme.outer_trust, "S of the 1-bit trust rule |x| <= S alpha r (default 1.30 rotated, 1.25 not)");
-  add_option(verb, "--scale", f->scale, "of a row, from its: rms, absmax (QuaRot's, with the hadamard transform), mse (of weights: the best of 15 around rms)")->capture_default_str();
-  add_option(verb, "--scale-group", o.scheme.scale_group, "columns of a weight row that share a scale: 64, 128, 256, ... (default the whole row)");
-  add_option(verb, "--grid", f->grid, "levels: uniform, gaussian (the reference code's Lloyd-Max, 1 to 4 bits), gaussian-converged")
-      ->capture_default_str();
-  add_option(verb, "--fp4-threshold", f->fp4_threshold, "trust rule of fp4: paper, code (the narrower one of the reference code)")
-      ->capture_default_str();
-  add_option(verb, "--sparse-scale", f->sparse_scale, "of a +2:4 row: dense (of the whole row), refit (to what survived)")
-      ->capture_default_str();
-  add_flag(verb, "--share-steps", o.scheme.share_steps, "one learned step for the weights of q, k and v of a layer");
-  add_option(verb, "--backward", f->backward,
-             "operands of the backward products: bf16, f32; int8: gradients of low-bit layers rounded stochastically to 8 bits")
-      ->capture_default_str();
+             "formats of some layers, such as down=w2a3,blocks.0.*=w4a4: a kind (q k v o gate up down) or a name with *; the "
+             "last that matches a layer wins")
+      ->type_name("LIST");
+  add_choice(verb, "--head", f->head, head_words(), "format of the head and embedding")->default_str("bf16; f32 with --format f32");
+  add_choice(verb, "--attention", f->attention, attention_words(), "format of attention scores and values")
+      ->default_str("f32; bf16 with --format bf16");
+  add_choice(verb, "--estimator", f->estimator, estimator_words(),
+             "gradient through the quantizer. trust, clip and ste use the scale of --scale; the others learn their steps: lsq+ "
+             "also learns an offset of the inputs, adabin is for 1 bit")
+      ->default_str("trust; ste with --scale absmax");
+  add_choice(verb, "--transform", f->transform, transform_words(),
+             "rotation before quantization; hadamard-weights rotates the weights alone, for wXa16");
+  add_option(verb, "--outer-trust", o.scheme.outer_trust, {0, 100, true}, "S of the 1-bit trust rule |x| <= S alpha r")
+      ->default_str("1.30 with a rotation, 1.25 without");
+  add_choice(verb, "--scale", f->scale, scale_words(),
+             "scale of a row: from its RMS, from its largest magnitude, or (weights) the best of 15 around the RMS");
+  add_option(verb, "--scale-group", o.scheme.scale_group, {kLeastScaleGroup, 1 << 20},
+             "columns of a weight row that share a scale; a power of two")
+      ->default_str("the whole row");
+  add_choice(verb, "--grid", f->grid, grid_words(),
+             "levels: uniform, or Lloyd-Max levels of a normal variable for 1 to 4 bits (as in the reference code, or converged)");
+  add_choice(verb, "--fp4-threshold", f->fp4_threshold, fp4_threshold_words(), "trust rule of fp4; that of the reference code is narrower");
+  add_choice(verb, "--sparse-scale", f->sparse_scale, sparse_scale_words(),
+             "scale of a +2:4 row: from the whole row, or refitted to the weights that were kept");
+  add_flag(verb, "--share-steps", o.scheme.share_steps, "share one learned step among the q, k and v weights of a layer");
+  add_choice(verb, "--backward", f->backward, {"bf16", "f32", "int8"},
+             "operands of the backward products; int8 rounds the gradients of low-bit layers stochastically to 8 bits");
 
-  add_option(verb, "--size", f->size, "a shape by name: 0.5m 1m 2m 4m 8m 16m 30m 50m 100m 200m 430m 800m 1.6b");
-  add_option(verb, "--layers", c.layers, "blocks");
-  add_option(verb, "--width", c.width, "of the residual stream");
-  add_option(verb, "--heads", c.heads, "attention heads");
-  add_option(verb, "--kv-heads", c.kv_heads, "key-value heads (default as --heads)");
-  add_option(verb, "--mlp", c.mlp, "width of the MLP (default 8/3 of --width, up to a multiple of 256)");
-  add_option(verb, "--vocab", c.vocab, "vocabulary (default the data's)");
-  add_flag(verb, "--tied", c.tied, "the head is the embedding");
-  add_flag(verb, "--qk-norm,!--no-qk-norm", c.qk_norm, "heads of queries and keys are normed before their rotation, as in Qwen3");
+  group("Training");
+  add_choice(verb, "--recipe", o.recipe, {"quest", "best"},
+             "fills in what is not given. quest: as in the paper; best: what paid in this project's study");
+  add_option(verb, "--tokens", f->tokens, {1}, "tokens to train on; give this or --steps");
+  add_option(verb, "--steps", o.steps, {1}, "optimizer steps; give this or --tokens");
+  add_option(verb, "--batch", o.batch, {1, 1 << 20}, "sequences per step")->default_str("by the recipe");
+  add_option(verb, "--micro-batch", o.micro_batch, {1, 1 << 20},
+             "sequences computed at a time: fewer need less memory. It decides the order of sums, so the bits")
+      ->default_str("by the recipe");
+  add_option(verb, "--seq", o.seq, {1, 1 << 20}, "tokens per sequence")->default_str("by the recipe");
+  add_option(verb, "--lr", o.lr, {0, 10, true}, "peak learning rate")->default_str("by the recipe");
+  add_choice(verb, "--schedule", o.schedule, {"cosine", "wsd"}, "cosine: one cycle; wsd: warm-up, stable, decay");
+  add_option(verb, "--warmup", o.warmup, {0}, "steps of warm-up")->default_str("a tenth of the steps");
+  add_option(verb, "--cooldown", o.cooldown, {0}, "with --schedule wsd: steps of decay")
+      ->default_str("a fifth of the steps");
+  add_option(verb, "--final-lr", o.final_lr, {0, 1}, "with --schedule cosine: final learning rate as a fraction of the peak");
+  add_option(verb, "--weight-decay", o.weight_decay, {0, 10, false, true}, "decoupled weight decay of the blocks' linear weights");
+  add_option(verb, "--beta1", o.beta1, {0, 1, false, true}, "beta1 of AdamW");
+  add_option(verb, "--beta2", o.beta2, {0, 1, false, true}, "beta2 of AdamW");
+  add_option(verb, "--adam-eps", o.eps, {0, 1, true, true}, "epsilon of AdamW");
+  add_option(verb, "--clip", o.clip, {0, 1e30, true}, "clip the global gradient norm to this; a large number clips nothing");
+  add_option(verb, "--gain-lr", o.gain_lr, {0, 1e6}, "learn a gain for each matrix of the blocks at this multiple of --lr; 0: no gains")
+      ->default_str("by the recipe");
+  add_option(verb, "--cage", o.cage, {0, 1e6},
+             "pull weights to their grid after each update, w -= lr L (w - Q(w)), with L rising to this at the last step");
+  add_option(verb, "--cage-start", o.cage_start, {0, 1, false, true}, "fraction of the steps after which L of --cage rises from 0");
+  add_option(verb, "--damp", o.damp, {0, 1e6},
+             "damp oscillations: add L (w - Q(w)) to the gradient, with L rising from 0 to this at the last step");
+  add_option(verb, "--float-start", o.float_start, {0, 1, false, true}, "fraction of the steps trained in bf16 before the format takes over");
+  add_option(verb, "--bits-budget", o.bits_budget, {0, 32, true},
+             "mean stored bits per block weight, scales included: the run measures its layers and allots them widths")
+      ->default_str("one format for all layers");
+  add_option(verb, "--bits-at", o.bits_at, {0, 1, true, true}, "fraction of the steps after which --bits-budget is allotted");
+  add_option(verb, "--bits-choices", o.bits_choices, "widths of weights that --bits-budget may give a layer")->type_name("LIST");
+  add_option(verb, "--distill", o.distill, "model folder of a teacher, whose distribution becomes part of the target")->type_name("DIR");
+  add_option(verb, "--distill-weight", o.distill_weight, {0, 1}, "weight of the teacher's distribution in the target");
+  add_seed(verb, o.seed, "seed of the initial weights and the order of the data");
 
-  add_option(verb, "--recipe", o.recipe, "fills what is not given below: quest (as the paper), best (with what earned its place: docs/explain/recipes.md)")->capture_default_str();
-  add_option(verb, "--tokens", f->tokens, "to train on; or --steps");
-  add_option(verb, "--steps", o.steps, "updates");
-  add_option(verb, "--batch", o.batch, "sequences of a step");
-  add_option(verb, "--micro-batch", o.micro_batch, "sequences computed at once; less memory, same batch (part of the run: it decides bits)");
-  add_option(verb, "--seq", o.seq, "tokens of a sequence");
-  add_option(verb, "--lr", o.lr, "peak learning rate");
-  add_option(verb, "--schedule", o.schedule, "cosine (one cycle), wsd (warm-up, stable, decay)")->capture_default_str();
-  add_option(verb, "--warmup", o.warmup, "steps of warm-up (default a tenth)");
-  add_option(verb, "--cooldown", o.cooldown, "steps of decay under wsd (default a fifth)");
-  add_option(verb, "--final-lr", o.final_lr, "at the end of the cosine, as a part of the peak")->capture_default_str();
-  add_option(verb, "--weight-decay", o.weight_decay, "decoupled, on the blocks' linear weights")->capture_default_str();
-  add_option(verb, "--beta1", o.beta1, "of AdamW")->capture_default_str();
-  add_option(verb, "--beta2", o.beta2, "of AdamW")->capture_default_str();
-  add_option(verb, "--adam-eps", o.eps, "of AdamW")->capture_default_str();
-  add_option(verb, "--clip", o.clip, "largest global gradient norm")->capture_default_str();
-  add_option(verb, "--gain-lr", o.gain_lr, "learn a gain for each matrix of the blocks, at this times --lr; 0: none")->capture_default_str();
-  add_option(verb, "--cage", o.cage, "pull weights to their grid after each update: w -= lr L (w - Q(w)), L rising to this at the end")
-      ->capture_default_str();
-  add_option(verb, "--cage-start", o.cage_start, "part of the steps after which L rises from 0")->capture_default_str();
-  add_option(verb, "--damp", o.damp, "damp oscillations: each step's gradient gets L (w - Q(w)), L rising from 0 to this at the end")
-      ->capture_default_str();
-  add_option(verb, "--float-start", o.float_start, "part of the steps done in bf16 before the format is taken up")->capture_default_str();
-  add_option(verb, "--bits-budget", o.bits_budget, "mean stored bits of the blocks' weights, scales included: the run measures its layers, allots them and goes on so");
-  add_option(verb, "--bits-at", o.bits_at, "part of the steps after which --bits-budget is allotted")->capture_default_str();
-  add_option(verb, "--bits-choices", o.bits_choices, "widths of weights that it may give a layer")->capture_default_str();
-  add_option(verb, "--distill", o.distill, "model folder of a teacher whose distribution is part of the target");
-  add_option(verb, "--distill-weight", o.distill_weight, "the teacher's part of the target")->capture_default_str();
-  add_option(verb, "--seed", o.seed, "of initial weights and data order")->capture_default_str();
+  group("Evaluation and checkpoints");
+  add_option(verb, "--eval-every", o.eval_every, {1}, "steps between evaluations")->default_str("a tenth of the steps");
+  add_option(verb, "--eval-tokens", o.eval_tokens, {1}, "held-out tokens per evaluation during the run; the last one uses all")
+      ->default_str("65536");
+  add_option(verb, "--eval-windows", o.eval_windows, {1}, "with --eval-batches: windows per evaluation")->default_str("all");
+  add_option(verb, "--checkpoint-every", o.checkpoint_every, {1}, "steps between checkpoints")
+      ->default_str("a tenth of the steps");
+  add_option(verb, "--keep", o.keep, {1, 1 << 20}, "checkpoints to keep");
+  add_option(verb, "--bytes-per-token", o.bytes_per_token, {0, 1e6, true},
+             "bytes of text per token, for bits per byte of data that was made from raw tokens");
+  add_option(verb, "--sample-tokens", o.sample_tokens, {0, 1 << 20}, "tokens of the sample text shown at evaluations; 0: no sample");
 
-  add_option(verb, "--eval-every", o.eval_every, "steps between evaluations (default a tenth of the run)");
-  add_option(verb, "--eval-tokens", o.eval_tokens, "of each evaluation on the way (default 65536); the last takes all");
-  add_option(verb, "--eval-windows", o.eval_windows, "the same in windows, with --eval-batches");
-  add_option(verb, "--checkpoint-every", o.checkpoint_every, "steps between checkpoints (default a tenth of the run)");
-  add_option(verb, "--keep", o.keep, "checkpoints to keep")->capture_default_str();
-  add_option(verb, "--bytes-per-token", o.bytes_per_token, "of raw tokens, so that bits per byte can be told");
-  add_flag(verb, "--recompute", o.recompute, "less memory, same result: part of the forward pass is done again on the way back");
+  group("Computation and output");
+  add_flag(verb, "--recompute", o.recompute, "recompute part of the forward pass during the backward pass: less memory, same result");
   add_flag(verb, "--profile", o.profile, "end with a table of where the time of the steps went");
-  add_option(verb, "--sample-tokens", o.sample_tokens, "of text drawn at evaluations, 0 for none")->capture_default_str();
   add_common(verb, f->common);
+  group("Options");
 
   verb.callback([f, &verb] {
     // Activations come and go by the megabyte every micro-batch: kept in the heap, they are not faulted in anew.

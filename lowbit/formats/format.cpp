@@ -5,14 +5,16 @@
 #include <limits>
 
 #include "lowbit/base/error.h"
+#include "lowbit/formats/words.h"
 
 namespace lowbit {
 namespace {
 
 constexpr std::string_view kKnown =
-    "f32, bf16, fp4, or wXaY with X in 1..8, 1.58, 16 or fp4 and Y in 1..8, 16 or fp4 (w4a4, w1.58a8, w4a16, w16a4); "
-    "+2:4 behind bf16 or X in 1..7 (w4a4+2:4)";
+    "f32, bf16, fp4, or wXaY with X one of 1 to 8, 1.58, 16, fp4 and Y one of 1 to 8, 16, fp4 (such as w4a4, w1.58a8, w4a16, "
+    "w16a4, wfp4a8); append +2:4 to bf16, or to wXaY with X from 1 to 7, for 2:4 sparsity (w4a4+2:4)";
 constexpr std::string_view kPairs = "+2:4";
+constexpr std::array<std::string_view, 4> kHeads{"bf16", "w8a8", "w4a8", "f32"};
 
 template <class Value, std::size_t N>
 using Names = std::array<std::pair<std::string_view, Value>, N>;
@@ -46,6 +48,13 @@ std::string_view word_of(const Names<Value, N>& names, Value value) {
   for (const auto& [name, v] : names)
     if (v == value) return name;
   return "?";
+}
+
+template <class Value, std::size_t N>
+std::vector<std::string> words_of(const Names<Value, N>& names) {
+  std::vector<std::string> words;
+  for (const auto& name : names) words.emplace_back(name.first);
+  return words;
 }
 
 template <class Value, std::size_t N>
@@ -90,10 +99,20 @@ Format parse_format(std::string_view word) {
 }
 
 Format parse_head(std::string_view word) {
-  for (std::string_view known : {"bf16", "w8a8", "w4a8", "f32"})
+  for (const std::string_view known : kHeads)
     if (word == known) return parse_format(word);
   fail_usage("unknown head format '{}'; choose bf16, w8a8, w4a8 or f32", word);
 }
+
+std::vector<std::string> head_words() { return {kHeads.begin(), kHeads.end()}; }
+std::vector<std::string> attention_words() { return words_of(kAttentions); }
+std::vector<std::string> estimator_words() { return words_of(kEstimators); }
+std::vector<std::string> transform_words() { return words_of(kTransforms); }
+std::vector<std::string> scale_words() { return words_of(kScaleRules); }
+std::vector<std::string> grid_words() { return words_of(kGridShapes); }
+std::vector<std::string> fp4_threshold_words() { return words_of(kFp4Thresholds); }
+std::vector<std::string> sparse_scale_words() { return words_of(kSparseScales); }
+std::string format_words() { return std::string(kKnown); }
 
 std::string_view name_of(Estimator e) { return word_of(kEstimators, e); }
 std::string_view name_of(Transform t) { return word_of(kTransforms, t); }

@@ -11,19 +11,15 @@
 #include <string>
 #include <utility>
 
+#include "lowbit/base/granted.h"
+
 namespace lowbit {
 namespace {
 
 constexpr std::size_t kLargePage = std::size_t{2} << 20;
 
-double number_in(const char* path) {
-  std::ifstream file(path);
-  double value = 0;
-  return file >> value ? value : std::numeric_limits<double>::infinity();
-}
-
-double available_in_meminfo() {
-  std::ifstream file("/proc/meminfo");
+double available_in_meminfo(const std::filesystem::path& root) {
+  std::ifstream file(root / "proc/meminfo");
   for (std::string line; std::getline(file, line);)
     if (line.starts_with("MemAvailable:")) {
       std::istringstream words(line.substr(13));
@@ -36,10 +32,8 @@ double available_in_meminfo() {
 
 }  // namespace
 
-std::int64_t available_memory() {
-  double bytes = available_in_meminfo();
-  const double limit = number_in("/sys/fs/cgroup/memory.max"), used = number_in("/sys/fs/cgroup/memory.current");
-  if (limit < std::numeric_limits<double>::infinity() && used < limit) bytes = std::min(bytes, limit - used);
+std::int64_t available_memory(const std::filesystem::path& root) {
+  const double bytes = std::min(available_in_meminfo(root), granted_by_control_groups(root).memory_left);
   return bytes < 9e18 ? static_cast<std::int64_t>(bytes) : std::numeric_limits<std::int64_t>::max();
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 
 namespace lowbit {
 
-/// Bytes that this process may still take: what the system calls available, or what its control group leaves.
-std::int64_t available_memory();
+/// Bytes that this process may still take: what the system calls available, or what its control groups leave when that is
+/// less. root: where proc and sys are looked for.
+std::int64_t available_memory(const std::filesystem::path& root = "/");
 
 /// Memory in large pages where the system gives them, on a 2 MiB boundary; contents are not set.
 class LargePages {

@@ -7,7 +7,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/files/json.h"
-#include "lowbit/text/utf8.h"
+#include "lowbit/base/utf8.h"
 
 namespace lowbit::text {
 namespace {

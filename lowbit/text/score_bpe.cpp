@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "lowbit/text/utf8.h"
+#include "lowbit/base/utf8.h"
 
 namespace lowbit::text {
 namespace {

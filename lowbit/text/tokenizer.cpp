@@ -9,7 +9,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/file_map.h"
 #include "lowbit/base/hash.h"
-#include "lowbit/text/utf8.h"
+#include "lowbit/base/utf8.h"
 
 namespace lowbit::text {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/files/json.h"
-#include "lowbit/text/utf8.h"
+#include "lowbit/base/utf8.h"
 #include "lowbit/text/vocabulary.h"
 
 namespace lowbit::text {

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "lowbit/base/error.h"
-#include "lowbit/text/utf8.h"
+#include "lowbit/base/utf8.h"
 
 namespace lowbit::text {
 namespace {

@@ -27,7 +27,7 @@ double quest_learning_rate(std::int64_t block_parameters) {
   return std::min(2e-3, 2e-3 * std::pow(n / 524'288.0, -0.25));
 }
 
-void apply_quest_recipe(Options& o, std::int64_t tokens) {
+void apply_quest_recipe(Options& o, std::int64_t tokens, const Given& given) {
   const std::int64_t n = o.config.block_parameters();
   if (o.seq == 0) o.seq = quest_sequence(n);
   if (o.batch == 0) {
@@ -37,9 +37,9 @@ void apply_quest_recipe(Options& o, std::int64_t tokens) {
   }
   if (tokens > 0) o.steps = std::max<std::int64_t>(1, tokens / o.tokens_per_step());
   if (o.steps == 0) fail_usage("say how long to train: --tokens N or --steps N");
-  if (o.warmup == 0) o.warmup = o.steps / 10;
+  if (o.warmup == 0 && !given.warmup) o.warmup = o.steps / 10;
   if (o.lr == 0) o.lr = quest_learning_rate(n);
-  if (o.schedule == "wsd" && o.cooldown == 0) o.cooldown = o.steps / 5;
+  if (o.schedule == "wsd" && o.cooldown == 0 && !given.cooldown) o.cooldown = o.steps / 5;
   // Rows enough to keep the products busy, few enough for the activations to stay small: fixed by the shape alone,
   // because the order of sums depends on it.
   if (o.micro_batch == 0) o.micro_batch = std::clamp<std::int64_t>(4096 / o.seq, 1, o.batch);
@@ -54,7 +54,7 @@ void apply_recipe(Options& o, std::int64_t tokens, const Given& given) {
   const std::int64_t n = o.config.block_parameters();
   if (best && o.seq == 0) o.seq = quest_sequence(n);
   if (best && o.batch == 0 && n < kSmall) o.batch = std::max<std::int64_t>(1, kBestBatch / o.seq);
-  apply_quest_recipe(o, tokens);
+  apply_quest_recipe(o, tokens, given);
   if (!best) return;
   const Grid* const weight = o.scheme.format.weight;
   const int levels = weight ? weight->levels : 0;

@@ -41,7 +41,7 @@ TEST(Frame, ListsVerbsWhenGivenNone) {
 TEST(Frame, HelpShowsFlagsWithDefaults) {
   const Outcome outcome = sample({"print", "--help"});
   EXPECT_EQ(outcome.exit_code, 0);
-  for (const char* part : {"Usage: lowbit print [flags]\n", "--tokens INT", "(1 to 1000; default 10)", "how many tokens", "--config",
+  for (const char* part : {"Usage: lowbit print [flags]\n", "--tokens N", "(1 to 1000000; default: 10)", "how many tokens", "--config",
                            "texts to read (required)"})
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << "\n" << outcome.out;
 }
@@ -67,7 +67,7 @@ TEST(Frame, RefusesWrongUseInOneLine) {
   expect_line(sample({"print", "--in", "a", "-x"}), 2, "no flag -x");
   expect_line(sample({"print", "--in"}), 2, "--in");
   expect_line(sample({"print", "--in", "a", "--tokens", "many"}), 2, "--tokens");
-  expect_line(sample({"print", "--in", "a", "--tokens", "1001"}), 2, "--tokens");
+  expect_line(sample({"print", "--in", "a", "--tokens", "1000001"}), 2, "--tokens 1000001: choose a whole number from 1 to 1000000");
   expect_line(sample({"print", "--in", "a", "--tokens", "5", "--tokens", "6"}), 2, "--tokens");
   expect_line(sample({"print", "--in", "a", "--threads", "-1"}), 2, "--threads");
   expect_line(sample({"print", "--in", "a", "--isa", "mmx"}), 2, "mmx");
@@ -144,7 +144,7 @@ TEST(Config, RefusesWhatNoFlagTakes) {
       {"in = 'a'\n[tokens]\nx = 1\n", "is a table"},
       {"in = 'a'\nname = 2020-01-01\n", "run.toml:2"},
       {"in = 'a'\nloud = 'yes'\n", "'loud' is a switch"},
-      {"in = 'a'\ntokens = 5000\n", "--tokens"},
+      {"in = 'a'\ntokens = 5000000\n", "run.toml:2: tokens = 5000000: choose a whole number from 1 to 1000000"},
       {"in = 'a'\ntokens = \n", "run.toml:2: no valid TOML"},
       {"in = 'a'\nin = 'b'\n", "run.toml:2: no valid TOML"},
       {"in = 'a'\nconfig = 'other.toml'\n", "'config' is no flag"},

@@ -22,21 +22,32 @@ void add_print(CLI::App& verb) {
     std::string name = "none";
     int tokens = 10;
     double rate = 0.5;
+    std::int64_t steps = 0;
+    double memory = 0;
+    std::string shade = "red";
+    std::uint64_t seed = 7;
     bool loud = false;
-    std::string path;
+    std::filesystem::path path;
     CommonFlags common;
   };
   auto flags = std::make_shared<Flags>();
-  verb.add_option("--in", flags->in, "texts to read")->required();
-  verb.add_option("--name", flags->name, "a name");
-  verb.add_option("--tokens", flags->tokens, "how many tokens")->check(CLI::Range(1, 1000));
-  verb.add_option("--rate", flags->rate, "a rate, per second");
-  verb.add_flag("--loud", flags->loud, "a switch");
+  add_option(verb, "--in", flags->in, "texts to read")->required();
+  add_option(verb, "--name", flags->name, "a name");
+  add_option(verb, "--tokens", flags->tokens, {1, 1'000'000}, "how many tokens");
+  add_option(verb, "--steps", flags->steps, {1}, "how many steps")->default_str("as many as the tokens give");
+  add_option(verb, "--rate", flags->rate, {-2, 10, true}, "a rate, per second");
+  add_quantity(verb, "--memory", flags->memory, "bytes");
+  add_choice(verb, "--shade", flags->shade, {"red", "green", "blue"}, "a colour");
+  add_option(verb, "--path", flags->path, "a file");
+  add_seed(verb, flags->seed, "seed of the draws");
+  add_flag(verb, "--loud,!--quiet", flags->loud, "a switch");
   add_common(verb, flags->common);
   verb.callback([flags] {
     const int threads = apply_common(flags->common);
     std::cout << fmt::format("in={} name={} tokens={} rate={} loud={} threads>0={} json={}\n", fmt::join(flags->in, ","),
                              flags->name, flags->tokens, flags->rate, flags->loud, threads > 0, flags->common.json);
+    std::cerr << fmt::format("steps={} memory={} shade={} seed={}\n", flags->steps, flags->memory, flags->shade,
+                             flags->seed);
   });
 }
 
@@ -82,4 +93,4 @@ constexpr Command kHandedOver[] = {{"train", "done by the second program", nullp
 
 }  // namespace
 
-int main(int argc, char** argv) { return main_program(argc, argv, "sample", kCommands, kHandedOver); }
+int main(int argc, char** argv) { return main_program(argc, argv, {"sample", ""}, kCommands, kHandedOver); }

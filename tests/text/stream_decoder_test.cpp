@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "lowbit/text/tokenizer.h"
-#include "lowbit/text/utf8.h"
+#include "lowbit/base/utf8.h"
 #include "sample_text.h"
 #include "support/data.h"
 

@@ -1,4 +1,4 @@
-#include "lowbit/text/utf8.h"
+#include "lowbit/base/utf8.h"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 #include <string_view>
 
 // UTF-8 as Unicode 15, table 3-7, defines it: no overlong forms, no surrogates, nothing above U+10FFFF.
-namespace lowbit::text {
+namespace lowbit {
 
 /// Offset of the first byte that begins no well-formed character, or npos when the whole text is well-formed.
 std::size_t first_invalid_utf8(std::string_view text);
@@ -26,4 +26,4 @@ std::string replace_invalid_utf8(std::string_view text);
 /// throws Error(input) that names `where` and the byte offset (plus `base`), unless the text is well-formed.
 void require_utf8(std::string_view text, std::string_view where, std::size_t base = 0);
 
-}  // namespace lowbit::text
+}  // namespace lowbit

@@ -1,11 +1,11 @@
-#include "lowbit/text/utf8.h"
+#include "lowbit/base/utf8.h"
 
 #include <cstdint>
 #include <cstring>
 
 #include "lowbit/base/error.h"
 
-namespace lowbit::text {
+namespace lowbit {
 namespace {
 
 /// What stands at the start of `text`: a whole character (complete, its length), the beginning of one (its bytes so
@@ -83,4 +83,4 @@ void require_utf8(std::string_view text, std::string_view where, std::size_t bas
              static_cast<unsigned char>(text[at]));
 }
 
-}  // namespace lowbit::text
+}  // namespace lowbit
