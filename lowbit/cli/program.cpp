@@ -205,6 +205,11 @@ void print_markdown(Commands commands, Commands handed_over, const std::string& 
     for (CLI::App* sub : subs) add_config(*sub, config);
     std::cout << help_as_markdown(verb, name) << "\n";
   };
+  if (only.empty())
+    std::cout << "# Verbs and flags\n\n"
+                 "This page lists every verb and flag of both programs; the programs print it (`lowbit help --markdown`).\n"
+                 "`lowbit VERB --help` and `lowbit help VERB` show the flags of one verb. `N` stands for a whole number and `X`\n"
+                 "for a real one; [the command line](command_line.md) describes how numbers are written.\n\n";
   for (const Command& command : commands) {
     if (!only.empty() && command.name != only) continue;
     if (command.add) {

@@ -137,10 +137,10 @@ TEST_F(Bench, RefusesWhatItCannotMeasure) {
   expect_refused({"bench", "--shape", kTiny, "--format", "w9a9"}, "w9a9");
   expect_refused({"bench", "--shape", kTiny, "--format", "w4a4,"}, "empty word");
   expect_refused({"bench", "--shape", kTiny, "--prefill", "512..64"}, "goes down");
-  expect_refused({"bench", "--shape", kTiny, "--prefill", "many"}, "numbers and ranges");
-  expect_refused({"bench", "--shape", kTiny, "--prefill", "0"}, "outside 1..");
-  expect_refused({"bench", "--shape", kTiny, "--threads", "-1"}, "outside 0..");
-  expect_refused({"bench", "--shape", kTiny, "--output", "xml"}, "table, md, csv or json");
+  expect_refused({"bench", "--shape", kTiny, "--prefill", "many"}, "--prefill many: not a number");
+  expect_refused({"bench", "--shape", kTiny, "--prefill", "0"}, "--prefill 0: choose a whole number from 1 to 1048576");
+  expect_refused({"bench", "--shape", kTiny, "--threads", "-1"}, "--threads -1: choose a whole number from 0 to 1024");
+  expect_refused({"bench", "--shape", kTiny, "--output", "xml"}, "table, md, csv, json");
   expect_refused({"bench", "--shape", kTiny, "--isa", "neon"}, "neon");
   expect_refused({"bench", "--shape", kTiny, "--kernels", "--decode", "3"}, "leave out");
   expect_refused({"bench", "--shape", "100x2x2x1x96x40"}, "no Hadamard group");

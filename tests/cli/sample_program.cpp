@@ -26,7 +26,7 @@ void add_print(CLI::App& verb) {
     double memory = 0;
     std::string shade = "red";
     std::uint64_t seed = 7;
-    bool loud = false;
+    bool loud = false, all = false;
     std::filesystem::path path;
     CommonFlags common;
   };
@@ -41,12 +41,14 @@ void add_print(CLI::App& verb) {
   add_option(verb, "--path", flags->path, "a file");
   add_seed(verb, flags->seed, "seed of the draws");
   add_flag(verb, "--loud,!--quiet", flags->loud, "a switch");
+  add_flag(verb, "--all", flags->all, "print all flags");
   add_common(verb, flags->common);
   verb.callback([flags] {
     const int threads = apply_common(flags->common);
     std::cout << fmt::format("in={} name={} tokens={} rate={} loud={} threads>0={} json={}\n", fmt::join(flags->in, ","),
                              flags->name, flags->tokens, flags->rate, flags->loud, threads > 0, flags->common.json);
-    std::cerr << fmt::format("steps={} memory={} shade={} seed={}\n", flags->steps, flags->memory, flags->shade,
+    if (flags->all)
+      std::cout << fmt::format("steps={} memory={} shade={} seed={}\n", flags->steps, flags->memory, flags->shade,
                              flags->seed);
   });
 }

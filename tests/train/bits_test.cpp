@@ -174,7 +174,7 @@ TEST(BitsBudget, WhatCannotBeIsRefusedInOneLine) {
     EXPECT_NE(refused.err.find(word), std::string::npos) << refused.err;
   };
   expect_refused({"--bits-budget", "1.4"}, "take 1.5000 each");
-  expect_refused({"--bits-budget", "-1"}, "--bits-budget must be positive");
+  expect_refused({"--bits-budget", "-1"}, "--bits-budget -1: choose a number above 0 and at most 32");
   expect_refused({"--bits-budget", "3", "--bits-choices", "2,9"}, "'9' is no width");
   expect_refused({"--bits-budget", "3", "--bits-choices", ""}, "'' is no width");
   expect_refused({"--bits-budget", "3", "--bits-at", "1"}, "--bits-at");
