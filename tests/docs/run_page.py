@@ -77,7 +77,7 @@ def comparable(line):
 
 
 def pattern(line):
-    return re.compile(".*".join(re.escape(part) for part in comparable(line).split("...")))
+    return re.compile(".*".join(re.escape(part) for part in re.split(r" ?\.\.\. ?", comparable(line))))
 
 
 def first_missing(shown, output):
@@ -139,6 +139,7 @@ def self_test():
     assert first_missing("a 1\nb", "a 2\nc\nb\n") == "b"
     assert first_missing("a 1\n...\nb", "a 2\nc\nb\n") is None
     assert first_missing("speed ... tok/s", "speed 24.2 k tokens, 99 tok/s") is None
+    assert first_missing("speed 1 ...", "speed 2") is None
     assert first_missing("b\n...\na", "a\nb\n") == "a"
     assert first_missing("w4a4 done", "w2a2 bad") == "w4a4 done"
     assert first_missing("3.15 MB -> 802 kB", "4.00 GB -> 17 B") is None
