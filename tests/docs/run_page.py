@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 
-NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?(?: ?(?:[kMGT]?B|[kMGT]|ms|us|s|min|h)\b)?")
+NUMBER = re.compile(r"\d+[dhm] \d+[hms]\b|\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?(?: ?(?:[kMGT]?B|[kMGT]|ms|us|s|min|h)\b)?")
 
 
 class Block:
@@ -139,6 +139,7 @@ def self_test():
     assert first_missing("a 1\nb", "a 2\nc\nb\n") == "b"
     assert first_missing("a 1\n...\nb", "a 2\nc\nb\n") is None
     assert first_missing("speed ... tok/s", "speed 24.2 k tokens, 99 tok/s") is None
+    assert first_missing("in 18.5 s", "in 1m 01s") is None
     assert first_missing("speed 1 ...", "speed 2") is None
     assert first_missing("b\n...\na", "a\nb\n") == "a"
     assert first_missing("w4a4 done", "w2a2 bad") == "w4a4 done"

@@ -7,22 +7,9 @@ import difflib
 import subprocess
 import sys
 
-BEGINNING = """# Verbs and flags
-
-This page lists every verb and every flag. It is for anyone who looks one up; `lowbit help VERB` prints the same in a
-terminal. The program writes this page (`scripts/docs.sh --verbs`), and a test compares the two.
-
-- A flag takes its value as `--flag VALUE` or `--flag=VALUE`. The column *value* shows what it takes: nothing for a switch,
-  `N` for a number, `FILE...` for one or more.
-- `--config FILE.toml` reads flags from a file. Its keys are flags without dashes; flags on the command line win.
-- [Exit codes](exit_codes.md) and [environment variables](environment.md) have pages of their own.
-
-"""
-
 
 def main(page, program, write):
-    said = subprocess.run([program, "help", "--markdown"], check=True, capture_output=True, text=True).stdout
-    wanted = BEGINNING + said.rstrip("\n") + "\n"
+    wanted = subprocess.run([program, "help", "--markdown"], check=True, capture_output=True, text=True).stdout
     if write:
         with open(page, "w", encoding="utf-8") as file:
             file.write(wanted)
