@@ -10,6 +10,7 @@ Usage: check_links.py ROOT [--self-test]     prints each fault with file and lin
 - Lines of text are at most 120 wide. Tables, links and code blocks may be longer.
 - A message that docs/reference/troubleshooting.md quotes (a line `> `message``) is in the sources, `...` standing for anything.
 - A list and a table have an empty line before them: without one the site joins them to the paragraph above.
+- Terms are the field's (WORDS below), numbers begin with a digit (0.15), and intervals have one sign (±).
 - Every page of docs/ is in the navigation of mkdocs.yml, and all that is there exists.
 """
 import os
@@ -20,6 +21,17 @@ import tempfile
 
 LINK = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+(?:\([^()]*\))?)\)|!\[[^\]]*\]\(([^()\s]+)\)")
 NAMED = re.compile(r"`((?:docs|lowbit|tests|scripts|bench|cmake)/[A-Za-z0-9_./-]*)")
+WORDS = {  # what not to write, outside of code: what to write
+    r"foret[eo]l[dl]\w*": "predict",
+    r"\bway back\b": "backward pass",
+    r"\b(first|second|third) caches?\b": "L1, L2, L3",
+    r"\bin turns\b": "interleaved",
+    r"\b(gone|goes|go|going) on with\b": "resume, continue",
+    r"\bgone through\b": "traversed",
+    r"\bhang together\b": "correlate",
+    r"\+-": "±",
+    r"(?<![\w.)\]/])\.\d": "0.15, not .15",
+}
 FOLDERS = ("out", "build", "build-sanitized", "build-arm64", "runs", ".git")
 
 
@@ -78,6 +90,10 @@ def check(root):
             if len(line) > 120 and not line.lstrip().startswith("|") and not unbreakable:
                 faults.append(f"{where}: {len(line)} characters wide; 120 are allowed")
             bare = re.sub(r"`[^`]*`", "", line)
+            for word, better in WORDS.items():
+                found = re.search(word, re.sub(r"\]\([^)]*\)", "]", bare))
+                if found:
+                    faults.append(f"{where}: '{found[0]}': write {better}")
             for match in LINK.finditer(bare):
                 target = match[1] or match[2]
                 if re.match(r"[a-z]+:", target):
@@ -159,6 +175,7 @@ def self_test():
         assert faults_of(good) == [], faults_of(good)
         for text, part in (("[x](b.md)", "no docs/b.md"), ("[x](#none)", "no heading"), ("[x](a.md#none)", "no heading"),
                            ("[x](../README.md)", "leaves docs"), ("`docs/gone.md`", "no docs/gone.md"), ("x " * 70, "wide"),
+                           ("a loss of .15", "0.15"), ("1 +- 2", "±"), ("the way back", "backward pass"),
                            ("text\n- a\n- b", "before this list"), ("text\n| a |\n|---|", "before this table")):
             faults = faults_of(text + "\n")
             assert len(faults) == 1 and part in faults[0], (text, faults)
