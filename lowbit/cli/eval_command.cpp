@@ -3,6 +3,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/progress.h"
 #include "lowbit/cli/command.h"
+#include "lowbit/cli/model_tokenizer.h"
 #include "lowbit/eval/evaluate.h"
 #include "lowbit/files/json.h"
 #include "lowbit/files/run_folder.h"
@@ -19,7 +20,7 @@ namespace fs = std::filesystem;
 
 struct EvalFlags {
   CommonFlags common;
-  fs::path model, data;
+  fs::path model, data, tokenizer;
   std::vector<fs::path> text;
   text::ReadOptions read;
   std::int64_t seq = 0, tokens = 0;
@@ -33,8 +34,8 @@ struct EncodedText {
   std::vector<std::uint64_t> starts, bytes;
 };
 
-EncodedText encode(const EvalFlags& f, const fs::path& model) {
-  const text::Tokenizer tokenizer = text::Tokenizer::load(model);
+EncodedText encode(const EvalFlags& f, const fs::path& model, std::int64_t vocab) {
+  const text::Tokenizer tokenizer = model_tokenizer(model, f.tokenizer, vocab);
   text::Encoder encoder(tokenizer);
   EncodedText encoded;
   std::vector<text::TokenId> ids;
@@ -91,6 +92,8 @@ void add_eval(CLI::App& verb) {
   add_option(verb, "--model", f->model, "model folder or run folder")->required()->type_name("DIR");
   add_option(verb, "--data", f->data, "data folder: evaluate on its held-out part")->type_name("DIR");
   add_option(verb, "--text", f->text, "text files instead: plain, .xz, .zst, .gz or .jsonl")->type_name("FILE");
+  add_option(verb, "--tokenizer", f->tokenizer, "tokenizer file, or folder with one, to read --text with for a model folder without")
+      ->type_name("PATH");
   add_option(verb, "--field", f->read.field, "of JSON lines: the field with the text")->type_name("NAME");
   add_option(verb, "--document-line", f->read.document_line, "line that separates documents, such as '<|endoftext|>'");
   add_option(verb, "--seq", f->seq, {1}, "tokens per window")->default_str("the model's context");
@@ -101,6 +104,7 @@ void add_eval(CLI::App& verb) {
   add_common(verb, f->common);
   verb.callback([f] {
     if (f->data.empty() == f->text.empty()) fail_usage("say what to evaluate on: --data DIR or --text FILE");
+    if (!f->tokenizer.empty() && f->text.empty()) fail_usage("--tokenizer is for --text; the tokens of --data are made already");
     const int threads = apply_common(f->common);
     ThreadPool pool(threads);
     const fs::path path = files::resolve_model(f->model);
@@ -114,7 +118,7 @@ void add_eval(CLI::App& verb) {
       shard->verify();
       stream = eval::stream_of(*shard);
     } else {
-      encoded = encode(*f, path);
+      encoded = encode(*f, path, folder.config().vocab);
       stream.tokens = encoded.ids.size();
       stream.copy = [&](std::uint64_t begin, std::span<std::int32_t> out) {
         std::copy_n(encoded.ids.begin() + static_cast<std::ptrdiff_t>(begin), out.size(), out.begin());

@@ -13,14 +13,13 @@
 #include "lowbit/base/hash.h"
 #include "lowbit/base/progress.h"
 #include "lowbit/cli/command.h"
+#include "lowbit/cli/inspect.h"
 #include "lowbit/files/checkpoint.h"
 #include "lowbit/files/json.h"
 #include "lowbit/files/npy.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/files/safetensors.h"
 #include "lowbit/files/token_shard.h"
-#include "lowbit/formats/layout.h"
-#include "lowbit/model/model_folder.h"
 #include "lowbit/report/metrics.h"
 #include "lowbit/text/dataset.h"
 #include "lowbit/text/tokenizer.h"
@@ -31,32 +30,8 @@ namespace {
 namespace fs = std::filesystem;
 using files::Json;
 
-/// What was found, for people and for machines, and one line for each thing that is damaged.
-struct Findings {
-  Json json;
-  std::string text;
-  std::vector<std::string> damaged;
-
-  template <class... Args>
-  void line(std::string_view label, fmt::format_string<Args...> format, Args&&... args) {
-    text += fmt::format("{:<15}{}\n", label, fmt::format(format, std::forward<Args>(args)...));
-  }
-};
-
 std::string bytes_text(std::uint64_t bytes) {
   return fmt::format("{} ({} bytes)", human_bytes(static_cast<double>(bytes)), bytes);
-}
-
-double bits_per_weight(std::uint64_t bytes, std::int64_t weights) {
-  return weights > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0;
-}
-
-Findings begin(std::string_view kind, const fs::path& path) {
-  Findings found;
-  found.json["kind"] = kind;
-  found.json["path"] = path.string();
-  found.line(kind, "{}", path.string());
-  return found;
 }
 
 /// Adds what was found inside under a key, with its lines below.
@@ -64,155 +39,6 @@ void add(Findings& found, std::string_view key, Findings inner) {
   found.json[std::string(key)] = std::move(inner.json);
   found.text += inner.text;
   std::ranges::move(inner.damaged, std::back_inserter(found.damaged));
-}
-
-// ---- model folders ----
-
-struct Part {
-  std::string_view name;
-  std::size_t tensors = 0;
-  std::int64_t weights = 0;
-  std::uint64_t bytes = 0;  ///< as stored, scales included
-  std::string stored;       ///< "BF16", "codes of w4 + scales"
-};
-
-std::size_t part_of(model::TensorRole role) {
-  using model::TensorRole;
-  if (role == TensorRole::embedding) return 0;
-  if (role == TensorRole::norm) return 2;
-  return role == TensorRole::head ? 3 : 1;
-}
-
-void note_stored(Part& part, const std::string& how) {
-  if (part.stored.find(how) == std::string::npos) part.stored += (part.stored.empty() ? "" : ", ") + how;
-}
-
-/// Counts one tensor and reads all of it: weights and scales finite, every code one that its grid has.
-void count_tensor(const model::ModelFolder& folder, const model::TensorSpec& spec, Part& part) {
-  ++part.tensors;
-  part.weights += spec.elements();
-  if (!folder.is_coded(spec)) {
-    const auto& view = folder.tensor(spec);
-    part.bytes += view.bytes.size();
-    note_stored(part, std::string(files::dtype_name(view.dtype)));
-    std::vector<float> values(static_cast<std::size_t>(spec.elements()));
-    folder.read_floats(spec, values);
-    return;
-  }
-  const Grid& grid = *model::coding_of(spec, folder.scheme()).format.weight;
-  const auto codes = folder.codes(spec);
-  const auto offsets = folder.offsets(spec);
-  part.bytes += codes.size() + folder.scales(spec).size_bytes() + offsets.size_bytes();
-  note_stored(part, fmt::format("{}-bit codes{}{}", grid.storage_bits, grid.dense ? " of 2 of 4 pairs" : "",
-                                offsets.empty() ? " and scales" : ", scales and offsets"));
-  const auto columns = static_cast<std::size_t>(spec.columns);
-  const std::size_t row_bytes = stored_row_bytes(grid, columns);
-  std::vector<std::uint8_t> row(columns);
-  for (std::size_t i = 0; i < static_cast<std::size_t>(spec.rows); ++i)
-    unpack_stored(grid, codes.subspan(i * row_bytes, row_bytes), row);
-}
-
-void describe_config(Findings& found, const model::ModelFolder& folder) {
-  const model::Config& c = folder.config();
-  const Scheme& s = folder.scheme();
-  found.json["config"] = {{"layers", c.layers},     {"width", c.width},
-                          {"heads", c.heads},       {"kv_heads", c.kv_heads},
-                          {"head_dim", c.head_dim}, {"mlp", c.mlp},
-                          {"vocab", c.vocab},       {"positions", c.positions},
-                          {"tied", c.tied},         {"qk_norm", c.qk_norm},
-                          {"parameters", c.parameters()}};
-  found.json["format"] = s.format.name();
-  if (!s.layer_formats.empty()) found.json["layer_formats"] = text_of(s.layer_formats);
-  found.json["head"] = s.head.name();
-  found.json["attention"] = name_of(s.attention);
-  found.json["packed"] = folder.packed();
-  found.line("shape",
-             "{} layers, width {}, {} heads of {} ({} key-value{}), mlp {}, vocabulary {}, context {}: {} parameters",
-             c.layers, c.width, c.heads, c.head_dim, c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp, c.vocab, c.positions,
-             human_count(static_cast<double>(c.parameters())));
-  std::string arithmetic =
-      fmt::format("{}, head {}, attention {}", s.name(), s.head.name(), name_of(s.attention));
-  if (s.quantized()) {
-    found.json["estimator"] = name_of(s.estimator);
-    found.json["transform"] = name_of(s.transform);
-    found.json["scale"] = name_of(s.scale);
-    if (s.scale_group != 0) found.json["scale_group"] = s.scale_group;
-    found.json["grid"] = name_of(s.grid);
-    if (std::ranges::any_of(s.words(), &Format::pairs)) found.json["sparse_scale"] = name_of(s.sparse_scale);
-    arithmetic += fmt::format(", estimator {}, transform {}{}, {}", name_of(s.estimator), name_of(s.transform), s.variations(),
-                              folder.packed() ? "packed" : "float weights, coded when they are loaded");
-  }
-  found.line("arithmetic", "{}", arithmetic);
-}
-
-/// What each layer's format takes where layers have formats of their own: packed bits a weight, scales included.
-void describe_layers(Findings& found, const model::ModelFolder& folder) {
-  if (folder.scheme().layer_formats.empty()) return;
-  Json list = Json::array();
-  found.text += "\nbits a weight of each layer, packed, scales included\n";
-  for (const std::string_view heading : kLayerKinds) found.text += fmt::format("{}{:<15}", heading == "q" ? "block  " : "", heading);
-  for (const model::TensorSpec& spec : model::tensors(folder.config())) {
-    if (!spec.linear()) continue;
-    const model::TensorCoding coding = model::coding_of(spec, folder.scheme());
-    const Format& format = coding.format;
-    const auto bytes = static_cast<std::uint64_t>(model::stored_bytes(spec, format, coding.weight.scale_group).total());
-    const double bits = bits_per_weight(bytes, spec.elements());
-    if (spec.role == model::TensorRole::q) found.text += fmt::format("\n{:<7}", spec.layer);
-    found.text += fmt::format("{:<15}", fmt::format("{} {:.3f}", format.name(), bits));
-    list.push_back({{"layer", layer_name(spec.layer, model::kind_of(spec.role))},
-                    {"format", format.name()},
-                    {"weights", spec.elements()},
-                    {"bytes", bytes},
-                    {"bits_per_weight", bits}});
-  }
-  found.text += '\n';
-  found.json["layers"] = list;
-}
-
-Findings model_folder(const fs::path& path) {
-  Findings found = begin("model folder", path);
-  const model::ModelFolder folder(path);
-  describe_config(found, folder);
-  Part parts[] = {{"embedding"}, {"blocks"}, {"norms"}, {"head"}};
-  for (const model::TensorSpec& spec : model::tensors(folder.config()))
-    count_tensor(folder, spec, parts[part_of(spec.role)]);
-  Part total{"total"};
-  Json list = Json::array();
-  found.text += fmt::format("\n{:<11}{:>8}{:>13}{:>15}{:>13}  {}\n", "part", "tensors", "weights", "bytes",
-                            "bits/weight", "stored as");
-  const auto row = [&](const Part& part) {
-    const double bits = bits_per_weight(part.bytes, part.weights);
-    found.text += fmt::format("{:<11}{:>8}{:>13}{:>15}{:>13.3f}{}{}\n", part.name, part.tensors, part.weights,
-                              part.bytes, bits, part.stored.empty() ? "" : "  ", part.stored);
-    list.push_back({{"part", part.name},
-                    {"tensors", part.tensors},
-                    {"weights", part.weights},
-                    {"bytes", part.bytes},
-                    {"bits_per_weight", bits},
-                    {"stored_as", part.stored}});
-  };
-  for (const Part& part : parts) {
-    if (part.tensors == 0) continue;
-    row(part);
-    total.tensors += part.tensors;
-    total.weights += part.weights;
-    total.bytes += part.bytes;
-  }
-  found.json["parts"] = list;
-  found.json["bytes"] = total.bytes;
-  found.json["bits_per_weight"] = bits_per_weight(total.bytes, total.weights);
-  total.stored = folder.config().tied ? "the head is the embedding" : "";
-  row(total);
-  describe_layers(found, folder);
-  if (fs::exists(path / text::kTokenizerFile)) {
-    const auto tokenizer = text::Tokenizer::load(path / text::kTokenizerFile);
-    found.json["tokenizer"] = {{"vocabulary", tokenizer.vocabulary()}, {"hash", hash_text(tokenizer.hash())}};
-    found.line("\ntokenizer", " {} ids, hash {}", tokenizer.vocabulary(), hash_text(tokenizer.hash()));
-    if (tokenizer.vocabulary() > static_cast<std::size_t>(folder.config().vocab))
-      found.damaged.push_back(fmt::format("{}: the tokenizer has {} ids, the model {}", path.string(),
-                                          tokenizer.vocabulary(), folder.config().vocab));
-  }
-  return found;
 }
 
 // ---- checkpoints and run folders ----
@@ -237,7 +63,7 @@ Json checkpoint_row(const files::Checkpoint& checkpoint, Findings& found) {
 }
 
 Findings run_folder(const fs::path& path) {
-  Findings found = begin("run folder", path);
+  Findings found = begin_findings("run folder", path);
   if (fs::exists(path / "run.json") || fs::exists(path / "metrics.jsonl")) {
     const report::RunRecords records = report::read_run(path);
     if (!records.steps.empty()) {
@@ -270,23 +96,23 @@ Findings run_folder(const fs::path& path) {
   found.json["checkpoints"] = rows;
   if (newest) {
     found.text += '\n';
-    add(found, "model", model_folder(newest->folder));
+    add(found, "model", inspect_model(newest->folder));
   }
   return found;
 }
 
 Findings checkpoint_folder(const fs::path& path, std::int64_t step) {
-  Findings found = begin("checkpoint", path);
+  Findings found = begin_findings("checkpoint", path);
   const Json row = checkpoint_row({path, step}, found);
   found.json.update(row);
-  if (row["complete"].get<bool>()) add(found, "model", model_folder(path));
+  if (row["complete"].get<bool>()) add(found, "model", inspect_model(path));
   return found;
 }
 
 // ---- data ----
 
 Findings token_shard(const fs::path& path) {
-  Findings found = begin("token shard", path);
+  Findings found = begin_findings("token shard", path);
   const files::TokenShard shard(path);
   shard.verify();
   const files::TokenShardCounts& counts = shard.counts();
@@ -307,7 +133,7 @@ Findings token_shard(const fs::path& path) {
 
 Findings tokenizer(const fs::path& path) {
   const auto loaded = text::Tokenizer::load(path);
-  Findings found = begin("tokenizer", path);
+  Findings found = begin_findings("tokenizer", path);
   found.json["vocabulary"] = loaded.vocabulary();
   found.json["exact"] = loaded.exact();
   found.json["hash"] = hash_text(loaded.hash());
@@ -319,7 +145,7 @@ Findings tokenizer(const fs::path& path) {
 }
 
 Findings data_folder(const fs::path& path) {
-  Findings found = begin("data folder", path);
+  Findings found = begin_findings("data folder", path);
   std::string hash;
   if (fs::exists(path / text::kTokenizerFile)) {
     Findings inner = tokenizer(path / text::kTokenizerFile);
@@ -342,7 +168,7 @@ Findings data_folder(const fs::path& path) {
 // ---- single files ----
 
 Findings safetensors(const fs::path& path) {
-  Findings found = begin("safetensors", path);
+  Findings found = begin_findings("safetensors", path);
   const files::SafetensorsFile file(path);
   Json list = Json::array();
   std::size_t widest = 0;
@@ -368,7 +194,7 @@ Findings safetensors(const fs::path& path) {
 }
 
 Findings npy(const fs::path& path) {
-  Findings found = begin("npy", path);
+  Findings found = begin_findings("npy", path);
   const files::NpyArray array = files::read_npy(path);
   found.json["shape"] = array.shape;
   found.line("float32", "[{}]", fmt::join(array.shape, ", "));
@@ -384,7 +210,7 @@ std::optional<std::int64_t> checkpoint_step(const fs::path& path) {
 
 Findings inspect_folder(const fs::path& path) {
   if (const auto step = checkpoint_step(path)) return checkpoint_folder(path, *step);
-  if (fs::exists(path / "config.json")) return model_folder(path);
+  if (fs::exists(path / "config.json")) return inspect_model(path);
   if (files::is_run_folder(path)) return run_folder(path);
   if (fs::exists(path / text::kTrainShard) || fs::exists(path / text::kValidShard)) return data_folder(path);
   if (fs::exists(path / text::kTokenizerFile)) return tokenizer(path / text::kTokenizerFile);

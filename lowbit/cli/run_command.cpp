@@ -9,13 +9,14 @@
 #include "lowbit/base/file_map.h"
 #include "lowbit/bench/ceiling_cache.h"
 #include "lowbit/cli/command.h"
+#include "lowbit/cli/model_tokenizer.h"
 #include "lowbit/files/json.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/machine/isa.h"
 #include "lowbit/nn/load.h"
 #include "lowbit/run/engine.h"
 #include "lowbit/run/sampler.h"
-#include "lowbit/text/tokenizer.h"
+#include "lowbit/text/prompt.h"
 
 namespace lowbit::cli {
 namespace {
@@ -25,11 +26,11 @@ using Clock = std::chrono::steady_clock;
 
 struct RunFlags {
   CommonFlags common;
-  fs::path model, prompt_file;
+  fs::path model, prompt_file, tokenizer;
   std::string prompt, kernel;
   std::int64_t max_tokens = 128, context = 0;
   run::SamplerOptions sampler;
-  bool quiet = false, ignore_eos = false;
+  bool quiet = false, ignore_eos = false, special_tokens = false;
 };
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -40,16 +41,44 @@ void show(std::string_view text) {
     fail("cannot write to standard output: {}", errno_text(errno));
 }
 
-std::vector<std::int32_t> prompt_ids(const text::Tokenizer& tokenizer, const RunFlags& f, std::int64_t vocab) {
+std::vector<std::int32_t> prompt_ids(const text::PromptReader& reader, const RunFlags& f, std::int64_t vocab) {
   const std::string prompt = f.prompt_file.empty() ? f.prompt : read_file(f.prompt_file);
+  const text::PromptReader::Ids read = reader.encode(prompt, f.special_tokens);
+  for (const std::string& warning : read.warnings) fmt::print(stderr, "lowbit: {}\n", warning);
   std::vector<std::int32_t> ids;
-  for (const text::TokenId id : tokenizer.encode_document(prompt)) {
+  for (const text::TokenId id : read.ids) {
     if (static_cast<std::int64_t>(id) >= vocab)
       fail_input("the tokenizer gives the id {}, but the model has a vocabulary of {}; they do not belong together", id, vocab);
     ids.push_back(static_cast<std::int32_t>(id));
   }
   if (ids.empty()) fail_usage("the prompt is empty and this tokenizer has no begin token; give --prompt TEXT");
   return ids;
+}
+
+/// Text as it comes, token by token.
+class Writer {
+ public:
+  explicit Writer(const text::PromptReader& reader, bool at_start) : reader_(reader), decoder_(reader.tokenizer(), at_start) {}
+  /// What to show now.
+  std::string push(std::int32_t token) {
+    const auto id = static_cast<text::TokenId>(token);
+    if (id < reader_.tokenizer().vocabulary()) return std::string(decoder_.push(id));
+    // A model may have more ids than its tokenizer: added words, and ids that stand for no text.
+    const std::string_view added = reader_.added_text(id);
+    return added.empty() ? std::string() : std::string(decoder_.finish()) + std::string(added);
+  }
+  std::string finish() { return std::string(decoder_.finish()); }
+
+ private:
+  const text::PromptReader& reader_;
+  text::StreamDecoder decoder_;
+};
+
+std::string decode(const text::PromptReader& reader, std::span<const std::int32_t> ids) {
+  Writer writer(reader, true);
+  std::string text;
+  for (const std::int32_t id : ids) text += writer.push(id);
+  return text + writer.finish();
 }
 
 void complete(const RunFlags& f) {
@@ -63,8 +92,8 @@ void complete(const RunFlags& f) {
   bench::use_kept_rates(pool.threads());
   nn::force_kernel(f.kernel, folder.scheme().format, folder.scheme().scale_group != 0);
   const model::Config& config = folder.config();
-  const text::Tokenizer tokenizer = text::Tokenizer::load(path);
-  const std::vector<std::int32_t> prompt = prompt_ids(tokenizer, f, config.vocab);
+  const text::PromptReader reader = open_prompt_reader(path, f.tokenizer, config.vocab);
+  const std::vector<std::int32_t> prompt = prompt_ids(reader, f, config.vocab);
   const std::int64_t context = f.context > 0 ? std::min(f.context, config.positions) : config.positions;
   if (static_cast<std::int64_t>(prompt.size()) > context)
     fail_input("the prompt has {} tokens, more than the model's context of {}; shorten it", prompt.size(), context);
@@ -73,11 +102,11 @@ void complete(const RunFlags& f) {
   run::Engine engine(pool, weights, std::min<std::size_t>(prompt.size(), 256));
   run::Sequence sequence(weights, most);
   run::Sampler sampler(f.sampler, static_cast<std::size_t>(config.vocab));
-  text::StreamDecoder decoder(tokenizer, false);
+  Writer writer(reader, false);
   std::vector<float> logits(static_cast<std::size_t>(config.vocab));
   for (const std::int32_t id : prompt) sampler.see(id);
 
-  if (!f.common.json && !f.quiet) show(tokenizer.decode({reinterpret_cast<const text::TokenId*>(prompt.data()), prompt.size()}));
+  if (!f.common.json && !f.quiet) show(decode(reader, prompt));
   engine.feed(sequence, prompt, logits.data());
   const double prompt_seconds = since(start);
   double first_token = 0;
@@ -89,14 +118,13 @@ void complete(const RunFlags& f) {
   while (static_cast<std::int64_t>(drawn.size()) < f.max_tokens && prompt.size() + drawn.size() < most) {
     const std::int32_t token = sampler.choose(logits, prompt.size() + drawn.size());
     if (first_token == 0) first_token = since(start);
-    if (config.eos && token == *config.eos && !f.ignore_eos) {
+    if (config.ends_text(token) && !f.ignore_eos) {
       stop = "end token";
       break;
     }
     drawn.push_back(token);
     sampler.see(token);
-    // A model may have more ids than its tokenizer; those stand for no text.
-    const std::string_view shown = static_cast<std::size_t>(token) < tokenizer.vocabulary() ? decoder.push(static_cast<text::TokenId>(token)) : "";
+    const std::string shown = writer.push(token);
     if (f.common.json)
       text += shown;
     else
@@ -108,10 +136,11 @@ void complete(const RunFlags& f) {
     if (static_cast<std::int64_t>(drawn.size()) < f.max_tokens && prompt.size() + drawn.size() < most)
       engine.feed(sequence, {&token, 1}, logits.data());
   }
+  if (stop == "length" && static_cast<std::int64_t>(drawn.size()) < f.max_tokens) stop = "context";
   const double decode_seconds = since(decode_start);
   const double rate = drawn.size() > 1 ? static_cast<double>(drawn.size() - 1) / decode_seconds : 0;
   if (f.common.json) {
-    text += decoder.finish();
+    text += writer.finish();
     files::Json json;
     json["text"] = text;
     json["tokens"] = drawn;
@@ -124,7 +153,7 @@ void complete(const RunFlags& f) {
     json["threads"] = pool.threads();
     show(files::dump_line(json) + "\n");
   } else {
-    show(decoder.finish());
+    show(writer.finish());
     show("\n");
     if (!f.quiet)
       fmt::print(stderr, "[{} prompt tokens, first token after {:.0f} ms; {} tokens at {:.0f} tok/s; {}, {} threads; stopped by {}]\n",
@@ -150,7 +179,11 @@ void add_run(CLI::App& verb) {
   add_option(verb, "--repetition-penalty", f->sampler.repetition_penalty, {0, 1000, true},
              "above 1: make tokens that already occur in the text less likely");
   add_seed(verb, f->sampler.seed, "seed of the sampler");
-  add_flag(verb, "--ignore-eos", f->ignore_eos, "continue past the end token");
+  add_flag(verb, "--ignore-eos", f->ignore_eos, "continue past end tokens");
+  add_option(verb, "--tokenizer", f->tokenizer, "tokenizer file, or folder with one, for a model folder without a tokenizer")
+      ->type_name("PATH");
+  add_flag(verb, "--special-tokens", f->special_tokens,
+           "read special tokens that the prompt spells, such as </s>, as tokens instead of as plain text");
   add_option(verb, "--kernel", f->kernel, "use this kernel for the blocks: codes, packed, planes, ...; the text stays the same")
       ->type_name("NAME")
       ->default_str("the fastest by the machine model");

@@ -6,6 +6,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/progress.h"
 #include "lowbit/cli/command.h"
+#include "lowbit/files/checkpoint.h"
 #include "lowbit/files/json.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/files/token_shard.h"
@@ -42,7 +43,20 @@ void take_from_data(train::Options& o) {
   if (!fs::exists(o.data / text::kTokenizerFile)) return;
   const text::Tokenizer tokenizer = text::Tokenizer::load(o.data / text::kTokenizerFile);
   if (tokenizer.bos()) o.config.bos = *tokenizer.bos();
-  if (tokenizer.eos()) o.config.eos = *tokenizer.eos();
+  // A model to start from may end texts by others besides.
+  if (tokenizer.eos() && !o.config.ends_text(*tokenizer.eos())) o.config.eos.push_back(*tokenizer.eos());
+}
+
+/// Begin and end tokens are no flags: a run that goes on has those of its checkpoints.
+void take_from_checkpoints(const fs::path& run, train::Options& o) {
+  for (const files::Checkpoint& checkpoint : files::list_checkpoints(run)) try {
+      const fs::path path = checkpoint.folder / "config.json";
+      const model::Config config = model::parse_config(files::read_json(path), path.string()).config;
+      o.config.bos = config.bos;
+      o.config.eos = config.eos;
+      return;
+    } catch (const Error&) {  // damaged: another one says the same
+    }
 }
 
 void take_shape(const CLI::App& verb, TrainFlags& f) {
@@ -160,6 +174,7 @@ void resume(const CLI::App& verb, TrainFlags& f) {
   if (f.tokens > 0) o.steps = std::max<std::int64_t>(1, f.tokens / o.tokens_per_step());
   f.options = o;
   take_from_data(f.options);
+  take_from_checkpoints(f.out, f.options);
   f.options.resume = true;
   f.options.profile = given.profile;
   f.options.recompute = given.recompute;

@@ -9,6 +9,7 @@
 #include "lowbit/base/file_map.h"
 #include "lowbit/base/file_write.h"
 #include "lowbit/formats/layout.h"
+#include "lowbit/model/companions.h"
 #include "lowbit/model/model_folder.h"
 #include "lowbit/nn/linear.h"
 
@@ -140,8 +141,7 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
   description.packed = true;
   description.scheme_stated = true;
   write_file(temporary.path / "config.json", files::dump_pretty(model::config_json(description)));
-  for (const char* name : {"tokenizer.model", "generation_config.json"})
-    if (fs::exists(path / name)) write_file(temporary.path / name, read_file(path / name));
+  for (const fs::path& file : model::companions(path)) write_file(temporary.path / file.filename(), read_file(file));
   summary.bytes_after = static_cast<std::int64_t>(model::ModelFolder(temporary.path).stored_bytes());
 
   fs::remove(out, error);  // an empty folder of that name gives way

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "lowbit/base/error.h"
 #include "lowbit/model/tensors.h"
@@ -34,7 +35,8 @@ std::int64_t Config::block_parameters() const {
 }
 
 std::int64_t Config::parameters() const {
-  return block_parameters() + (2 * layers + 1) * width + (qk_norm ? 2 * layers * head_dim : 0) + (tied ? 1 : 2) * vocab * width;
+  return block_parameters() + (2 * layers + 1) * width + (qk_norm ? 2 * layers * head_dim : 0) +
+         (tied ? 1 : 2) * vocab * width;
 }
 
 void Config::check(const Scheme& scheme) const {
@@ -49,7 +51,10 @@ void Config::check(const Scheme& scheme) const {
   require_range("head width", head_dim, 2, 256);
   if (heads % kv_heads != 0) fail_usage("--heads {} is not a multiple of --kv-heads {}", heads, kv_heads);
   if (head_dim % 2 != 0) fail_usage("a head is {} wide; rotary positions need an even width", head_dim);
-  if (!(norm_eps >= 0 && norm_eps < 1)) fail_usage("rms_norm_eps must lie in [0, 1), not {}", norm_eps);
+  // Added to the mean square in float32: below its smallest normal number a row of zeros would become NaN.
+  constexpr double kLeastEps = std::numeric_limits<float>::min();
+  if (!(norm_eps >= kLeastEps && norm_eps < 1))
+    fail_usage("rms_norm_eps must lie in [{:.3g}, 1), not {}", kLeastEps, norm_eps);
   if (!(rope_theta > 1 && rope_theta < 1e12)) fail_usage("rope_theta must lie in (1, 1e12), not {}", rope_theta);
   scheme.check();
   const auto require_rows = [&](const Format& format, std::int64_t k, std::string_view what) {

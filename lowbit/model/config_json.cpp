@@ -1,7 +1,9 @@
-#include <array>
+#include <string>
+#include <utility>
 
 #include "lowbit/base/error.h"
 #include "lowbit/model/config.h"
+#include "lowbit/model/config_keys.h"
 #include "lowbit/model/tensors.h"
 
 namespace lowbit::model {
@@ -11,22 +13,10 @@ using files::Json;
 
 constexpr int kSchemaVersion = 1;
 
-// Keys that Hugging Face's Llama configurations carry. Those that could change the arithmetic are checked below; the rest
-// speak of training or of software.
-constexpr std::array<std::string_view, 52> kKnownKeys{
-    "architectures", "model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-    "num_key_value_heads", "head_dim", "vocab_size", "max_position_embeddings", "rms_norm_eps", "rope_theta",
-    "rope_scaling", "rope_parameters", "rope_interleaved", "hidden_act", "tie_word_embeddings", "attention_bias", "mlp_bias",
-    "attention_dropout", "hidden_dropout", "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id",
-    "initializer_range", "torch_dtype", "dtype", "use_cache", "transformers_version", "pretraining_tp", "_name_or_path",
-    "name_or_path", "is_llama_config", "quantization_config", "_attn_implementation", "attn_implementation",
-    "auto_map", "output_attentions", "output_hidden_states", "return_dict", "id2label", "label2id", "problem_type",
-    "task_specific_params", "use_return_dict", "chunk_size_feed_forward", "_commit_hash",
-    "use_sliding_window", "sliding_window", "max_window_layers", "layer_types"};
-
 void require_value(bool good, std::string_view key, const Json& json, std::string_view where, std::string_view wanted) {
   if (!good)
-    fail_input("{}: {} is {}; this program computes only {}", where, key, files::json_excerpt(json.at(std::string(key))), wanted);
+    fail_input("{}: {} is {}; this program computes only {}", where, key,
+               files::json_excerpt(json.at(std::string(key))), wanted);
 }
 
 /// Qwen3 is Llama with normed heads of q and k.
@@ -36,37 +26,17 @@ bool qk_norm(const Json& json) {
 }
 
 void check_architecture(const Json& json, std::string_view where) {
-  files::refuse_unknown_keys(json, kKnownKeys, where);
   const auto is = [&](std::string_view key, const Json& wanted) {
     const auto found = json.find(std::string(key));
     return found == json.end() || found->is_null() || *found == wanted;
   };
   require_value(is("model_type", "llama") || is("model_type", "qwen3"), "model_type", json, where, "llama, qwen3");
-  require_value(is("architectures", Json::array({qk_norm(json) ? "Qwen3ForCausalLM" : "LlamaForCausalLM"})), "architectures",
-                json, where, qk_norm(json) ? "Qwen3ForCausalLM, with model_type qwen3" : "LlamaForCausalLM, with model_type llama");
-  require_value(is("use_sliding_window", false), "use_sliding_window", json, where, "attention to all positions (false)");
-  require_value(is("hidden_act", "silu"), "hidden_act", json, where, "silu");
-  require_value(is("attention_bias", false), "attention_bias", json, where, "layers without biases (false)");
-  require_value(is("mlp_bias", false), "mlp_bias", json, where, "layers without biases (false)");
-  require_value(is("rope_scaling", nullptr), "rope_scaling", json, where, "unscaled rotary positions (null)");
-  require_value(is("rope_interleaved", false), "rope_interleaved", json, where, "half-split rotary pairs (false)");
-  require_value(is("pretraining_tp", 1), "pretraining_tp", json, where, "1");
-}
-
-std::optional<std::int64_t> token_id(const Json& json, std::string_view key, std::string_view where) {
-  const auto found = json.find(std::string(key));
-  if (found == json.end() || found->is_null()) return std::nullopt;
-  // Chat models list several ends; the first is the one that ends a text.
-  if (found->is_array() && !found->empty()) return files::required<std::vector<std::int64_t>>(json, key, where).front();
-  return files::required<std::int64_t>(json, key, where);
-}
-
-double rope_theta(const Json& json, std::string_view where) {
-  const auto found = json.find("rope_parameters");
-  if (found == json.end() || found->is_null()) return files::optional<double>(json, "rope_theta", 10000.0, where);
-  const std::string type = files::optional<std::string>(*found, "rope_type", "default", where);
-  if (type != "default") fail_input("{}: rope_type is '{}'; this program computes only default", where, type);
-  return files::required<double>(*found, "rope_theta", where);
+  // LLaMAForCausalLM is how the first conversions spelled it.
+  const bool good = qk_norm(json) ? is("architectures", Json::array({"Qwen3ForCausalLM"}))
+                                  : is("architectures", Json::array({"LlamaForCausalLM"})) ||
+                                        is("architectures", Json::array({"LLaMAForCausalLM"}));
+  require_value(good, "architectures", json, where,
+                qk_norm(json) ? "Qwen3ForCausalLM, with model_type qwen3" : "LlamaForCausalLM, with model_type llama");
 }
 
 /// Words that a flag would refuse are bad input when they stand in a file.
@@ -100,19 +70,26 @@ LayoutId layout_for(const Format& format) { return format.weight ? layout_of(*fo
 /// Those of the layers with formats of their own, in the order of the rules.
 Json layer_layouts(const Scheme& scheme) {
   Json list = Json::array();
-  for (const LayerFormat& rule : scheme.layer_formats) list.push_back(static_cast<std::uint32_t>(layout_for(rule.format)));
+  for (const LayerFormat& rule : scheme.layer_formats)
+    list.push_back(static_cast<std::uint32_t>(layout_for(rule.format)));
   return list;
 }
 
 void parse_scheme(const Json& json, ModelDescription& d, std::string_view where) {
-  files::refuse_unknown_keys(json, {"quant_method", "version", "format", "layer_formats", "head", "attention", "estimator", "transform",
-                                    "outer_trust", "scale", "scale_group", "grid", "fp4_threshold", "sparse_scale", "share_steps", "packed", "layout",
-                                    "layer_layouts", "groups"}, where);
+  // Another tool's method first: its keys are no one's mistake.
   const auto method = files::required<std::string>(json, "quant_method", where);
-  if (method != "lowbit") fail_input("{}: quant_method is '{}'; this program reads only lowbit", where, method);
+  if (method != "lowbit")
+    fail_input("{}: quant_method is '{}'; this program reads only lowbit: name the model before it was quantized",
+               where, method);
+  files::refuse_unknown_keys(json,
+                             {"quant_method", "version", "format", "layer_formats", "head", "attention", "estimator",
+                              "transform", "outer_trust", "scale", "scale_group", "grid", "fp4_threshold",
+                              "sparse_scale", "share_steps", "packed", "layout", "layer_layouts", "groups"},
+                             where);
   const auto version = files::required<int>(json, "version", where);
   if (version != kSchemaVersion)
-    fail_input("{}: quantization_config has version {}, this program reads {}; use a newer program", where, version, kSchemaVersion);
+    fail_input("{}: quantization_config has version {}, this program reads {}; use a newer program", where, version,
+               kSchemaVersion);
   d.scheme.format = word(json, "format", where, parse_format);
   if (json.contains("layer_formats")) d.scheme.layer_formats = word(json, "layer_formats", where, parse_layer_formats);
   d.scheme.head = word(json, "head", where, parse_head);
@@ -134,11 +111,36 @@ void parse_scheme(const Json& json, ModelDescription& d, std::string_view where)
   const auto layout = files::optional<std::uint32_t>(json, "layout", 1, where);
   const auto wanted = static_cast<std::uint32_t>(layout_for(d.scheme.format));
   if (d.packed && layout != wanted)
-    fail_input("{}: the codes lie in layout {}; this program reads {} in layout {}", where, layout, d.scheme.format.name(), wanted);
-  if (const auto found = json.find("layer_layouts"); d.packed && found != json.end() && *found != layer_layouts(d.scheme))
+    fail_input("{}: the codes lie in layout {}; this program reads {} in layout {}", where, layout,
+               d.scheme.format.name(), wanted);
+  if (const auto found = json.find("layer_layouts");
+      d.packed && found != json.end() && *found != layer_layouts(d.scheme))
     fail_input("{}: the codes of layers with formats of their own lie in layouts {}; this program reads {}", where,
                files::json_excerpt(*found), layer_layouts(d.scheme).dump());
   d.scheme_stated = true;
+}
+
+/// A message about flags, in the words of config.json.
+std::string with_keys(std::string message) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"--layers", "num_hidden_layers"},     {"--width", "hidden_size"},
+      {"--heads", "num_attention_heads"},    {"--mlp", "intermediate_size"},
+      {"--kv-heads", "num_key_value_heads"}, {"--vocab", "vocab_size"},
+      {"--seq", "max_position_embeddings"},  {"head width", "head_dim"}};
+  for (const auto& [flag, key] : kNames)
+    for (std::size_t at = 0; (at = message.find(flag, at)) != std::string::npos; at += key.size())
+      message.replace(at, flag.size(), key);
+  return message;
+}
+
+/// The type of numbers that loaders of other programs are told to take, or "".
+std::string stated_dtype(const Json& json) {
+  for (const char* key : {"dtype", "torch_dtype"})
+    if (const auto found = json.find(key); found != json.end() && found->is_string()) {
+      std::string name = found->get<std::string>();
+      return name.starts_with("torch.") ? name.substr(6) : name;
+    }
+  return {};
 }
 
 }  // namespace
@@ -158,18 +160,19 @@ ModelDescription parse_config(const Json& json, std::string_view where) {
   c.vocab = files::required<std::int64_t>(json, "vocab_size", where);
   c.positions = files::optional<std::int64_t>(json, "max_position_embeddings", 2048, where);
   c.norm_eps = files::optional<double>(json, "rms_norm_eps", 1e-6, where);
-  c.rope_theta = rope_theta(json, where);
+  c.rope_theta = read_rope_theta(json, where);
   c.tied = files::optional<bool>(json, "tie_word_embeddings", false, where);
   c.qk_norm = qk_norm(json);
-  c.bos = token_id(json, "bos_token_id", where);
-  c.eos = token_id(json, "eos_token_id", where);
+  d.stated_dtype = stated_dtype(json);
   const auto ours = json.find("quantization_config");
   if (ours != json.end() && !ours->is_null()) parse_scheme(*ours, d, where);
   try {
     c.check(d.scheme);
   } catch (const Error& error) {
-    fail_input("{}: {}", where, error.what());
+    fail_input("{}: {}", where, with_keys(error.what()));
   }
+  read_token_ids(json, c, where);
+  d.ignored_keys = check_keys(json, c, where);
   if (d.scheme_stated) check_groups(*ours, d, where);
   return d;
 }
@@ -178,6 +181,11 @@ bool is_plain(const Scheme& scheme) {
   if (scheme.quantized() || scheme.format.masked) return false;
   const Scheme usual = default_scheme(scheme.format);
   return scheme.head == usual.head && scheme.attention == usual.attention;
+}
+
+Json eos_json(const Config& c) {
+  if (c.eos.empty()) return Json();
+  return c.eos.size() == 1 ? Json(c.eos.front()) : Json(c.eos);
 }
 
 Json config_json(const ModelDescription& d) {
@@ -201,7 +209,7 @@ Json config_json(const ModelDescription& d) {
   json["attention_bias"] = false;
   json["mlp_bias"] = false;
   json["bos_token_id"] = c.bos ? Json(*c.bos) : Json();
-  json["eos_token_id"] = c.eos ? Json(*c.eos) : Json();
+  json["eos_token_id"] = eos_json(c);
   json["torch_dtype"] = is_plain(d.scheme) && d.scheme.format.kind == Format::Kind::bf16 ? "bfloat16" : "float32";
   if (is_plain(d.scheme)) return json;
   Json ours;

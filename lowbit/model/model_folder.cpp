@@ -1,9 +1,12 @@
 #include "lowbit/model/model_folder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
 #include "lowbit/base/error.h"
+#include "lowbit/model/config_keys.h"
+#include "lowbit/model/weight_checks.h"
 
 namespace lowbit::model {
 namespace {
@@ -29,49 +32,72 @@ void require_finite(const TensorSpec& spec, std::span<const float> values, std::
 }  // namespace
 
 ModelFolder::ModelFolder(const fs::path& folder) : path_(folder) {
-  if (!fs::is_directory(folder)) fail_input("{} is not a folder; name a model folder or a run folder", folder.string());
+  std::error_code error;
+  if (!fs::is_directory(folder, error))
+    fail_input("{} is not a folder; name a model folder or a run folder", folder.string());
   const fs::path config = folder / "config.json";
-  if (!fs::exists(config)) fail_input("{} holds no config.json, so it is no model folder", folder.string());
+  if (!fs::exists(config, error)) fail_input("{} holds no config.json, so it is no model folder", folder.string());
   description_ = parse_config(files::read_json(config), config.string());
-  open_files();
+  read_generation();
+  weights_.emplace(folder);
   infer_scheme();
   check_tensors();
 }
 
-void ModelFolder::open_files() {
-  const fs::path whole = path_ / "model.safetensors", index = path_ / "model.safetensors.index.json";
-  if (fs::exists(whole)) {
-    files_.push_back(std::make_unique<files::SafetensorsFile>(whole));
-    return;
-  }
-  if (!fs::exists(index)) fail_input("{} holds no model.safetensors", path_.string());
-  std::set<std::string> names;
-  const files::Json json = files::read_json(index);
-  for (const auto& [tensor, file] : files::required<files::Json>(json, "weight_map", index.string()).items()) {
-    if (!file.is_string()) fail_input("{}: weight_map must name a file for '{}'", index.string(), tensor);
-    const auto name = file.get<std::string>();
-    if (fs::path(name).filename() != fs::path(name)) fail_input("{}: '{}' is not a plain file name", index.string(), name);
-    names.insert(name);
-  }
-  for (const std::string& name : names) files_.push_back(std::make_unique<files::SafetensorsFile>(path_ / name));
+/// End tokens that stand in generation_config.json end a text too. Its other settings are for other programs.
+void ModelFolder::read_generation() {
+  const fs::path path = path_ / "generation_config.json";
+  std::error_code error;
+  if (!fs::exists(path, error)) return;
+  const files::Json json = files::read_json(path);
+  files::require_object(json, path.string());
+  read_token_ids(json, description_.config, path.string());
 }
 
-const files::TensorView* ModelFolder::find(std::string_view name) const {
-  for (const auto& file : files_)
-    if (const files::TensorView* found = file->find(name)) return found;
-  return nullptr;
-}
+const files::TensorView* ModelFolder::find(std::string_view name) const { return weights_->find(name); }
 
 const files::TensorView& ModelFolder::at(const std::string& name) const {
   if (const files::TensorView* found = find(name)) return *found;
-  fail_input("{}: tensor '{}' is missing", files_.front()->path(), name);
+  if (name == "lm_head.weight")
+    fail_input("{}: tensor '{}' is missing, and config.json does not say tie_word_embeddings",
+               weights_->files().front()->path(), name);
+  fail_input("{}: tensor '{}' is missing", weights_->files().front()->path(), name);
 }
 
+/// A plain folder is bf16 where every matrix is stored so. Otherwise it is computed in float32, which holds bfloat16
+/// and float16 exactly, so that no stored weight is rounded.
 void ModelFolder::infer_scheme() {
-  if (description_.scheme_stated) return;
-  const auto& embedding = at("model.embed_tokens.weight");
-  const Format stored{embedding.dtype == Dtype::bf16 ? Format::Kind::bf16 : Format::Kind::f32};
-  description_.scheme = default_scheme(stored);
+  bool all_bf16 = true;
+  for (const TensorSpec& spec : tensors(config())) {
+    const files::TensorView* view = find(spec.name);
+    if (!view || spec.role == TensorRole::norm) continue;
+    all_bf16 = all_bf16 && view->dtype == Dtype::bf16;
+    const std::string type(files::dtype_name(view->dtype));
+    if (std::find(stored_types_.begin(), stored_types_.end(), type) == stored_types_.end())
+      stored_types_.push_back(type);
+  }
+  if (!description_.scheme_stated)
+    description_.scheme = default_scheme({all_bf16 ? Format::Kind::bf16 : Format::Kind::f32});
+}
+
+std::vector<std::string> ModelFolder::notes() const {
+  std::vector<std::string> notes;
+  if (!description_.ignored_keys.empty())
+    notes.push_back(fmt::format("config.json: passed over, as nothing of it is computed with: {}",
+                                fmt::join(description_.ignored_keys, ", ")));
+  if (description_.scheme_stated) return notes;
+  if (stored_types_.size() > 1)
+    notes.push_back(fmt::format("matrices are stored in {}: computed in float32, which holds them all exactly",
+                                fmt::join(stored_types_, " and ")));
+  const auto name_of = [](std::string_view type) {
+    return type == "BF16" ? "bfloat16" : type == "F16" ? "float16" : type == "F32" ? "float32" : type;
+  };
+  if (!description_.stated_dtype.empty() && stored_types_.size() == 1 &&
+      name_of(stored_types_[0]) != description_.stated_dtype)
+    notes.push_back(
+        fmt::format("config.json: torch_dtype is {}, but matrices are stored in {}, and what is stored counts",
+                    description_.stated_dtype, stored_types_[0]));
+  return notes;
 }
 
 bool ModelFolder::is_coded(const TensorSpec& spec) const {
@@ -108,7 +134,8 @@ void ModelFolder::check_tensors() {
     const auto& view = at(spec.name);
     view.require_shape(spec.shape());
     if (!is_float(view.dtype))
-      fail_input("{}: tensor '{}' has dtype {}; wanted F32, BF16 or F16", view.file, spec.name, files::dtype_name(view.dtype));
+      fail_input("{}: tensor '{}' has dtype {}; wanted F32, BF16 or F16", view.file, spec.name,
+                 files::dtype_name(view.dtype));
     known.insert(spec.name);
   }
   for (const StepSpec& step : step_tensors(config(), scheme())) {
@@ -118,13 +145,20 @@ void ModelFolder::check_tensors() {
     view.require_shape(step.tensor.shape());
     known.insert(step.tensor.name);
   }
-  for (const auto& file : files_)
-    for (const auto& view : file->tensors()) {
-      // Tables that older exporters stored; the same numbers follow from config.json. A tied head may be stored too.
-      if (known.contains(view.name) || view.name.ends_with("rotary_emb.inv_freq")) continue;
-      if (config().tied && view.name == "lm_head.weight") continue;
-      fail_input("{}: tensor '{}' is not part of a Llama of this shape", view.file, view.name);
+  for (const auto& [name, view] : weights_->tensors()) {
+    if (known.contains(name)) continue;
+    if (is_rotary_table(*view)) {  // older exporters stored it; the same numbers follow from config.json
+      check_rotary_table(*view, config());
+      continue;
     }
+    const files::TensorView* embedding = find("model.embed_tokens.weight");
+    if (config().tied && name == "lm_head.weight" && embedding) {
+      check_stored_head(*view, *embedding);
+      continue;
+    }
+    fail_input("{}: tensor '{}' is not part of a {} of this shape", view->file, name,
+               config().qk_norm ? "Qwen3" : "Llama");
+  }
 }
 
 const files::TensorView& ModelFolder::tensor(const TensorSpec& spec) const { return at(spec.name); }
@@ -144,6 +178,10 @@ std::span<const float> ModelFolder::scales(const TensorSpec& spec) const {
   const auto values = view.values<float>();
   const std::int64_t slices = coding_of(spec, scheme()).weight.slices(spec.columns);
   require_finite({spec.name + ".scale", spec.role, spec.layer, spec.rows, slices}, values, view.file);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (values[i] < 0)
+      fail_input("{}: tensor '{}' holds {} in row {}; scales are not negative: the file is damaged", view.file,
+                 view.name, values[i], i / static_cast<std::size_t>(slices));
   return values;
 }
 
@@ -153,13 +191,6 @@ std::span<const float> ModelFolder::offsets(const TensorSpec& spec) const {
   const auto values = view.values<float>();
   require_finite({spec.name + ".offset", spec.role, spec.layer, spec.rows, 1}, values, view.file);
   return values;
-}
-
-std::size_t ModelFolder::stored_bytes() const {
-  std::size_t bytes = 0;
-  for (const auto& file : files_)
-    for (const auto& view : file->tensors()) bytes += view.bytes.size();
-  return bytes;
 }
 
 }  // namespace lowbit::model

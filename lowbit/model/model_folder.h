@@ -1,18 +1,19 @@
 #pragma once
 #include <filesystem>
-#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "lowbit/files/safetensors.h"
 #include "lowbit/model/config.h"
 #include "lowbit/model/tensors.h"
+#include "lowbit/model/weight_files.h"
 
 namespace lowbit::model {
 
-/// A model folder, opened and checked: config.json, model.safetensors (or the shards that model.safetensors.index.json
-/// names), every tensor there with the right shape and dtype, none unknown. Weights stay mapped.
+/// A model folder, opened and checked: config.json, generation_config.json's end tokens, model.safetensors (or the
+/// shards that model.safetensors.index.json names), every tensor there with the right shape and dtype, none unknown,
+/// none that contradicts another. Weights stay mapped.
 class ModelFolder {
  public:
   /// throws Error(input) that names file, tensor, what was found and what was wanted.
@@ -30,25 +31,31 @@ class ModelFolder {
   const files::TensorView& tensor(const TensorSpec& spec) const;
   /// A whole float tensor as float32. throws Error(input): it holds a NaN or an infinity (with row and column).
   void read_floats(const TensorSpec& spec, std::span<float> out) const;
-  /// Canonical codes (rows of canonical_row_bytes) and scales (h, [rows] or [rows, slices]) of a coded tensor; scales are checked finite.
+  /// Canonical codes (rows of canonical_row_bytes) and scales (h, [rows] or [rows, slices]) of a coded tensor; scales
+  /// are checked: finite and not negative.
   std::span<const std::uint8_t> codes(const TensorSpec& spec) const;
   std::span<const float> scales(const TensorSpec& spec) const;
   /// The offset of each row, checked finite; empty where rows have none.
   std::span<const float> offsets(const TensorSpec& spec) const;
   /// Bytes of the tensor data as stored.
-  std::size_t stored_bytes() const;
+  std::size_t stored_bytes() const { return weights_->bytes(); }
+  /// How many files the weights lie in.
+  std::size_t weight_files() const { return weights_->files().size(); }
+  /// What a reader of the folder may want to know: each a line.
+  std::vector<std::string> notes() const;
 
  private:
   const files::TensorView* find(std::string_view name) const;
   const files::TensorView& at(const std::string& name) const;
-  void open_files();
+  void read_generation();
   void check_tensors();
   bool has_offsets(const TensorSpec& spec) const;
   void infer_scheme();
 
   std::filesystem::path path_;
   ModelDescription description_;
-  std::vector<std::unique_ptr<files::SafetensorsFile>> files_;
+  std::optional<WeightFiles> weights_;
+  std::vector<std::string> stored_types_;  ///< of the matrices, by name, each once
 };
 
 }  // namespace lowbit::model

@@ -70,8 +70,10 @@ TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme) {
     // Head and embedding are always rotated: their key is one of its own, apart from the blocks' transform.
     coding.group = coding.input_group = hadamard_group(spec.columns);
   }
-  if (const Grid* grid = coding.format.weight) coding.weight = spec.linear() ? scheme.weight_side(*grid) : scheme.head_side(*grid);
-  if (const Grid* grid = coding.format.activation) coding.input = spec.linear() ? scheme.input_side(*grid) : scheme.head_side(*grid);
+  if (const Grid* grid = coding.format.weight)
+    coding.weight = spec.linear() ? scheme.weight_side(*grid) : scheme.head_side(*grid);
+  if (const Grid* grid = coding.format.activation)
+    coding.input = spec.linear() ? scheme.input_side(*grid) : scheme.head_side(*grid);
   return coding;
 }
 
@@ -82,8 +84,9 @@ std::vector<std::int64_t> scale_shape(const TensorSpec& spec, const TensorCoding
 
 StoredBytes stored_bytes(const TensorSpec& spec, const Format& format, std::int64_t scale_group) {
   if (format.weight)
-    return {spec.rows * static_cast<std::int64_t>(stored_row_bytes(*format.weight, static_cast<std::size_t>(spec.columns))),
-            4 * spec.rows * (scale_group ? spec.columns / scale_group : 1)};
+    return {
+        spec.rows * static_cast<std::int64_t>(stored_row_bytes(*format.weight, static_cast<std::size_t>(spec.columns))),
+        4 * spec.rows * (scale_group ? spec.columns / scale_group : 1)};
   return {spec.elements() * (format.kind == Format::Kind::bf16 ? 2 : 4), 0};
 }
 
@@ -102,8 +105,8 @@ void check_layer_formats(const Config& config, const Scheme& scheme) {
   for (std::int64_t block = 0; scheme.share_steps && block < config.layers; ++block)
     for (const LayerKind kind : {LayerKind::k, LayerKind::v})
       if (scheme.word_of(block, kind).weight != scheme.word_of(block, LayerKind::q).weight)
-        fail_usage("--share-steps: {} and {} have weights on different grids, which cannot have one step", layer_name(block, LayerKind::q),
-                   layer_name(block, kind));
+        fail_usage("--share-steps: {} and {} have weights on different grids, which cannot have one step",
+                   layer_name(block, LayerKind::q), layer_name(block, kind));
   for (std::int64_t block = 0; block < config.layers; ++block)
     for (const auto& [first, last] : kGroups) {
       const Format one = scheme.with_grids(scheme.word_of(block, first));
@@ -111,8 +114,10 @@ void check_layer_formats(const Config& config, const Scheme& scheme) {
         const Format other = scheme.with_grids(scheme.word_of(block, static_cast<LayerKind>(kind)));
         // Whether codes or what they stand for are multiplied is a question of both sides.
         if (one.kind == other.kind && one.activation == other.activation && one.integer() == other.integer()) continue;
-        fail_usage("--layer-formats: {} is {} and {} is {}, but they read one input, which is coded once: give them the same activations",
-                   layer_name(block, first), one.name(), layer_name(block, static_cast<LayerKind>(kind)), other.name());
+        fail_usage(
+            "--layer-formats: {} is {} and {} is {}, but they read one input, which is coded once: give them the same "
+            "activations",
+            layer_name(block, first), one.name(), layer_name(block, static_cast<LayerKind>(kind)), other.name());
       }
     }
 }
@@ -128,8 +133,9 @@ void check_scale_group(const Config& config, const Scheme& scheme) {
     if (spec.columns % group != 0)
       fail_usage("--scale-group {} does not divide the rows of {}, of {} weights", group, layer, spec.columns);
     if (const int rotated = scheme.weight_group(spec.columns, word); group % rotated != 0)
-      fail_usage("--scale-group {} cuts the Hadamard groups of {}, of {} weights: choose {} or more, or --transform none", group, layer,
-                 rotated, rotated);
+      fail_usage(
+          "--scale-group {} cuts the Hadamard groups of {}, of {} weights: choose {} or more, or --transform none",
+          group, layer, rotated, rotated);
   }
 }
 

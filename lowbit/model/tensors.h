@@ -17,9 +17,9 @@ constexpr LayerKind kind_of(TensorRole role) {
 
 /// One tensor of the model under its Hugging Face name.
 struct TensorSpec {
-  std::string name;          ///< "model.layers.0.self_attn.q_proj.weight"
+  std::string name;  ///< "model.layers.0.self_attn.q_proj.weight"
   TensorRole role;
-  std::int64_t layer;        ///< -1 outside the blocks
+  std::int64_t layer;          ///< -1 outside the blocks
   std::int64_t rows, columns;  ///< norms: 1 row
   bool linear() const { return role >= TensorRole::q; }
   std::int64_t elements() const { return rows * columns; }
@@ -32,9 +32,9 @@ struct TensorSpec {
 /// random streams and optimizer files.
 std::vector<TensorSpec> tensors(const Config& config);
 
-/// A learned step, one value: of the weights of a layer (X.step), or of the activations that it and the layers beside it
-/// read (X.input_step), behind which stands their offset where it is learned too (X.input_offset). Empty lists where the
-/// scheme learns none; those of weights are not stored in packed folders.
+/// A learned step, one value: of the weights of a layer (X.step), or of the activations that it and the layers beside
+/// it read (X.input_step), behind which stands their offset where it is learned too (X.input_offset). Empty lists where
+/// the scheme learns none; those of weights are not stored in packed folders.
 struct StepSpec {
   TensorSpec tensor;  ///< named so, of shape {1}
   TensorRole role;    ///< of the layer: the first of those that read an input
@@ -59,14 +59,16 @@ TensorCoding coding_of(const TensorSpec& spec, const Scheme& scheme);
 /// Of the scales that a coded tensor is stored with: {rows}, or {rows, slices} with a scale group.
 std::vector<std::int64_t> scale_shape(const TensorSpec& spec, const TensorCoding& coding);
 
-/// Bytes of a tensor as a packed model stores it: codes (or floats), and scales, one for each `scale_group` columns of a row (0: one a row).
+/// Bytes of a tensor as a packed model stores it: codes (or floats), and scales, one for each `scale_group` columns of
+/// a row (0: one a row).
 struct StoredBytes {
   std::int64_t codes = 0, scales = 0;
   std::int64_t total() const { return codes + scales; }
 };
 StoredBytes stored_bytes(const TensorSpec& spec, const Format& format, std::int64_t scale_group);
 
-/// throws Error(usage): a rule that names none of the model's layers; layers that read one input but not the same codes.
+/// throws Error(usage): a rule that names none of the model's layers; layers that read one input but not the same
+/// codes.
 void check_layer_formats(const Config& config, const Scheme& scheme);
 /// throws Error(usage): a layer with coded weights whose rows --scale-group does not divide, or whose rotation it cuts.
 void check_scale_group(const Config& config, const Scheme& scheme);

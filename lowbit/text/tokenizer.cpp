@@ -35,7 +35,10 @@ std::filesystem::path file_in_folder(const std::filesystem::path& folder) {
     if (name.starts_with("tok") && name.ends_with(".bin")) found.push_back(entry.path());
   }
   if (found.size() == 1) return found[0];
-  fail_input("{}: no {} in this folder; give the tokenizer's file", folder.string(), kTokenizerFile);
+  if (std::filesystem::exists(folder / "tokenizer.json", error))
+    fail_input("{} holds tokenizer.json, which this program does not read, and no {} (SentencePiece); name one with --tokenizer",
+               folder.string(), kTokenizerFile);
+  fail_input("{}: no {} in this folder; name the tokenizer's file", folder.string(), kTokenizerFile);
 }
 
 }  // namespace
@@ -185,6 +188,7 @@ std::string_view Tokenizer::bytes(TokenId id) const {
   return std::string_view(state_->bytes).substr(state_->starts[id], state_->starts[id + 1] - state_->starts[id]);
 }
 bool Tokenizer::adds_dummy_prefix() const { return state_->vocabulary.add_dummy_prefix; }
+bool Tokenizer::encodes_parts() const { return state_->use_bpe; }
 bool Tokenizer::exact() const { return state_->use_bpe && !state_->mark_is_space; }
 const Vocabulary& Tokenizer::description() const { return state_->vocabulary; }
 const std::string& Tokenizer::file_bytes() const { return state_->file; }

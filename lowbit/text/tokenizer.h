@@ -62,6 +62,9 @@ class Tokenizer {
   /// cut, so that parts can be encoded apart, in parallel, with the same ids.
   std::size_t last_cut(std::string_view text) const;
 
+  /// Whether parts of a text may be encoded apart at all; otherwise only whole texts.
+  bool encodes_parts() const;
+
   const Vocabulary& description() const;
   /// The file, byte for byte, and its XXH3.
   const std::string& file_bytes() const;

@@ -8,6 +8,7 @@
 #include "lowbit/base/file_map.h"
 #include "lowbit/files/json.h"
 #include "lowbit/files/safetensors.h"
+#include "lowbit/model/companions.h"
 #include "lowbit/model/model_folder.h"
 
 namespace lowbit::train {
@@ -59,7 +60,7 @@ Json state_json(const State& state, const Options& options) {
 Json generation_json(const model::Config& config) {
   Json json;
   json["bos_token_id"] = config.bos ? Json(*config.bos) : Json();
-  json["eos_token_id"] = config.eos ? Json(*config.eos) : Json();
+  json["eos_token_id"] = model::eos_json(config);
   json["max_length"] = config.positions;
   return json;
 }
@@ -79,13 +80,30 @@ Scheme scheme_of(const Options& options, const State& state) {
   return scheme;
 }
 
+Companions companions_of(const fs::path& folder, const fs::path& tokenizer) {
+  Companions companions;
+  for (const fs::path& file : model::companions(folder)) {
+    const std::string name = file.filename().string();
+    const bool is_tokenizer = name == "tokenizer.model" || name.ends_with(".bin");
+    if (name == "generation_config.json") continue;
+    std::string bytes = read_file(file);
+    if (is_tokenizer && !tokenizer.empty()) {
+      if (bytes != read_file(tokenizer)) return {};
+      continue;  // it is copied from the data
+    }
+    companions.emplace_back(name, std::move(bytes));
+  }
+  return companions;
+}
+
 void save_checkpoint(const fs::path& run_folder, const State& state, const Options& options, autograd::Llama& llama,
-                     AdamW& optimizer, const fs::path& tokenizer) {
+                     AdamW& optimizer, const fs::path& tokenizer, const Companions& companions) {
   files::CheckpointWriter checkpoint(run_folder, state.step);
   const Scheme scheme = scheme_of(options, state);
   checkpoint.add("config.json", files::dump_pretty(model::config_json({options.config, scheme, false, true})));
   checkpoint.add("generation_config.json", files::dump_pretty(generation_json(options.config)));
   if (!tokenizer.empty()) checkpoint.add("tokenizer.model", read_file(tokenizer));
+  for (const auto& [name, bytes] : companions) checkpoint.add(name, bytes);
 
   files::SafetensorsWriter weights, moments;
   weights.metadata("format", "pt");

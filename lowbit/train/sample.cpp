@@ -25,7 +25,9 @@ std::string draw_sample(Executor& executor, const nn::LlamaWeights& weights, con
     engine.feed(sequence, {&token, 1}, logits.data());
     token = sampler.choose(logits, sequence.length() | step << 32);
     // A model may have more ids than its tokenizer; those stand for no text.
-    if (static_cast<std::size_t>(token) >= tokenizer.vocabulary() || (tokenizer.eos() && static_cast<text::TokenId>(token) == *tokenizer.eos())) break;
+    if (static_cast<std::size_t>(token) >= tokenizer.vocabulary() || weights.config.ends_text(token) ||
+        (tokenizer.eos() && static_cast<text::TokenId>(token) == *tokenizer.eos()))
+      break;
     drawn.push_back(static_cast<text::TokenId>(token));
   }
   return tokenizer.decode(drawn);

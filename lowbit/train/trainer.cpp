@@ -100,6 +100,7 @@ class Run {
   std::unique_ptr<Progress> progress_;
   std::optional<files::Checkpoint> start_from_;
   State state_;
+  Companions companions_;
   double seconds_before_ = 0;  ///< of earlier sittings
   double last_grad_norm_ = 0;
   std::int64_t saved_step_ = -1;
@@ -167,6 +168,8 @@ void Run::begin() {
     else
       load_weights(files::resolve_model(options_.init), *llama_);
   }
+  if (start_from_ || !options_.init.empty())
+    companions_ = companions_of(start_from_ ? start_from_->folder : files::resolve_model(options_.init), inputs_.tokenizer_file);
   state_.total_steps = options_.steps;
   write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_);
   log_ = std::make_unique<report::RunLog>(folder_.path(), state_.step);
@@ -314,7 +317,7 @@ void Run::evaluate(bool last) {
 }
 
 void Run::save() {
-  save_checkpoint(folder_.path(), state_, options_, *llama_, *optimizer_, inputs_.tokenizer_file);
+  save_checkpoint(folder_.path(), state_, options_, *llama_, *optimizer_, inputs_.tokenizer_file, companions_);
   if (log_) log_->sync();
   saved_step_ = state_.step;
   files::prune_checkpoints(folder_.path(), options_.keep, state_.step);
