@@ -93,6 +93,9 @@ void complete(const RunFlags& f) {
   nn::force_kernel(f.kernel, folder.scheme().format, folder.scheme().scale_group != 0);
   const model::Config& config = folder.config();
   const text::PromptReader reader = open_prompt_reader(path, f.tokenizer, config.vocab);
+  if (reader.begins() && config.bos && static_cast<std::int64_t>(*reader.tokenizer().bos()) != *config.bos)
+    fmt::print(stderr, "lowbit: the model's bos_token_id is {}, but prompts begin with the tokenizer's {}\n", *config.bos,
+               *reader.tokenizer().bos());
   const std::vector<std::int32_t> prompt = prompt_ids(reader, f, config.vocab);
   const std::int64_t context = f.context > 0 ? std::min(f.context, config.positions) : config.positions;
   if (static_cast<std::int64_t>(prompt.size()) > context)

@@ -8,8 +8,8 @@
 #include <system_error>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/utf8.h"
 #include "lowbit/files/json.h"
-#include "lowbit/text/utf8.h"
 
 namespace lowbit::text {
 namespace {

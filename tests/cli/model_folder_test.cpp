@@ -168,6 +168,17 @@ TEST(RunSpecialTokens, AreTokensOnlyWhereAskedForAndNeverSplitInSilence) {
   EXPECT_NE(outcome.err.find("outside the model's vocabulary of 300"), std::string::npos) << outcome.err;
 }
 
+TEST(RunBeginToken, IsTheTokenizersWithALineWhereConfigJsonHasAnother) {
+  const TemporaryFolder folder;
+  write_model(folder.path(), small_model(), random_tensors(small_model()), [](Json& json) { json["bos_token_id"] = 5; });
+  add_tokenizer(folder.path());
+  const Outcome outcome = run(folder.path(), {"--prompt", "he", "--max-tokens", "1"});
+  EXPECT_NE(outcome.err.find("bos_token_id is 5"), std::string::npos) << outcome.err;
+  EXPECT_EQ(run_json(folder.path(), {"--prompt", "he", "--max-tokens", "1"})["prompt_tokens"][0], 1);
+  write_file(folder / "tokenizer_config.json", R"({"add_bos_token": false})");
+  EXPECT_NE(run_json(folder.path(), {"--prompt", "he", "--max-tokens", "1"})["prompt_tokens"][0], 1);
+}
+
 TEST(InspectModelFolder, ListsKeysEndTokensAndFiles) {
   const TemporaryFolder folder;
   const RawTensors tensors = random_tensors(small_model());
