@@ -1,11 +1,16 @@
 #include "lowbit/base/file_map.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstring>
+#include <mutex>
 
 #include "lowbit/base/error.h"
 
@@ -19,6 +24,58 @@ struct Descriptor {
     if (fd >= 0) close(fd);
   }
 };
+
+/// A mapped range, for the signal handler. Entries are reused and never freed, so that the handler may walk the list at any
+/// moment.
+struct MappedRange {
+  std::atomic<std::uintptr_t> begin{0}, size{0};
+  char path[512] = "";
+  MappedRange* next = nullptr;
+};
+std::atomic<MappedRange*> ranges{nullptr};
+std::mutex ranges_mutex;
+
+void remember_range(std::span<const std::byte> bytes, const std::string& path) {
+  const std::lock_guard lock(ranges_mutex);
+  MappedRange* entry = ranges;
+  while (entry && entry->size != 0) entry = entry->next;
+  const bool made = !entry;
+  if (made) entry = new MappedRange;
+  const std::size_t length = std::min(path.size(), sizeof entry->path - 1);
+  std::memcpy(entry->path, path.data(), length);
+  entry->path[length] = 0;
+  entry->begin = reinterpret_cast<std::uintptr_t>(bytes.data());
+  entry->size = bytes.size();
+  if (!made) return;
+  entry->next = ranges;
+  ranges = entry;
+}
+
+void forget_range(std::span<const std::byte> bytes) {
+  const std::lock_guard lock(ranges_mutex);
+  for (MappedRange* entry = ranges; entry; entry = entry->next)
+    if (entry->size != 0 && entry->begin == reinterpret_cast<std::uintptr_t>(bytes.data())) {
+      entry->size = 0;
+      return;
+    }
+}
+
+/// Only what may be called from a handler: write and _exit.
+extern "C" void on_bus_error(int signal_number, siginfo_t* info, void*) {
+  const auto at = reinterpret_cast<std::uintptr_t>(info->si_addr);
+  for (const MappedRange* entry = ranges; entry; entry = entry->next) {
+    const std::uintptr_t begin = entry->begin, size = entry->size;
+    if (at < begin || at - begin >= size) continue;
+    const auto put = [](const char* text) {
+      [[maybe_unused]] const ssize_t done = write(STDERR_FILENO, text, std::strlen(text));
+    };
+    put("lowbit: ");
+    put(entry->path);
+    put(" was cut short or can no longer be read while it was in use; restore the file and repeat the command\n");
+    _exit(1);
+  }
+  signal(signal_number, SIG_DFL);  // not ours: the faulting instruction runs again and the system's way takes over
+}
 
 struct stat open_regular(const std::filesystem::path& path, Descriptor& file) {
   file.fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -40,10 +97,21 @@ FileMap::FileMap(const std::filesystem::path& path) : path_(path.string()) {
   void* memory = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (memory == MAP_FAILED) fail_input("cannot map {} ({} bytes): {}", path_, size, errno_text(errno));
   bytes_ = {static_cast<const std::byte*>(memory), size};
+  remember_range(bytes_, path_);
 }
 
 FileMap::~FileMap() {
-  if (!bytes_.empty()) munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+  if (bytes_.empty()) return;
+  forget_range(bytes_);
+  munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+void catch_lost_maps() {
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  sigemptyset(&action.sa_mask);
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &action, nullptr);
 }
 
 std::span<const std::byte> FileMap::slice(std::size_t offset, std::size_t size) const {

@@ -1,29 +1,35 @@
 #include "lowbit/base/file_write.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <system_error>
+#include <vector>
 
 #include "lowbit/base/error.h"
 
 namespace lowbit {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
+constexpr std::string_view kTemporary = ".tmp-";
+constexpr int kMostLinks = 40;  // as Linux follows
 
 int injected(std::string_view call) { return file_fault ? file_fault(call) : 0; }
 
-[[noreturn]] void write_failed(const std::filesystem::path& path, int error) {
-  fail("cannot write {}: {}; nothing stands under that name that was not there before", path.string(), errno_text(error));
+[[noreturn]] void write_failed(const fs::path& path, int error) {
+  fail("cannot write {}: {}; what had that name before is unchanged", path.string(), errno_text(error));
 }
 
-void write_all(int fd, const std::filesystem::path& path, const char* data, std::size_t size, off_t offset) {
+void write_all(int fd, const fs::path& path, const char* data, std::size_t size, off_t offset, bool direct) {
   while (size > 0) {
     if (const int error = injected("write")) write_failed(path, error);
-    const ssize_t put = pwrite(fd, data, size, offset);
+    const ssize_t put = direct ? ::write(fd, data, size) : pwrite(fd, data, size, offset);
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) write_failed(path, errno);
     data += put;
@@ -32,29 +38,72 @@ void write_all(int fd, const std::filesystem::path& path, const char* data, std:
   }
 }
 
-void sync_descriptor(int fd, const std::filesystem::path& path) {
+void sync_descriptor(int fd, const fs::path& path) {
   const int error = injected("fsync");
   if (error || fsync(fd) != 0) write_failed(path, error ? error : errno);
 }
 
+/// The file that a path means once symbolic links are followed; it need not exist.
+fs::path behind_links(const fs::path& path) {
+  fs::path target = path;
+  for (int i = 0; i < kMostLinks; ++i) {
+    struct stat info {};
+    if (lstat(target.c_str(), &info) != 0 || !S_ISLNK(info.st_mode)) return target;
+    std::error_code error;
+    const fs::path next = fs::read_symlink(target, error);
+    if (error) return target;
+    target = next.is_absolute() ? next : target.parent_path() / next;
+  }
+  fail_input("{} is a symbolic link that leads back to itself; name another file", path.string());
+}
+
+int open_new(const fs::path& path, fs::path& temporary) {
+  for (;;) {
+    temporary = temporary_name(path);
+    int fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (fd < 0 && errno == ENAMETOOLONG) {  // the name fits, but not with the suffix
+      temporary = temporary_name(path.parent_path() / "");
+      fd = open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+    }
+    if (fd >= 0 || errno != EEXIST) return fd;
+  }
+}
+
 }  // namespace
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
-  static std::atomic<unsigned> counter{0};
-  temporary_ = path_;
-  temporary_ += fmt::format(".tmp-{}-{}", getpid(), counter++);
-  fd_ = open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  struct stat info {};
+  const bool exists = stat(path_.c_str(), &info) == 0;
+  if (!exists && errno != ENOENT && errno != ELOOP) write_failed(path_, errno);
+  if (exists && (S_ISCHR(info.st_mode) || S_ISFIFO(info.st_mode))) {
+    direct_ = true;
+    temporary_ = path_;
+    fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (fd_ < 0) write_failed(path_, errno);
+    return;
+  }
+  if (exists && S_ISDIR(info.st_mode)) fail_input("{} is a folder; name a file", path_.string());
+  if (exists && !S_ISREG(info.st_mode))
+    fail_input("{} is neither a file nor a pipe; name a file to write", path_.string());
+  path_ = behind_links(path_);
+  fd_ = open_new(path_, temporary_);
   if (fd_ < 0) write_failed(path_, errno);
+  if (exists) {
+    // As good as the system lets us: a failure leaves the usual ones.
+    if (fchown(fd_, info.st_uid, info.st_gid) == 0 || info.st_uid == geteuid()) {
+      [[maybe_unused]] const int ignored = fchmod(fd_, info.st_mode & 07777);
+    }
+  }
 }
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
   close(fd_);
-  unlink(temporary_.c_str());
+  if (!direct_) unlink(temporary_.c_str());
 }
 
 void AtomicFile::flush() {
-  write_all(fd_, path_, buffer_.data(), buffer_.size(), static_cast<off_t>(size_ - buffer_.size()));
+  write_all(fd_, path_, buffer_.data(), buffer_.size(), static_cast<off_t>(size_ - buffer_.size()), direct_);
   buffer_.clear();
 }
 
@@ -65,7 +114,7 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 void AtomicFile::write(std::string_view text) {
   if (text.size() >= kBufferBytes) {
     flush();
-    write_all(fd_, path_, text.data(), text.size(), static_cast<off_t>(size_));
+    write_all(fd_, path_, text.data(), text.size(), static_cast<off_t>(size_), direct_);
     size_ += text.size();
     return;
   }
@@ -75,25 +124,60 @@ void AtomicFile::write(std::string_view text) {
 }
 
 void AtomicFile::write_at(std::size_t offset, std::span<const std::byte> bytes) {
+  if (direct_) fail_input("{} is a device or a pipe, and this file needs its beginning written last; name a file", path_.string());
   flush();
-  write_all(fd_, path_, reinterpret_cast<const char*>(bytes.data()), bytes.size(), static_cast<off_t>(offset));
+  write_all(fd_, path_, reinterpret_cast<const char*>(bytes.data()), bytes.size(), static_cast<off_t>(offset), false);
 }
 
 void AtomicFile::commit() {
   flush();
-  sync_descriptor(fd_, path_);
+  if (!direct_) sync_descriptor(fd_, path_);
   if (close(std::exchange(fd_, -1)) != 0) {
     const int error = errno;
-    unlink(temporary_.c_str());
+    if (!direct_) unlink(temporary_.c_str());
     write_failed(path_, error);
   }
+  if (direct_) return;
   try {
     rename_path(temporary_, path_);
   } catch (const Error&) {
     unlink(temporary_.c_str());
     throw;
   }
-  sync_folder(path_.has_parent_path() ? path_.parent_path() : std::filesystem::path("."));
+  sync_folder(path_.has_parent_path() ? path_.parent_path() : fs::path("."));
+}
+
+std::string random_digits() {
+  std::uint64_t random = 0;
+  while (getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random))
+    if (errno != EINTR) fail("the system gives no random numbers for a temporary name: {}", errno_text(errno));
+  return fmt::format("{:016x}", random);
+}
+
+fs::path temporary_name(const fs::path& path) {
+  fs::path name = path;
+  name += kTemporary;
+  name += random_digits();
+  return name;
+}
+
+bool is_temporary_name(std::string_view name) {
+  const auto at = name.rfind(kTemporary);
+  if (at == std::string_view::npos) return false;
+  const std::string_view end = name.substr(at + kTemporary.size());
+  // 16 hexadecimal digits now; a process's number, and for files a counter behind "-", before.
+  return !end.empty() && end.find_first_not_of("0123456789abcdef-") == std::string_view::npos;
+}
+
+void remove_temporaries(const fs::path& folder) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    if (is_temporary_name(it->path().filename().native()) && it->symlink_status(ignored).type() == fs::file_type::regular)
+      found.push_back(it->path());
+  }
+  for (const fs::path& path : found) fs::remove(path, error);
 }
 
 void write_file(const std::filesystem::path& path, std::string_view bytes) {

@@ -8,11 +8,15 @@
 namespace lowbit {
 namespace {
 
-volatile sig_atomic_t flag = 0;
+volatile sig_atomic_t signals = 0;
 
 extern "C" void on_signal(int) {
-  if (flag) _exit(130);
-  flag = 1;
+  signals = signals + 1;
+  if (signals == 2) {
+    constexpr char kLine[] = "lowbit: stopping; once more to stop at once, without saving\n";
+    [[maybe_unused]] const ssize_t put = write(STDERR_FILENO, kLine, sizeof kLine - 1);
+  }
+  if (signals > 2) _exit(130);
 }
 
 }  // namespace
@@ -24,14 +28,19 @@ void catch_interrupts() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  // A reader that went away (`lowbit run ... | head`) is a failed write, not a silent death.
+  // A closed terminal saves as Ctrl-C does, unless nohup asked for it to be ignored.
+  struct sigaction before {};
+  if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
+  // A reader that went away (`lowbit run ... | head`) is a failed write, not a silent death; so is a file that grows past
+  // `ulimit -f`.
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
 }
 
-bool interrupted() { return flag != 0; }
+bool interrupted() { return signals != 0; }
 
 void check_interrupt(const char* what) {
-  if (flag) throw Interrupted(what);
+  if (signals != 0) throw Interrupted(what);
 }
 
 }  // namespace lowbit

@@ -11,6 +11,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/executor.h"
+#include "lowbit/base/file_map.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/words.h"
 #include "lowbit/cli/arguments.h"
@@ -335,6 +336,7 @@ int apply_common(const CommonFlags& flags) {
 int main_program(int argc, char** argv, const ProgramInfo& program, Commands commands, Commands handed_over) {
   const FlushDenormals flush;
   catch_interrupts();
+  catch_lost_maps();
   int exit_code = 0;
   try {
     dispatch(argc, argv, program, commands, handed_over);

@@ -1,13 +1,14 @@
 #include "lowbit/compress/pack.h"
 
-#include <unistd.h>
-
+#include <optional>
 #include <vector>
 
 #include "lowbit/base/aligned.h"
 #include "lowbit/base/error.h"
+#include "lowbit/base/file_lock.h"
 #include "lowbit/base/file_map.h"
 #include "lowbit/base/file_write.h"
+#include "lowbit/base/interrupt.h"
 #include "lowbit/formats/layout.h"
 #include "lowbit/model/companions.h"
 #include "lowbit/model/model_folder.h"
@@ -59,13 +60,42 @@ Coded code(Executor& executor, const model::ModelFolder& folder, const model::Te
   return coded;
 }
 
-/// Removes the half-made folder unless it was given its name.
-struct TemporaryFolder {
-  fs::path path;
+/// The folder that is filled, beside `out`, until it is whole and gets that name. While it is filled it is locked, so that
+/// what a killed process left can be told from what another is at work on, and is removed.
+class TemporaryFolder {
+ public:
+  explicit TemporaryFolder(const fs::path& out) {
+    const fs::path beside = out.has_parent_path() ? out.parent_path() : fs::path(".");
+    const std::string begin = "." + out.filename().string() + ".tmp-";
+    make_folder(beside);
+    std::error_code error;
+    for (fs::directory_iterator it(beside, error), end; !error && it != end; it.increment(error)) {
+      const std::string name = it->path().filename().string();
+      std::error_code ignored;
+      if (name.starts_with(begin) && is_temporary_name(name) && it->is_directory(ignored) && !is_locked(it->path()))
+        fs::remove_all(it->path(), ignored);
+    }
+    path_ = temporary_name(beside / ("." + out.filename().string()));
+    make_folder(path_);
+    lock_.emplace(path_);
+  }
   ~TemporaryFolder() {
     std::error_code ignored;
-    if (!path.empty()) fs::remove_all(path, ignored);
+    if (!path_.empty()) fs::remove_all(path_, ignored);
   }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const fs::path& path() const { return path_; }
+  void commit(const fs::path& out) {
+    rename_path(path_, out);
+    path_.clear();
+    sync_folder(out.has_parent_path() ? out.parent_path() : fs::path("."));
+  }
+
+ private:
+  fs::path path_;
+  std::optional<FolderLock> lock_;
 };
 
 files::ByteSource bytes_of(std::span<const std::byte> bytes) {
@@ -91,8 +121,7 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
   summary.bytes_before = static_cast<std::int64_t>(folder.stored_bytes());
   fs::path clean = out;
   if (!clean.has_filename()) clean = clean.parent_path();
-  TemporaryFolder temporary{clean.parent_path() / fmt::format(".{}.tmp-{}", clean.filename().string(), getpid())};
-  make_folder(temporary.path);
+  TemporaryFolder temporary(clean);
 
   const std::vector<model::TensorSpec> specs = model::tensors(folder.config());
   // Codes are made when their tensor is written, so that one tensor at a time is in memory; a tensor's codes and scales
@@ -101,6 +130,7 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
   writer.metadata("format", "pt");
   std::vector<std::unique_ptr<Coded>> held(specs.size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
+    check_interrupt("stopped; nothing was packed");
     const model::TensorSpec& spec = specs[i];
     const model::TensorCoding coding = model::coding_of(spec, scheme);
     if (!coding.format.quantized()) {
@@ -136,18 +166,17 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
     folder.read_floats(step.tensor, std::span(steps.back().get(), 1));
     writer.add(step.tensor.name, Dtype::f32, step.tensor.shape(), std::span<const float>(steps.back().get(), 1));
   }
-  writer.write(temporary.path / "model.safetensors");
+  writer.write(temporary.path() / "model.safetensors");
   model::ModelDescription description = folder.description();
   description.packed = true;
   description.scheme_stated = true;
-  write_file(temporary.path / "config.json", files::dump_pretty(model::config_json(description)));
-  for (const fs::path& file : model::companions(path)) write_file(temporary.path / file.filename(), read_file(file));
-  summary.bytes_after = static_cast<std::int64_t>(model::ModelFolder(temporary.path).stored_bytes());
+  write_file(temporary.path() / "config.json", files::dump_pretty(model::config_json(description)));
+  for (const fs::path& file : model::companions(path)) write_file(temporary.path() / file.filename(), read_file(file));
+  summary.bytes_after = static_cast<std::int64_t>(model::ModelFolder(temporary.path()).stored_bytes());
 
   fs::remove(out, error);  // an empty folder of that name gives way
-  rename_path(temporary.path, clean);
-  temporary.path.clear();
-  sync_folder(clean.has_parent_path() ? clean.parent_path() : fs::path("."));
+  check_interrupt("stopped; nothing was packed");
+  temporary.commit(clean);
   return summary;
 }
 

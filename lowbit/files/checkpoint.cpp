@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
@@ -74,13 +73,12 @@ bool exchange(const fs::path& a, const fs::path& b) {
 CheckpointWriter::CheckpointWriter(const fs::path& run_folder, std::int64_t step)
     : checkpoints_(checkpoints_of(run_folder)), final_(checkpoints_ / folder_name(step)), step_(step) {
   assert(step >= 0);
-  temporary_ = checkpoints_ / fmt::format(".{}.tmp-{}", folder_name(step), getpid());
+  temporary_ = temporary_name(checkpoints_ / ("." + folder_name(step)));
   std::error_code error;
   if (!fs::exists(checkpoints_, error)) {
     make_folder(checkpoints_);
     sync_folder(run_folder);
   }
-  remove_quietly(temporary_);  // of a process that had our number
   make_folder(temporary_);
 }
 
@@ -130,8 +128,7 @@ fs::path CheckpointWriter::finish() {
     return final_;
   }
   // Without a swap there is a moment without step-N; clean_checkpoints then puts the old one back.
-  const fs::path old = checkpoints_ / fmt::format(".{}.old-{}", folder_name(step_), getpid());
-  remove_quietly(old);
+  const fs::path old = checkpoints_ / fmt::format(".{}.old-{}", folder_name(step_), random_digits());
   rename_path(final_, old);
   try {
     rename_path(temporary_, final_);
@@ -183,6 +180,17 @@ std::vector<ManifestEntry> verify_checkpoint(const Checkpoint& checkpoint, Verif
   return files;
 }
 
+std::uint64_t checkpoint_bytes(const fs::path& run_folder) {
+  std::uint64_t bytes = 0;
+  for (const Checkpoint& checkpoint : list_checkpoints(run_folder))
+    for (const std::string& name : names_in(checkpoint.folder)) {
+      std::error_code error;
+      const auto size = fs::file_size(checkpoint.folder / name, error);
+      if (!error) bytes += size;
+    }
+  return bytes;
+}
+
 std::vector<Checkpoint> list_checkpoints(const fs::path& run_folder) {
   std::vector<Checkpoint> found;
   for (const std::string& name : names_in(checkpoints_of(run_folder)))
@@ -219,9 +227,7 @@ void prune_checkpoints(const fs::path& run_folder, int keep, std::int64_t newest
       continue;
     }
     // Under a name that nobody takes for a checkpoint first, as removing takes many steps.
-    const fs::path trash =
-        checkpoints_of(run_folder) / fmt::format(".{}.tmp-{}", it->folder.filename().string(), getpid());
-    remove_quietly(trash);
+    const fs::path trash = temporary_name(checkpoints_of(run_folder) / ("." + it->folder.filename().string()));
     rename_path(it->folder, trash);
     remove_quietly(trash);
   }

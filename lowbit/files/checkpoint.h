@@ -25,7 +25,7 @@ struct ManifestEntry {
   std::uint64_t hash = 0;  ///< XXH3-64
 };
 
-/// Writes one checkpoint into checkpoints/.step-N.tmp-PID and gives it its name when it is whole. Whatever fails, and
+/// Writes one checkpoint into checkpoints/.step-N.tmp-RANDOM and gives it its name when it is whole. Whatever fails, and
 /// wherever the process dies, older checkpoints stay as they are and nothing half-written gets a final name.
 class CheckpointWriter {
  public:
@@ -66,6 +66,9 @@ std::vector<ManifestEntry> verify_checkpoint(const Checkpoint& checkpoint, Verif
 
 /// All folders checkpoints/step-N, oldest first, complete or not.
 std::vector<Checkpoint> list_checkpoints(const std::filesystem::path& run_folder);
+
+/// Bytes of all files in all checkpoints of a run, complete or not.
+std::uint64_t checkpoint_bytes(const std::filesystem::path& run_folder);
 
 /// Removes the oldest so that `keep` (at least 1) complete ones remain up to and with `newest`, the step that was just
 /// written or resumed from, which is never removed. Later steps stay: what made them damaged may be of interest, and

@@ -1,15 +1,10 @@
 #include "lowbit/files/run_folder.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
 #include <set>
 #include <system_error>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/file_write.h"
 #include "lowbit/files/checkpoint.h"
 
 namespace lowbit::files {
@@ -18,9 +13,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kLock = "lock";
-
-/// AtomicFile's names before commit.
-bool is_temporary(std::string_view name) { return name.find(".tmp-") != std::string_view::npos; }
 
 std::set<std::string> names_in(const fs::path& folder) {
   std::set<std::string> names;
@@ -45,55 +37,21 @@ bool take_folder(const fs::path& folder) {
   if (names.contains("run.json")) return true;
   // A run that was stopped before its run.json leaves only our own names.
   for (const std::string& name : names)
-    if (name != kLock && name != "metrics.jsonl" && name != "checkpoints" && !is_temporary(name))
+    if (name != kLock && name != "metrics.jsonl" && name != "checkpoints" && !is_temporary_name(name))
       fail_input("folder {} holds {} and no run.json, so it is not a run folder; name a new or empty one with --out",
                  folder.string(), name);
   return names.contains("checkpoints");
 }
 
-int lock_folder(const fs::path& folder) {
-  const fs::path path = folder / kLock;
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (fd < 0)
-    fail_input("cannot write in run folder {}: {}; name another with --out", folder.string(), errno_text(errno));
-  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    const int error = errno;
-    std::array<char, 32> text{};
-    const ssize_t got = pread(fd, text.data(), text.size() - 1, 0);
-    close(fd);
-    if (error != EWOULDBLOCK) fail_input("cannot lock run folder {}: {}", folder.string(), errno_text(error));
-    std::string holder(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
-    while (!holder.empty() && holder.back() == '\n') holder.pop_back();
-    fail_usage("run folder {} is in use by process {}; wait for it, stop it, or name another folder", folder.string(),
-               holder.empty() ? "?" : holder);
-  }
-  // The number is only for the message above, so a failed write is no reason to stop here.
-  const std::string number = fmt::format("{}\n", getpid());
-  if (ftruncate(fd, 0) == 0) {
-    [[maybe_unused]] const ssize_t put = pwrite(fd, number.data(), number.size(), 0);
-  }
-  return fd;
-}
-
 }  // namespace
 
-RunFolder::RunFolder(const fs::path& folder) : folder_(folder) {
-  existed_ = take_folder(folder_);
-  lock_ = lock_folder(folder_);
-  try {
-    for (const std::string& name : names_in(folder_))
-      if (is_temporary(name)) {
-        std::error_code ignored;
-        fs::remove(folder_ / name, ignored);
-      }
-    clean_checkpoints(folder_);
-  } catch (...) {
-    close(lock_);
-    throw;
-  }
+RunFolder::RunFolder(const fs::path& folder) : folder_(folder), existed_(take_folder(folder_)), lock_(folder_ / kLock) {
+  if (!lock_.held())
+    fail_usage("run folder {} is in use by process {}; wait for it, stop it, or name another folder", folder_.string(),
+               lock_.holder());
+  remove_temporaries(folder_);
+  clean_checkpoints(folder_);
 }
-
-RunFolder::~RunFolder() { close(lock_); }  // which unlocks; the file stays, as removing it would race with the next
 
 bool is_run_folder(const fs::path& path) {
   std::error_code error;

@@ -1,6 +1,8 @@
 #pragma once
 #include <filesystem>
 
+#include "lowbit/base/file_lock.h"
+
 // A run folder holds all of one training run (docs/reference/formats.md, "Run folder"): run.json, metrics.jsonl, checkpoints/,
 // report.html, and `lock`, which keeps a second process out.
 namespace lowbit::files {
@@ -12,9 +14,6 @@ class RunFolder {
   /// left. throws Error(usage): another process has it, with that process's number.
   ///        Error(input): a file, a folder with other things in it, or one that cannot be written.
   explicit RunFolder(const std::filesystem::path& folder);
-  ~RunFolder();
-  RunFolder(const RunFolder&) = delete;
-  RunFolder& operator=(const RunFolder&) = delete;
 
   /// Whether a run had begun here before this object.
   bool existed() const { return existed_; }
@@ -26,8 +25,8 @@ class RunFolder {
 
  private:
   std::filesystem::path folder_;
-  int lock_ = -1;
-  bool existed_ = false;
+  bool existed_;
+  FileLock lock_;
 };
 
 /// Where --model stands: the model folder that `path` means. A folder with config.json is one; of a run folder it is

@@ -1,21 +1,19 @@
 #include "lowbit/study/sweep.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <memory>
 #include <thread>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/file_lock.h"
 #include "lowbit/base/file_write.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/files/checkpoint.h"
 #include "lowbit/files/json.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/machine/memory.h"
@@ -33,30 +31,6 @@ constexpr auto kHeldAtMost = std::chrono::seconds(60);
 constexpr auto kLookEvery = std::chrono::milliseconds(50);
 constexpr auto kTellEvery = std::chrono::seconds(1);
 
-/// A file that one process at a time holds.
-class Lock {
- public:
-  explicit Lock(const fs::path& file) : fd_(open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    if (fd_ < 0)
-      fail_input("cannot write in {}: {}; name another folder with --out", file.parent_path().string(),
-                 errno_text(errno));
-    held_ = flock(fd_, LOCK_EX | LOCK_NB) == 0;
-  }
-  ~Lock() { close(fd_); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-  bool held() const { return held_; }
-
- private:
-  int fd_;
-  bool held_ = false;
-};
-
-bool in_use(const fs::path& folder) {
-  std::error_code error;
-  return fs::exists(folder / "lock", error) && !Lock(folder / "lock").held();
-}
-
 std::string without_name(std::string line) { return line.starts_with("lowbit: ") ? line.substr(8) : line; }
 
 class Sweep {
@@ -65,6 +39,7 @@ class Sweep {
       : plan_(plan), options_(options), watch_(watch), lock_(made(options.out) / "lock") {
     if (!lock_.held())
       fail_usage("another sweep runs in {}; wait for it, or name another folder with --out", options_.out.string());
+    remove_temporaries(options_.out);
     make_folder(options_.out / "logs");
     find_cells();
   }
@@ -205,7 +180,9 @@ class Sweep {
     for (const CellState& state : cells_)
       if (state.state == State::waiting) {
         memory.push_back(state.memory_bytes);
-        if (!state.begun) disk += state.disk_bytes;
+        // What a run that was begun has on disk is no more to be written.
+        const auto there = state.begun ? static_cast<std::int64_t>(files::checkpoint_bytes(state.folder)) : 0;
+        disk += std::max<std::int64_t>(0, state.disk_bytes - there);
       }
     std::sort(memory.rbegin(), memory.rend());
     std::int64_t together = 0;
@@ -267,7 +244,7 @@ class Sweep {
   Clock::time_point fill(std::vector<Running>& running, Clock::time_point held_since) {
     for (CellState& state : cells_) {
       if (running.size() >= static_cast<std::size_t>(options_.jobs)) return {};
-      if (state.state != State::waiting || in_use(state.folder)) continue;
+      if (state.state != State::waiting || is_locked(state.folder / "lock")) continue;
       auto words = arguments(state);
       // What was begun has its flags in its run.json; it may also be that it was killed before it wrote one.
       std::error_code error;
@@ -331,7 +308,7 @@ class Sweep {
   const Plan& plan_;
   const SweepOptions& options_;
   const Watch& watch_;
-  Lock lock_;
+  FileLock lock_;
   std::vector<CellState> cells_;
 };
 

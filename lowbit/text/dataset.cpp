@@ -172,6 +172,8 @@ DataSummary make_text_data(const TextDataOptions& options) {
     fail_input("no text could be held out; give more text, a larger --valid-share, or held-out text by --valid-in");
   check_interrupt(kStopped);
 
+  // From here on the folder holds no data until its description is written, last.
+  folder.invalidate();
   summary.valid_hash = valid.commit();
   summary.valid = valid.counts();
   write_file(folder / "tokenizer.model", tokenizer.file_bytes());

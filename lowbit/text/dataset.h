@@ -1,9 +1,11 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "lowbit/base/file_lock.h"
 #include "lowbit/files/token_shard.h"
 #include "lowbit/text/reader.h"
 
@@ -61,16 +63,20 @@ DataSummary make_text_data(const TextDataOptions& options);
 DataSummary make_raw_data(const RawDataOptions& options);
 
 namespace detail {
-/// Checks that the folder may be written into, and makes it. throws Error(usage or failed).
+/// Checks that the folder may be written into, makes it and locks it, clears away what a process that died
+/// left. throws Error(usage): not empty without force, or another process writes into it. Error(failed).
 class OutputFolder {
  public:
   explicit OutputFolder(const DataOutput& out);
   ~OutputFolder();  ///< takes the folder away again if it was made here and is still empty
   std::filesystem::path operator/(const char* name) const { return path_ / name; }
+  /// Removes data.json and makes that durable: from here until a new one is written, the folder holds no data.
+  void invalidate() const;
 
  private:
   std::filesystem::path path_;
   bool made_;
+  std::optional<FolderLock> lock_;
 };
 void check_share(double share);
 }  // namespace detail

@@ -80,6 +80,8 @@ DataSummary make_raw_data(const RawDataOptions& options) {
   if (!share) read_ids(options.valid_in, options.width, options.vocabulary, [&](auto ids) { valid.add(ids, 0); });
   check_interrupt(kStopped);
 
+  // From here on the folder holds no data until its description is written, last.
+  folder.invalidate();
   summary.valid_hash = valid.commit();
   summary.valid = valid.counts();
   summary.train_hash = train.commit();

@@ -22,6 +22,18 @@ files::Json shard_entry(const char* file, const files::TokenShardCounts& counts,
 }  // namespace
 
 namespace detail {
+namespace {
+
+/// Whether a folder holds nothing but what a `data` that was killed leaves: files without their final name.
+bool only_leftovers(const std::filesystem::path& folder) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    if (!is_temporary_name(it->path().filename().native())) return false;
+  }
+  return !error;
+}
+
+}  // namespace
 
 OutputFolder::OutputFolder(const DataOutput& out) : path_(out.folder) {
   std::error_code error;
@@ -29,15 +41,26 @@ OutputFolder::OutputFolder(const DataOutput& out) : path_(out.folder) {
   const bool there = std::filesystem::exists(path_, error);
   if (there && !std::filesystem::is_directory(path_, error))
     fail_usage("--out {} is a file; name a folder", path_.string());
-  if (there && !out.force && !std::filesystem::is_empty(path_, error))
+  if (there && !out.force && !only_leftovers(path_))
     fail_usage("--out {} is not empty; name another folder, or --force to write over the data in it", path_.string());
   made_ = !there;
   make_folder(path_);
+  lock_.emplace(path_);
+  if (!lock_->held())
+    fail_usage("--out {} is being written by another process; wait for it, or name another folder", path_.string());
+  remove_temporaries(path_);
 }
 
 OutputFolder::~OutputFolder() {
   std::error_code ignored;
   if (made_) std::filesystem::remove(path_, ignored);  // does nothing to a folder that has files
+}
+
+void OutputFolder::invalidate() const {
+  std::error_code error;
+  if (!std::filesystem::remove(path_ / kDataRecord, error) && !error) return;
+  if (error) fail("cannot remove {}: {}", (path_ / kDataRecord).string(), error.message());
+  sync_folder(path_);
 }
 
 void check_share(double share) {

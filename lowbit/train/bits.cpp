@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
 #include "lowbit/base/rng.h"
 #include "lowbit/laws/allocation.h"
 #include "lowbit/run/window_losses.h"
@@ -282,6 +283,7 @@ report::BitsRecord choose_bits(Executor& executor, autograd::Llama& llama, const
     record.loss = mean_of(quiet).value;
     const Rng rng(options.seed, RandomUse::sensitivity, static_cast<std::uint64_t>(step));
     for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+      check_interrupt("stopped while the layers were measured");
       std::vector<laws::NoiseSample> samples;
       const double root = std::sqrt(probe.squares(i) / static_cast<double>(plan.layers[i].spec.elements())) /
                           static_cast<double>(probe.factor(i));

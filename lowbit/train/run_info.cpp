@@ -1,5 +1,6 @@
 #include "lowbit/train/run_info.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "lowbit/base/file_write.h"
@@ -46,6 +47,16 @@ void write_run_info(const std::filesystem::path& file, const Options& o, const S
   info.predicted = {prediction.memory_bytes, prediction.seconds_per_step * static_cast<double>(o.steps)};
   info.sizes = packed_sizes(c, scheme);
   write_file(file, report::to_json(info));
+}
+
+bool is_finished(const std::filesystem::path& run_folder, std::int64_t step) {
+  const report::RunRecords records = report::read_run(run_folder);
+  return !records.events.empty() && records.events.back().what == "finished" && records.events.back().step == step;
+}
+
+bool has_evaluation(const std::filesystem::path& run_folder, std::int64_t step) {
+  const report::RunRecords records = report::read_run(run_folder);
+  return std::any_of(records.evals.begin(), records.evals.end(), [&](const auto& eval) { return eval.step == step; });
 }
 
 double recorded_seconds(const std::filesystem::path& run_folder) {

@@ -12,6 +12,11 @@ namespace lowbit::train {
 void write_run_info(const std::filesystem::path& file, const Options& options, const Scheme& scheme, const Peaks& peaks,
                     const Prediction& prediction);
 
+/// Whether the last event that metrics.jsonl records is the end of the run, at this step.
+bool is_finished(const std::filesystem::path& run_folder, std::int64_t step);
+/// Whether metrics.jsonl holds an evaluation of this step.
+bool has_evaluation(const std::filesystem::path& run_folder, std::int64_t step);
+
 /// Seconds of training that metrics.jsonl records so far; 0 when there are none.
 double recorded_seconds(const std::filesystem::path& run_folder);
 

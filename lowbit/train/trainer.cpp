@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -49,6 +50,11 @@ class Run {
 
   void go() {
     find_start();
+    if (finished_) {
+      fmt::print(stderr, "{} is finished: all {} steps are done; give more --steps or --tokens to train on\n",
+                 folder_.path().string(), options_.steps);
+      return fmt::print("{}", report::closing_summary(report::read_run(folder_.path()), folder_.path()));
+    }
     inputs_ = open_inputs(options_);
     announce();
     open_teacher();
@@ -65,6 +71,7 @@ class Run {
     if (teacher_) llama_->set_teacher(teacher_.get(), static_cast<float>(options_.distill_weight));
     llama_->set_recompute(options_.recompute);
     if (options_.profile) llama_->set_profile(&profile_);
+    catch_up();
     loop();
     finish();
   }
@@ -73,7 +80,10 @@ class Run {
   void find_start();
   void announce();
   void begin();
+  void catch_up();
   void loop();
+  void adapt_format();
+  void after_step(const std::function<void()>& work);
   void finish();
   double step();
   void open_teacher();
@@ -82,6 +92,7 @@ class Run {
   void allot_bits();
   Scheme stored_scheme() const;
   void step_failed(double loss, std::span<const std::int32_t> ids);
+  void log_masks();
   void evaluate(bool last);
   void save();
   void stop_if_interrupted();
@@ -101,6 +112,7 @@ class Run {
   std::optional<files::Checkpoint> start_from_;
   State state_;
   Companions companions_;
+  bool finished_ = false;  ///< nothing is left to do
   double seconds_before_ = 0;  ///< of earlier sittings
   double last_grad_norm_ = 0;
   std::int64_t saved_step_ = -1;
@@ -118,6 +130,7 @@ void Run::find_start() {
                                        [](std::string_view line) { fmt::print(stderr, "{}\n", line); });
   if (start_from_ && options_.steps < start_from_->step)
     fail_usage("{} is already at step {}, beyond the {} steps asked for", folder_.path().string(), start_from_->step, options_.steps);
+  finished_ = start_from_ && start_from_->step == options_.steps && is_finished(folder_.path(), options_.steps);
 }
 
 void Run::open_teacher() {
@@ -131,12 +144,15 @@ void Run::open_teacher() {
 void Run::announce() {
   prediction_ = predict(options_, inputs_, peaks_);
   require_memory(prediction_);
+  // Checkpoints that are there already are not written again; those beyond --keep make room.
+  if (start_from_) files::prune_checkpoints(folder_.path(), options_.keep, start_from_->step);
+  const auto there = static_cast<double>(files::checkpoint_bytes(folder_.path()));
+  const double more = std::max(0.0, static_cast<double>(prediction_.disk_bytes) - there);
   std::error_code error;
   const fs::space_info disk = fs::space(folder_.path(), error);
-  if (!error && static_cast<std::uintmax_t>(prediction_.disk_bytes) > disk.available)
-    fail_input("its checkpoints are predicted to need {}, but {} are free in {}; lower --keep or use another disk",
-               human_bytes(static_cast<double>(prediction_.disk_bytes)), human_bytes(static_cast<double>(disk.available)),
-               folder_.path().string());
+  if (!error && more > static_cast<double>(disk.available))
+    fail_input("its checkpoints are predicted to need {} more, but {} are free in {}; lower --keep or use another disk",
+               human_bytes(more), human_bytes(static_cast<double>(disk.available)), folder_.path().string());
   const model::Config& c = options_.config;
   fmt::print(stderr, "model    {} layers, width {}, {} heads ({} key-value{}), mlp {}, vocabulary {}: {} parameters, {} in the blocks\n",
              c.layers, c.width, c.heads, c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp, c.vocab,
@@ -215,6 +231,12 @@ double Run::step() {
   ++state_.step;
   state_.cursor += static_cast<std::uint64_t>(options_.batch);
   state_.tokens += options_.tokens_per_step();
+  return loss;
+}
+
+/// What a step changes about the format: bits allotted once, the end of a float start. Doing it again changes nothing, so
+/// a run that was stopped before it was done repeats it.
+void Run::adapt_format() {
   const bool allot = options_.bits_budget > 0 && state_.bits_step == 0 && state_.step >= bits_step(options_);
   if (allot) allot_bits();
   const Scheme next = scheme_of(options_, state_);
@@ -223,7 +245,27 @@ double Run::step() {
     llama_->refresh();
     if (!allot) log_->add(report::EventRecord{state_.step, "format", next.name()});
   }
-  return loss;
+}
+
+/// What was to come between the step that was saved and the next one, where the run was stopped in between.
+void Run::catch_up() {
+  progress_ = std::make_unique<Progress>("train", "tok", static_cast<double>(options_.steps * options_.tokens_per_step()));
+  if (state_.step == 0) return;
+  after_step([&] {
+    adapt_format();
+    const bool last = state_.step == options_.steps;
+    if ((last || due(options_.eval_every)) && !has_evaluation(folder_.path(), state_.step)) evaluate(last);
+  });
+}
+
+/// Does work that Ctrl-C may stop; what the step gave is saved before it stops.
+void Run::after_step(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Interrupted&) {
+    stop_if_interrupted();
+    throw;
+  }
 }
 
 void Run::allot_bits() {
@@ -272,6 +314,15 @@ void Run::step_failed(double value, std::span<const std::int32_t> ids) {
        state_.step + 1, where, saved_step_);
 }
 
+/// Of the step that was just done: a resumed run no longer knows them, so they are recorded before an evaluation, which may
+/// be stopped.
+void Run::log_masks() {
+  report::MasksRecord masks;
+  masks.step = state_.step;
+  for (const autograd::MaskShare& share : llama_->mask_shares()) masks.layers.push_back({share.layer, share.weight, share.input});
+  if (inputs_.held_out() && !masks.layers.empty()) log_->add(masks);
+}
+
 void Run::evaluate(bool last) {
   if (!inputs_.held_out()) return;
   const auto start = Clock::now();
@@ -301,10 +352,6 @@ void Run::evaluate(bool last) {
   record.bytes = result.bytes;
   record.seconds = since(start);
   log_->add(record);
-  report::MasksRecord masks;
-  masks.step = state_.step;
-  for (const autograd::MaskShare& share : llama_->mask_shares()) masks.layers.push_back({share.layer, share.weight, share.input});
-  if (!masks.layers.empty() && state_.tokens > 0) log_->add(masks);
   std::string line = fmt::format("step {:>6}  held-out {:.4f} nats a token", state_.step, result.nats_per_token);
   if (result.bits_per_byte) line += fmt::format(", {:.4f} bits a byte", *result.bits_per_byte);
   if (inputs_.tokenizer && options_.sample_tokens > 0) {
@@ -333,7 +380,6 @@ void Run::stop_if_interrupted() {
 }
 
 void Run::loop() {
-  progress_ = std::make_unique<Progress>("train", "tok", static_cast<double>(options_.steps * options_.tokens_per_step()));
   start_ = last_line_ = Clock::now();
   const double peak_seconds = peak_seconds_per_step(options_, peaks_);
   stop_if_interrupted();
@@ -362,7 +408,12 @@ void Run::loop() {
       const double left = took * static_cast<double>(options_.steps - state_.step);
       fmt::print(stderr, "{}  {} left\n", note, human_time(left));
     }
-    if (last || due(options_.eval_every)) evaluate(last);
+    after_step([&] {
+      adapt_format();
+      if (!last && !due(options_.eval_every)) return;
+      log_masks();
+      evaluate(last);
+    });
     if (last || due(options_.checkpoint_every)) save();
     stop_if_interrupted();
   }

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "expect_error.h"
+#include "lowbit/base/file_lock.h"
 #include "lowbit/base/file_write.h"
 #include "lowbit/text/tokenizer.h"
 #include "packed.h"
@@ -173,6 +174,41 @@ TEST_F(Dataset, AFailedWriteIsToldAndLeavesWhatWasThere) {
   int files = 0;
   for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder / "data")) ++files;
   EXPECT_EQ(files, 4);
+}
+
+TEST_F(Dataset, AStopBetweenTheShardsLeavesAFolderThatHoldsNoDataAndTheRepeatedCommandMakesIt) {
+  auto o = options({file("a.txt", test::sample_text(100000))});
+  make_text_data(o);
+  o.out.force = true;
+  o.in = {file("b.txt", test::sample_text(200000, 4))};
+  // Every rename fails in turn: the first is that of valid.lbd, then the tokenizer, train.lbd, data.json.
+  for (int fail_at = 0; fail_at < 4; ++fail_at) {
+    int renames = 0;
+    file_fault = [&](std::string_view call) { return call == "rename" && renames++ == fail_at ? EIO : 0; };
+    error_of(ErrorKind::failed, [&] { make_text_data(o); });
+    file_fault = {};
+    EXPECT_FALSE(fs::exists(folder / "data/data.json")) << fail_at;
+  }
+  make_text_data(o);
+  EXPECT_TRUE(fs::exists(folder / "data/data.json"));
+}
+
+TEST_F(Dataset, LeftoversOfAKilledProcessGoAndDoNotNeedForce) {
+  fs::create_directories(folder / "data");
+  for (const char* name : {"train.lbd.tmp-0123456789abcdef", "valid.lbd.tmp-1-0"}) write_file(folder / "data" / name, "x");
+  make_text_data(options({file("a.txt", test::sample_text(100000))}));
+  for (const auto& entry : fs::directory_iterator(folder / "data"))
+    EXPECT_FALSE(is_temporary_name(entry.path().filename().native())) << entry.path();
+}
+
+TEST_F(Dataset, TwoProcessesDoNotWriteOneFolder) {
+  auto o = options({file("a.txt", test::sample_text(100000))});
+  make_text_data(o);
+  o.out.force = true;
+  const FolderLock other(folder / "data");
+  ASSERT_TRUE(other.held());
+  expect_contains(error_of(ErrorKind::usage, [&] { make_text_data(o); }), "another process");
+  EXPECT_TRUE(fs::exists(folder / "data/data.json"));
 }
 
 class RawDataset : public Dataset {
