@@ -196,6 +196,46 @@ TEST(ConfigKeys, AnotherArchitectureOrQuantizationIsRefusedByItsName) {
   expect_refused(R"({"quantization_config": {"load_in_4bit": true}})", {"quant_method"});
 }
 
+// The keys and values that published folders have, put together anew.
+TEST(PublishedConfigs, OfPlainLlamasAreRead) {
+  const auto parse_whole = [](const std::string& text) {
+    return model::parse_config(files::parse_json(text, "config.json"), "config.json");
+  };
+  const std::string tiny_llama = R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 1,
+    "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 5632,
+    "max_position_embeddings": 2048, "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 22,
+    "num_key_value_heads": 4, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": null, "rope_theta": 10000.0,
+    "tie_word_embeddings": false, "torch_dtype": "bfloat16", "transformers_version": "4.35.0", "use_cache": true,
+    "vocab_size": 32000})";
+  EXPECT_EQ(parse_whole(tiny_llama).config.kv_heads, 4);
+  const std::string smol = R"({"_name_or_path": "x", "architectures": ["LlamaForCausalLM"], "attention_bias": false,
+    "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 576,
+    "initializer_range": 0.041666666666666664, "intermediate_size": 1536, "is_llama_config": true,
+    "max_position_embeddings": 8192, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 9,
+    "num_hidden_layers": 30, "num_key_value_heads": 3, "pad_token_id": 2, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+    "rope_interleaved": false, "rope_scaling": null, "rope_theta": 100000, "tie_word_embeddings": true,
+    "torch_dtype": "bfloat16", "transformers.js_config": {"kv_cache_dtype": {"fp16": "float16"}},
+    "transformers_version": "4.42.3", "use_cache": true, "vocab_size": 49152, "unsloth_fixed": true,
+    "unsloth_version": "2025.1"})";
+  EXPECT_EQ(parse_whole(smol).config.rope_theta, 100000);
+  const std::string newer = R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+    "bos_token_id": 1, "dtype": "float32", "eos_token_id": [2, 5], "head_dim": 64, "hidden_act": "silu",
+    "hidden_size": 512, "initializer_range": 0.02, "intermediate_size": 1408, "max_position_embeddings": 2048,
+    "mlp_bias": false, "model_type": "llama", "num_attention_heads": 8, "num_hidden_layers": 8,
+    "num_key_value_heads": 8, "pad_token_id": null, "pretraining_tp": 1, "rms_norm_eps": 1e-06,
+    "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}, "tie_word_embeddings": false,
+    "transformers_version": "5.1.0", "use_cache": false, "vocab_size": 32000})";
+  EXPECT_EQ(parse_whole(newer).config.eos, (std::vector<std::int64_t>{2, 5}));
+  const std::string qwen = R"({"architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+    "bos_token_id": 151643, "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu", "hidden_size": 1024,
+    "initializer_range": 0.02, "intermediate_size": 3072, "max_position_embeddings": 40960, "max_window_layers": 28,
+    "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 28, "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-06, "rope_scaling": null, "rope_theta": 1000000, "sliding_window": null,
+    "tie_word_embeddings": true, "torch_dtype": "bfloat16", "transformers_version": "4.51.0", "use_cache": true,
+    "use_sliding_window": false, "vocab_size": 151936})";
+  EXPECT_TRUE(parse_whole(qwen).config.qk_norm);
+}
+
 TEST(ConfigRope, EverySpellingOfUnscaledPositionsIsRead) {
   const auto theta = [](std::string rope) {
     if (!rope.starts_with("\"rope_theta")) rope = "\"rope_theta\": null, " + rope;  // in the place of our own
