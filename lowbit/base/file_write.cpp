@@ -1,15 +1,20 @@
 #include "lowbit/base/file_write.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <system_error>
 #include <vector>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
+#include "lowbit/base/write_target.h"
 
 namespace lowbit {
 namespace {
@@ -18,7 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
 constexpr std::string_view kTemporary = ".tmp-";
-constexpr int kMostLinks = 40;  // as Linux follows
+constexpr int kLookEvery = 100;  // ms
 
 int injected(std::string_view call) { return file_fault ? file_fault(call) : 0; }
 
@@ -26,10 +31,10 @@ int injected(std::string_view call) { return file_fault ? file_fault(call) : 0; 
   fail("cannot write {}: {}; what had that name before is unchanged", path.string(), errno_text(error));
 }
 
-void write_all(int fd, const fs::path& path, const char* data, std::size_t size, off_t offset, bool direct) {
+void write_all(int fd, const fs::path& path, const char* data, std::size_t size, off_t offset) {
   while (size > 0) {
     if (const int error = injected("write")) write_failed(path, error);
-    const ssize_t put = direct ? ::write(fd, data, size) : pwrite(fd, data, size, offset);
+    const ssize_t put = pwrite(fd, data, size, offset);
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) write_failed(path, errno);
     data += put;
@@ -41,20 +46,6 @@ void write_all(int fd, const fs::path& path, const char* data, std::size_t size,
 void sync_descriptor(int fd, const fs::path& path) {
   const int error = injected("fsync");
   if (error || fsync(fd) != 0) write_failed(path, error ? error : errno);
-}
-
-/// The file that a path means once symbolic links are followed; it need not exist.
-fs::path behind_links(const fs::path& path) {
-  fs::path target = path;
-  for (int i = 0; i < kMostLinks; ++i) {
-    struct stat info {};
-    if (lstat(target.c_str(), &info) != 0 || !S_ISLNK(info.st_mode)) return target;
-    std::error_code error;
-    const fs::path next = fs::read_symlink(target, error);
-    if (error) return target;
-    target = next.is_absolute() ? next : target.parent_path() / next;
-  }
-  fail_input("{} is a symbolic link that leads back to itself; name another file", path.string());
 }
 
 int open_new(const fs::path& path, fs::path& temporary) {
@@ -72,26 +63,23 @@ int open_new(const fs::path& path, fs::path& temporary) {
 }  // namespace
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
-  struct stat info {};
-  const bool exists = stat(path_.c_str(), &info) == 0;
-  if (!exists && errno != ENOENT && errno != ELOOP) write_failed(path_, errno);
-  if (exists && (S_ISCHR(info.st_mode) || S_ISFIFO(info.st_mode))) {
+  const WriteTarget target = write_target(path_);
+  path_ = target.path;
+  if (target.through) {
     direct_ = true;
     temporary_ = path_;
-    fd_ = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
-    if (fd_ < 0) write_failed(path_, errno);
+    if (target.descriptor >= 0) {
+      fd_ = fcntl(target.descriptor, F_DUPFD_CLOEXEC, 3);
+      if (fd_ < 0) write_failed(path_, errno);
+    }
     return;
   }
-  if (exists && S_ISDIR(info.st_mode)) fail_input("{} is a folder; name a file", path_.string());
-  if (exists && !S_ISREG(info.st_mode))
-    fail_input("{} is neither a file nor a pipe; name a file to write", path_.string());
-  path_ = behind_links(path_);
   fd_ = open_new(path_, temporary_);
   if (fd_ < 0) write_failed(path_, errno);
-  if (exists) {
+  if (target.exists) {
     // As good as the system lets us: a failure leaves the usual ones.
-    if (fchown(fd_, info.st_uid, info.st_gid) == 0 || info.st_uid == geteuid()) {
-      [[maybe_unused]] const int ignored = fchmod(fd_, info.st_mode & 07777);
+    if (fchown(fd_, target.owner, target.group) == 0 || target.owner == geteuid()) {
+      [[maybe_unused]] const int ignored = fchmod(fd_, target.mode);
     }
   }
 }
@@ -103,7 +91,8 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::flush() {
-  write_all(fd_, path_, buffer_.data(), buffer_.size(), static_cast<off_t>(size_ - buffer_.size()), direct_);
+  if (direct_) return;  // kept until commit
+  write_all(fd_, path_, buffer_.data(), buffer_.size(), static_cast<off_t>(size_ - buffer_.size()));
   buffer_.clear();
 }
 
@@ -112,9 +101,9 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::write(std::string_view text) {
-  if (text.size() >= kBufferBytes) {
+  if (!direct_ && text.size() >= kBufferBytes) {
     flush();
-    write_all(fd_, path_, text.data(), text.size(), static_cast<off_t>(size_), direct_);
+    write_all(fd_, path_, text.data(), text.size(), static_cast<off_t>(size_));
     size_ += text.size();
     return;
   }
@@ -124,20 +113,49 @@ void AtomicFile::write(std::string_view text) {
 }
 
 void AtomicFile::write_at(std::size_t offset, std::span<const std::byte> bytes) {
-  if (direct_) fail_input("{} is a device or a pipe, and this file needs its beginning written last; name a file", path_.string());
   flush();
-  write_all(fd_, path_, reinterpret_cast<const char*>(bytes.data()), bytes.size(), static_cast<off_t>(offset), false);
+  const char* data = reinterpret_cast<const char*>(bytes.data());
+  if (direct_)
+    buffer_.replace(offset, bytes.size(), data, bytes.size());
+  else
+    write_all(fd_, path_, data, bytes.size(), static_cast<off_t>(offset));
+}
+
+void AtomicFile::write_through() {
+  const std::string stopped = fmt::format("stopped before {} was written", path_.string());
+  const auto failed = [&](int error) { fail("cannot write to {}: {}", path_.string(), errno_text(error)); };
+  // A FIFO is opened when its reader comes.
+  while (fd_ < 0) {
+    fd_ = open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd_ >= 0) break;
+    if (errno != ENXIO && errno != EINTR) failed(errno);
+    check_interrupt(stopped.c_str());
+    poll(nullptr, 0, kLookEvery);
+  }
+  // No more at once than is sure to fit where poll says so, so that a slow reader does not keep Ctrl-C out.
+  for (std::size_t at = 0; at < buffer_.size();) {
+    pollfd ready{fd_, POLLOUT, 0};
+    const int got = poll(&ready, 1, kLookEvery);
+    check_interrupt(stopped.c_str());
+    if (got < 0 && errno != EINTR) failed(errno);
+    if (got <= 0) continue;
+    if (const int error = injected("write")) failed(error);
+    const ssize_t put = ::write(fd_, buffer_.data() + at, std::min<std::size_t>(PIPE_BUF, buffer_.size() - at));
+    if (put < 0 && errno != EINTR && errno != EAGAIN) failed(errno);
+    if (put > 0) at += static_cast<std::size_t>(put);
+  }
+  if (close(std::exchange(fd_, -1)) != 0) failed(errno);
 }
 
 void AtomicFile::commit() {
+  if (direct_) return write_through();
   flush();
-  if (!direct_) sync_descriptor(fd_, path_);
+  sync_descriptor(fd_, path_);
   if (close(std::exchange(fd_, -1)) != 0) {
     const int error = errno;
-    if (!direct_) unlink(temporary_.c_str());
+    unlink(temporary_.c_str());
     write_failed(path_, error);
   }
-  if (direct_) return;
   try {
     rename_path(temporary_, path_);
   } catch (const Error&) {

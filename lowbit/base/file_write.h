@@ -15,7 +15,9 @@ namespace lowbit {
 ///   nothing, a regular file     replaced by the rename; the new file has the old one's permissions and, where the system
 ///                               allows it, its owner
 ///   a symbolic link             stays; the file that it points to is written
-///   a character device, a pipe  is written into directly, since a rename would replace /dev/stdout by a file
+///   a character device, a pipe, an open file under /dev/fd or /proc
+///                               is written into by commit(), since a rename would replace /dev/stdout by a file; until
+///                               then the bytes are kept in memory
 ///   anything else               refused
 class AtomicFile {
  public:
@@ -34,10 +36,12 @@ class AtomicFile {
   std::size_t size() const { return size_; }
   /// The name until commit; that of the device or pipe that is written into directly.
   const std::filesystem::path& temporary() const { return temporary_; }
+  /// throws Error(failed). Interrupted: Ctrl-C while a pipe has no reader, or a slow one.
   void commit();
 
  private:
   void flush();
+  void write_through();
   std::filesystem::path path_, temporary_;
   int fd_ = -1;
   bool direct_ = false;  ///< a device or a pipe

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <iostream>
 #include <new>
 #include <optional>
+#include <system_error>
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/executor.h"
@@ -277,6 +279,31 @@ void dispatch(int argc, char** argv, const ProgramInfo& info, Commands commands,
   run_verb(*here, std::move(arguments), there != nullptr);
 }
 
+/// Takes all that is written to it, whether it arrives or not.
+ssize_t write_if_possible(void*, const char* bytes, size_t size) {
+  for (size_t at = 0; at < size;) {
+    const ssize_t put = write(STDERR_FILENO, bytes + at, size - at);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) break;
+    at += static_cast<size_t>(put);
+  }
+  return static_cast<ssize_t>(size);
+}
+
+/// Descriptors 0 to 2 are ours whatever started us: were one closed, the next file that is opened would take its number
+/// and what is printed would go into that file. And a terminal that is gone, or a full disk behind `2> file`, must not
+/// end work that has more to do than to talk: standard error never fails.
+void prepare_streams() {
+  for (int fd = 0; fd <= 2; ++fd)
+    // Standard output that was closed fails on writing, as it would have.
+    if (fcntl(fd, F_GETFD) < 0) [[maybe_unused]]
+      const int opened = open("/dev/null", fd == 2 ? O_WRONLY : O_RDONLY);
+  if (FILE* errors = fopencookie(nullptr, "w", {nullptr, write_if_possible, nullptr, nullptr})) {
+    setvbuf(errors, nullptr, _IONBF, 0);
+    stderr = errors;
+  }
+}
+
 /// What was printed must have arrived: a full disk behind `> file` is a failure.
 int finish_output(int exit_code) {
   errno = 0;
@@ -335,6 +362,7 @@ int apply_common(const CommonFlags& flags) {
 
 int main_program(int argc, char** argv, const ProgramInfo& program, Commands commands, Commands handed_over) {
   const FlushDenormals flush;
+  prepare_streams();
   catch_interrupts();
   catch_lost_maps();
   int exit_code = 0;
@@ -346,6 +374,10 @@ int main_program(int argc, char** argv, const ProgramInfo& program, Commands com
     exit_code = print_error(error.what(), error.exit_code());
   } catch (const std::bad_alloc&) {
     exit_code = print_error("out of memory; close other programs, or choose a smaller model, batch or context", 1);
+  } catch (const std::system_error& error) {
+    // fmt::print says so of standard output alone, as standard error never fails.
+    if (!ferror(stdout)) return print_error(fmt::format("unexpected error: {}", error.what()), 1);
+    return print_error(fmt::format("the output could not be written: {}", error.code().message()), 1);
   } catch (const std::exception& error) {
     exit_code = print_error(fmt::format("unexpected error: {}", error.what()), 1);
   }

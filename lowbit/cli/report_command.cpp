@@ -2,6 +2,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/file_write.h"
+#include "lowbit/base/interrupt.h"
 #include "lowbit/base/progress.h"
 #include "lowbit/base/words.h"
 #include "lowbit/cli/command.h"
@@ -12,6 +13,8 @@
 
 namespace lowbit::cli {
 namespace {
+
+constexpr char kStopped[] = "stopped; no page was written";
 
 struct ReportFlags {
   std::vector<std::filesystem::path> runs;
@@ -53,12 +56,14 @@ void add_report(CLI::App& verb) {
     std::size_t done = 0;
     std::vector<std::string> notes;
     for (const auto& folder : study::run_folders(f->runs, &notes)) {
+      check_interrupt(kStopped);
       runs.push_back(study::read_run(folder, f->label));
       done += runs.back().eval.has_value();
     }
     options.remark = study::take_out_shared(runs, f->label);
     for (const std::string& note : notes) fmt::print(stderr, "{}\n", note);
     const std::string page = study::study_page(runs, options);
+    check_interrupt(kStopped);
     write_file(f->out, page);
     if (f->json)
       fmt::print("{}\n",

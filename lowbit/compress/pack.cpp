@@ -166,7 +166,14 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
     folder.read_floats(step.tensor, std::span(steps.back().get(), 1));
     writer.add(step.tensor.name, Dtype::f32, step.tensor.shape(), std::span<const float>(steps.back().get(), 1));
   }
-  writer.write(temporary.path() / "model.safetensors");
+  {
+    AtomicFile file(temporary.path() / "model.safetensors");
+    writer.write([&](std::span<const std::byte> bytes) {
+      check_interrupt("stopped; nothing was packed");
+      file.write(bytes);
+    });
+    file.commit();
+  }
   model::ModelDescription description = folder.description();
   description.packed = true;
   description.scheme_stated = true;

@@ -33,6 +33,7 @@ Interval percentiles(std::vector<double>& values) {
 void bootstrap(const std::vector<Unit>& units, const EvaluationOptions& options, Evaluation& result) {
   std::vector<double> nats, bits;
   for (int round = 0; round < options.resamples; ++round) {
+    check_interrupt("evaluation stopped; nothing was written");
     const Rng rng(options.seed, RandomUse::bootstrap, static_cast<std::uint64_t>(round));
     Unit sum;
     for (std::size_t i = 0; i < units.size(); ++i) {

@@ -4,12 +4,15 @@
 #include <cassert>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
 #include "lowbit/kernels/reference.h"
 
 namespace lowbit::run {
 namespace {
 
 constexpr std::size_t kHeadRows = 512;  // of logits in memory at once
+
+constexpr char kStopped[] = "evaluation stopped; nothing was written";
 
 std::size_t at_once(std::size_t length, std::size_t rows) { return std::max<std::size_t>(1, rows / length); }
 
@@ -44,9 +47,11 @@ void WindowLosses::operator()(std::span<const std::int32_t> ids, std::span<const
     const std::size_t count = std::min(windows_at_once(), windows - first), rows = count * n, at = first * n;
     for (std::size_t i = 0; i < count; ++i) sequences_[i] = {caches_[i], 0, n};
     weights_.embedding.look_up(executor_, rows, ids.data() + at, workspace_.x.data());
-    nn::forward_blocks(executor_, weights_, std::span(sequences_).first(count), workspace_, jobs_);
+    nn::forward_blocks(executor_, weights_, std::span(sequences_).first(count), workspace_, jobs_,
+                       [](std::size_t, std::span<const float>) { check_interrupt(kStopped); });
     for (std::size_t row = 0; row < rows; row += kHeadRows) {
       const std::size_t some = std::min(kHeadRows, rows - row);
+      check_interrupt(kStopped);
       nn::forward_head(executor_, weights_, workspace_, row, some, logits_.data());
       kernels::cross_entropy(executor_, some, vocab, logits_.data(), targets.data() + at + row, losses.data() + at + row,
                              nullptr, 1);

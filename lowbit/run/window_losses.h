@@ -15,7 +15,7 @@ class WindowLosses {
 
   /// ids, targets, losses: [windows * n] with n <= length tokens a window; window i starts at position 0.
   /// losses: negative log likelihood of each target in nats (kernels/reference.h, cross_entropy_row).
-  /// throws Error(input): an id outside the vocabulary.
+  /// throws Error(input): an id outside the vocabulary. Interrupted, between two layers.
   void operator()(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets, std::size_t n,
                   std::span<double> losses);
 

@@ -1,6 +1,7 @@
 #include "lowbit/study/child.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -14,6 +15,8 @@
 
 namespace lowbit::study {
 namespace {
+
+constexpr int kSavesWithin = 60'000, kLookEvery = 20;  // ms
 
 constexpr std::streamoff kTail = 65536;
 
@@ -58,6 +61,12 @@ Child::Child(const std::vector<std::string>& arguments, const std::filesystem::p
 
 Child::~Child() {
   if (ended()) return;
+  // A training run saves first; one that does not come to its end is ended.
+  kill(id_, SIGTERM);
+  for (int waited = 0; waited < kSavesWithin; waited += kLookEvery) {
+    if (ended()) return;
+    poll(nullptr, 0, kLookEvery);
+  }
   kill(id_, SIGKILL);
   waitpid(id_, nullptr, 0);
 }
@@ -73,6 +82,10 @@ std::optional<int> Child::ended() {
 
 void Child::interrupt() {
   if (!ended()) kill(id_, SIGINT);
+}
+
+void Child::kill_now() {
+  if (!ended()) kill(id_, SIGKILL);
 }
 
 std::string last_lines(const std::filesystem::path& file) {

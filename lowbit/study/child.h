@@ -14,7 +14,7 @@ class Child {
  public:
   /// Starts it: standard input empty, both outputs appended to a file. throws Error(failed).
   Child(const std::vector<std::string>& arguments, const std::filesystem::path& output);
-  ~Child();  ///< one that is still running is killed
+  ~Child();  ///< one that is still running is asked to stop, and killed when it has not within a minute
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
@@ -22,6 +22,8 @@ class Child {
   std::optional<int> ended();
   /// Asks it to stop, as Ctrl-C does.
   void interrupt();
+  /// Ends it at once. For what has nothing to save.
+  void kill_now();
   pid_t id() const { return id_; }
 
  private:

@@ -136,6 +136,8 @@ class Sweep {
         fs::remove(file(*state), ignored);
         running.emplace_back(state, std::make_unique<Child>(words, file(*state)));
       }
+      if (interrupted())
+        for (auto& one : running) one.second->kill_now();
       check_interrupt("stopped while looking into the cells; nothing was started");
       std::this_thread::sleep_for(kLookEvery / 5);
       std::erase_if(running, [&](auto& one) {

@@ -7,11 +7,14 @@
 
 #include "lowbit/autograd/llama.h"
 #include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
 #include "lowbit/model/model_folder.h"
 #include "lowbit/train/checkpoint.h"
 
 namespace lowbit::train {
 namespace {
+
+constexpr char kStopped[] = "diagnosis stopped; nothing was written";
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -126,9 +129,11 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
   Diagnosis d;
   d.format = scheme.name();
   d.tokens = static_cast<std::int64_t>(rows);
+  check_interrupt(kStopped);
   Opened model(executor, options.model, length, nullptr);
   std::map<std::string, ErrorSums> inputs;  // by the first layer that reads them
   model.llama.set_observer([&](const autograd::LinearGroup& group, const float* x, std::size_t count) {
+    check_interrupt(kStopped);
     const nn::LinearInput& input = group.input();
     if (!input.coding().format.quantized() || !input.coding().format.activation) return;
     for (const autograd::Parameter* p : group.parameters())
@@ -137,6 +142,7 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
   const std::vector<std::vector<float>> with = model.llama.block_gradients(ids, targets, length);
   model.llama.set_observer({});
 
+  check_interrupt(kStopped);
   Scheme reference = scheme;
   const auto uncoded = [&](const Format& f) {
     return options.against_bf16 || !f.weight ? Format{Format::Kind::bf16} : Format{Format::Kind::quantized, f.weight, nullptr};
@@ -155,6 +161,7 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
   }
   for (autograd::Parameter& p : model.llama.parameters()) {
     if (!p.spec.linear()) continue;
+    check_interrupt(kStopped);
     const nn::LinearWeights& w = nn::LlamaWeights::linear_of(model.llama.weights().blocks[size(p.spec.layer)], p.spec.role);
     LayerDiagnosis layer{short_name(p.spec.name), {}, {}};
     ErrorSums sums;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "lowbit/base/interrupt.h"
 #include "lowbit/run/engine.h"
 #include "lowbit/run/sampler.h"
 
@@ -22,6 +23,7 @@ std::string draw_sample(Executor& executor, const nn::LlamaWeights& weights, con
   std::vector<text::TokenId> drawn;
   auto token = static_cast<std::int32_t>(tokenizer.bos().value_or(0));
   while (sequence.length() < sequence.capacity() && drawn.size() < tokens) {
+    check_interrupt("stopped within a sample");
     engine.feed(sequence, {&token, 1}, logits.data());
     token = sampler.choose(logits, sequence.length() | step << 32);
     // A model may have more ids than its tokenizer; those stand for no text.

@@ -210,6 +210,8 @@ double Run::step() {
   const std::size_t micro = size(options_.micro_batch) * seq;
   const float scale = 1.0f / static_cast<float>(rows);
   for (std::size_t at = 0; at < rows; at += micro) {
+    // Nothing but gradients has changed so far, so a step that is given up here is as if it had not begun.
+    if (at > 0) check_interrupt("stopped within a step");
     const std::size_t n = std::min(micro, rows - at);
     llama_->set_draws({options_.seed, static_cast<std::uint64_t>(state_.step), at / micro, rows});
     llama_->accumulate(std::span(ids).subspan(at, n), std::span(targets).subspan(at, n), seq, scale,
@@ -273,6 +275,7 @@ void Run::allot_bits() {
   const report::BitsRecord record =
       choose_bits(executor_, *llama_, *inputs_.feed, state_.cursor, state_.step, options_, state_.allotted);
   state_.bits_step = state_.step;
+  saved_step_ = -1;  // a checkpoint of this step from before is not this state
   log_->add(record);
   write_file(folder_.path() / "bits.json", report::to_json(record));
   write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_);
@@ -351,14 +354,16 @@ void Run::evaluate(bool last) {
   record.tokens = result.tokens;
   record.bytes = result.bytes;
   record.seconds = since(start);
-  log_->add(record);
   std::string line = fmt::format("step {:>6}  held-out {:.4f} nats a token", state_.step, result.nats_per_token);
   if (result.bits_per_byte) line += fmt::format(", {:.4f} bits a byte", *result.bits_per_byte);
   if (inputs_.tokenizer && options_.sample_tokens > 0) {
     const std::string text = draw_sample(executor_, llama_->weights(), *inputs_.tokenizer, size(options_.sample_tokens), options_.seed,
                                          static_cast<std::uint64_t>(state_.step));
+    log_->add(record);  // together with the sample, which Ctrl-C may cut short
     log_->add(report::SampleRecord{state_.step, "", text});
     line += "\n  | " + one_line(text);
+  } else {
+    log_->add(record);
   }
   progress_->line(line);
 }
@@ -386,7 +391,8 @@ void Run::loop() {
   while (state_.step < options_.steps) {
     const auto step_start = Clock::now();
     const double lr = learning_rate(options_, state_.step);
-    const double loss = step();
+    double loss = 0;
+    after_step([&] { loss = step(); });
     const double took = since(step_start);
     profile_.end_step(took);
     report::StepRecord record;

@@ -157,6 +157,51 @@ TEST(AtomicFile, AFileAtTheLimitOfTheShellIsAFailedWrite) {
   EXPECT_TRUE(names_in(folder.path()).empty());
 }
 
+TEST(AtomicFile, APipeTakesAFileWhoseBeginningIsKnownLast) {
+  const TemporaryFolder folder;
+  const fs::path pipe = folder / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const std::string bytes(300000, 'x');
+  std::string got;
+  std::thread reader([&] { got = read_file(pipe); });
+  AtomicFile file(pipe);
+  file.write("????");
+  file.write(bytes);
+  file.write_at(0, std::as_bytes(std::span("HEAD", 4)));
+  file.commit();
+  reader.join();
+  EXPECT_TRUE(got == "HEAD" + bytes) << got.size();
+}
+
+TEST(AtomicFile, APipeThatNobodyReadsLetsCtrlCThrough) {
+  const TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    catch_interrupts();
+    raise(SIGINT);
+    try {
+      write_file(folder / "pipe", "x");
+    } catch (const Interrupted&) {
+      _exit(7);
+    }
+    _exit(8);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 7);
+}
+
+TEST(AtomicFile, AnOpenFileOfOursIsWrittenWhereItStands) {
+  const TemporaryFolder folder;
+  const int fd = open((folder / "out").c_str(), O_RDWR | O_CREAT, 0600);
+  ASSERT_EQ(write(fd, "before ", 7), 7);
+  write_file("/dev/fd/" + std::to_string(fd), "page ");
+  ASSERT_EQ(write(fd, "after", 5), 5);
+  close(fd);
+  EXPECT_EQ(read_file(folder / "out"), "before page after");
+}
+
 TEST(Temporaries, OnlyOurOwnNamesAreRemoved) {
   const TemporaryFolder folder;
   for (const char* name : {"run.json.tmp-0123456789abcdef", "run.json.tmp-12-0", "notes.tmp-mine", "a.tmp-", "tmp-1", "x"})
