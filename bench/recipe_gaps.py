@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Two recipes beside each other: losses, gaps to full precision, and what the second takes off the first's, with intervals over seeds.
+"""Two recipes beside each other: losses, gaps to full precision, and what the second takes off the first's, with
+intervals over seeds.
 
 usage: bench/recipe_gaps.py CSV [--first quest] [--second best] [--any-twin]
 
-CSV has the columns recipe,format,seed,lr,gain-lr,loss. The gap is a loss minus that of the recipe's bf16 run of the same seed that learns
-gains if the low-bit run does (--any-twin: whichever is better), at the rate whose bf16 runs have the least mean. Intervals: 95 %,
-Student's t over seeds, of differences seed by seed. Only seeds that all runs of a row have are counted.
+CSV has the columns recipe,format,seed,lr,gain-lr,loss. The gap is a loss minus that of the recipe's bf16 run of the
+same seed that learns gains if the low-bit run does (--any-twin: whichever is better), at the rate whose bf16 runs have
+the lowest mean. Intervals: 95 %, Student's t over seeds, of differences seed by seed. Only seeds that all
+runs of a row have are counted.
 """
 import argparse, collections, csv, math, statistics
 
@@ -38,7 +40,8 @@ def main():
         most = max(len(seeds) for seeds in full.values())
         return min((key for key, seeds in full.items() if len(seeds) == most), key=lambda key: mean(full[key].values()))
 
-    print(f"| | {args.first}: loss | gap | {args.second}: loss | gap | loss lower by | gap smaller by | of the gap | seeds |")
+    print(f"| | {args.first}: loss | gap | {args.second}: loss | gap | "
+          f"loss lower by | gap smaller by | of the gap | seeds |")
     print("|---|---|---|---|---|---|---|---|---|")
     used = set()
     for form in dict.fromkeys(key[1] for key in runs if key[1] != "bf16"):
@@ -53,7 +56,8 @@ def main():
         gap = {r: [loss[r][s] - twin[r][s] for s in seeds] for r in recipes}
         lower, smaller = ([a - b for a, b in zip(x[args.first], x[args.second])] for x in (of, gap))
         cells = [form] + [f"{mean(x[r]):.4f}" for r in recipes for x in (of, gap)]
-        cells += [with_interval(lower), with_interval(smaller), f"{100 * mean(smaller) / mean(gap[args.first]):.0f} %", ", ".join(seeds)]
+        cells += [with_interval(lower), with_interval(smaller),
+                  f"{100 * mean(smaller) / mean(gap[args.first]):.0f} %", ", ".join(seeds)]
         print("| " + " | ".join(cells) + " |")
     for recipe, form, gains, rate in sorted(used):
         print(f"twin of {recipe}: bf16{' with gains' if gains else ''} at {rate}: "

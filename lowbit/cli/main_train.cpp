@@ -1,6 +1,5 @@
-#include <torch/version.h>
-
 #include "lowbit/cli/command.h"
+#include "lowbit/train/torch_version.h"
 
 using namespace lowbit::cli;
 
@@ -15,4 +14,4 @@ constexpr Command kCommands[] = {
 
 }  // namespace
 
-int main(int argc, char** argv) { return main_program(argc, argv, {"lowbit-train", TORCH_VERSION}, kCommands, {}); }
+int main(int argc, char** argv) { return main_program(argc, argv, {"lowbit-train", lowbit::train::torch_version()}, kCommands, {}); }

@@ -30,9 +30,9 @@ struct ReportFlags {
 
 void add_report(CLI::App& verb) {
   auto f = std::make_shared<ReportFlags>();
-  add_option(verb, "runs", f->runs, "run folders, or folders that hold run folders (such as that of a sweep)")
+  add_option(verb, "runs", f->runs, "run folders, folders that hold run folders (such as that of a sweep), or CSV files as sweep writes")
       ->required()
-      ->type_name("DIR");
+      ->type_name("PATH");
   add_option(verb, "--out", f->out, "HTML page to write")->required()->type_name("FILE");
   add_option(verb, "--title", f->title, "title of the page");
   add_option(verb, "--label", f->label, "flags of train whose values distinguish runs of one format, such as lr or recipe")
@@ -55,7 +55,19 @@ void add_report(CLI::App& verb) {
     std::vector<study::Run> runs;
     std::size_t done = 0;
     std::vector<std::string> notes;
-    for (const auto& folder : study::run_folders(f->runs, &notes)) {
+    std::vector<std::filesystem::path> folders;
+    for (const auto& path : f->runs) {
+      check_interrupt(kStopped);
+      std::error_code ignored;
+      if (!std::filesystem::is_regular_file(path, ignored) || path.extension() != ".csv") {
+        folders.push_back(path);
+        continue;
+      }
+      for (study::Run& run : study::read_table(path, f->label)) runs.push_back(std::move(run));
+      done = runs.size();
+    }
+    if (!folders.empty()) folders = study::run_folders(folders, &notes);
+    for (const auto& folder : folders) {
       check_interrupt(kStopped);
       runs.push_back(study::read_run(folder, f->label));
       done += runs.back().eval.has_value();

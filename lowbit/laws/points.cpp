@@ -24,28 +24,6 @@ std::string_view trimmed(std::string_view text) {
   return from == std::string_view::npos ? "" : text.substr(from, text.find_last_not_of(space) - from + 1);
 }
 
-/// Cells of one line; quotes as in RFC 4180, within one line.
-std::vector<std::string> cells_of(std::string_view line, std::string_view where) {
-  std::vector<std::string> cells(1);
-  bool quoted = false;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (c == '"' && quoted && i + 1 < line.size() && line[i + 1] == '"') {
-      cells.back() += c;
-      ++i;
-    } else if (c == '"') {
-      quoted = !quoted;
-    } else if (c == ',' && !quoted) {
-      cells.emplace_back();
-    } else {
-      cells.back() += c;
-    }
-  }
-  if (quoted) fail_input("{}: a quote is opened and not closed", where);
-  for (std::string& cell : cells) cell = std::string(trimmed(cell));
-  return cells;
-}
-
 constexpr std::array<std::string_view, 4> kColumns{"N", "D", "format", "loss"};
 
 /// Where each of kColumns stands.
@@ -72,6 +50,27 @@ double number_of(const std::string& text, std::string_view column, std::string_v
 }
 
 }  // namespace
+
+std::vector<std::string> cells_of(std::string_view line, std::string_view where) {
+  std::vector<std::string> cells(1);
+  bool quoted = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (c == '"' && quoted && i + 1 < line.size() && line[i + 1] == '"') {
+      cells.back() += c;
+      ++i;
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      cells.emplace_back();
+    } else {
+      cells.back() += c;
+    }
+  }
+  if (quoted) fail_input("{}: a quote is opened and not closed", where);
+  for (std::string& cell : cells) cell = std::string(trimmed(cell));
+  return cells;
+}
 
 std::optional<double> parse_count(std::string_view text) {
   std::string digits;

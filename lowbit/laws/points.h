@@ -35,6 +35,9 @@ struct Points {
 /// rows.
 Points read_csv(std::string_view text, std::string_view where);
 
+/// Cells of one line of a CSV file; quotes as in RFC 4180, within one line. throws Error(input): a quote is not closed.
+std::vector<std::string> cells_of(std::string_view line, std::string_view where);
+
 /// "30M", "3e7", "30_482_560", "160B" as a number; nothing when it is none.
 std::optional<double> parse_count(std::string_view text);
 

@@ -35,7 +35,15 @@ constexpr Apart kApart[] = {
     {"share-steps", "false", Apart::Word::flag, true},   {"distill", "", Apart::Word::flag, false},
 };
 
-/// What sets a run of a format apart from the usual one.
+const report::EvalRecord* last_eval(const report::RunRecords& records) {
+  if (!records.info || records.info->steps < 1 || records.evals.empty() || records.steps.empty()) return nullptr;
+  if (records.steps.back().step != records.info->steps) return nullptr;
+  const report::EvalRecord& eval = records.evals.back();
+  return eval.step == records.info->steps && std::isfinite(eval.nats_per_token) ? &eval : nullptr;
+}
+
+}  // namespace
+
 std::string format_name(const Run& run, const std::vector<std::string>& labels) {
   const report::RunInfo& info = *run.records.info;
   std::string name = info.format;
@@ -60,15 +68,6 @@ std::string format_name(const Run& run, const std::vector<std::string>& labels) 
   for (const std::string& label : labels) add(label, run.flag(label));
   return name;
 }
-
-const report::EvalRecord* last_eval(const report::RunRecords& records) {
-  if (!records.info || records.info->steps < 1 || records.evals.empty() || records.steps.empty()) return nullptr;
-  if (records.steps.back().step != records.info->steps) return nullptr;
-  const report::EvalRecord& eval = records.evals.back();
-  return eval.step == records.info->steps && std::isfinite(eval.nats_per_token) ? &eval : nullptr;
-}
-
-}  // namespace
 
 std::string Run::flag(std::string_view name) const {
   if (records.info)

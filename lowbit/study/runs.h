@@ -36,8 +36,17 @@ bool is_done(const report::RunRecords& records);
 /// throws Error(input): no run folder, or its run.json is of another version and lacks what is needed.
 Run read_run(const std::filesystem::path& folder, const std::vector<std::string>& labels = {});
 
+/// Runs from a CSV file as `sweep` writes it (results.csv): what laws::read_csv reads, the columns seed, loss_low,
+/// loss_high, bits_per_byte, seconds and stored_bytes where they are there, and every other column as the flag of `train`
+/// that it is named after. Such runs have a result only: no course, masks or samples. labels as in read_run.
+/// throws Error(input) with file and line.
+std::vector<Run> read_table(const std::filesystem::path& file, const std::vector<std::string>& labels = {});
+
 /// The words of a Run::format: the format's own, then what is not usual about it.
 std::vector<std::string> words_of(const std::string& name);
+
+/// What sets a run of a format apart from the usual one, behind the format's word: Run::format.
+std::string format_name(const Run& run, const std::vector<std::string>& labels);
 
 /// Takes out of the formats' names what a full-precision run and all others have (a QK-norm, a gain of one rate), labels aside: it
 /// tells nothing apart, and bf16 with it is the base of these runs. Gives a sentence that says what it was, or "".

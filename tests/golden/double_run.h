@@ -19,7 +19,8 @@ inline void expect_step(ReferenceModel<double>& model, const test::GoldenStep& g
     logits.see(std::abs(model.logits(kLogitsToken)[i] - golden.logits[i]));
   for (const auto& [tensor, summary] : golden.grad)
     // Where no gradient arrives (PACT as the code of the paper has it), exactly none.
-    norms.see(summary.l2 == 0 ? l2(model.parameter(tensor).gradient) : relative(l2(model.parameter(tensor).gradient), summary.l2));
+    norms.see(summary.l2 == 0 ? l2(model.parameter(tensor).gradient)
+                              : relative(l2(model.parameter(tensor).gradient), summary.l2));
   for (const auto& [text, wanted] : golden.entries) {
     const test::EntrySlice slice = test::parse_entry_slice(text);
     const auto& gradient = model.parameter(slice.tensor).gradient;

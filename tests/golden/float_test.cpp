@@ -75,7 +75,8 @@ TEST_P(GoldenFloat, FirstStepLossLogitsAndGradients) {
   const bool ties =
       scheme.format.quantized() && scheme.transform == Transform::none && name.find('@') == std::string::npos;
   // 2:4 of the golden runs has its epsilon elsewhere, which decides a code now and then.
-  const bool same_codes = flips == 0 && !ties && differing(exact.codes(), literal.codes()) == 0, same = same_codes && masks == 0;
+  const bool same_codes = flips == 0 && !ties && differing(exact.codes(), literal.codes()) == 0,
+             same = same_codes && masks == 0;
 
   Worst logits, norms, gradients;
   for (std::size_t i = 0; i < golden.step0.logits.size(); ++i)

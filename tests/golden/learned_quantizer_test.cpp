@@ -7,7 +7,8 @@
 #include "support/data.h"
 
 // The rest of golden/quantizers: classes with parameters, classes with a memory, and the code's own arithmetic instead
-// of the exact one. Left out: all_positive=True and raise_zero=False, whose grids are not lowbit's (docs/explain/methods.md).
+// of the exact one. Left out: all_positive=True and raise_zero=False, whose grids are not lowbit's
+// (docs/explain/methods.md).
 namespace lowbit::golden {
 namespace {
 

@@ -131,7 +131,8 @@ INSTANTIATE_TEST_SUITE_P(Exact, GoldenLinear,
                          testing::Values("NoQuantizer()", "STEQuantizer(bits=4)", "TrustQuantizer(bits=4)",
                                          "HadamardTrustQuantizer(bits=2)", "HadamardTrustQuantizer(bits=4)",
                                          "HalfHadamardTrustQuantizer(bits=4)", "HalfHadamardTrustQuantizer(bits=8)",
-                                         "HadamardClipQuantizer(bits=1,clip_scale=1.3)", "HalfHadamardFP4TrustQuantizer()"),
+                                         "HadamardClipQuantizer(bits=1,clip_scale=1.3)",
+                                         "HalfHadamardFP4TrustQuantizer()"),
                          golden_test_name);
 
 TEST(GoldenQuantizers, GridsHaveTheScalesAndThresholdsOfTheCode) {

@@ -26,8 +26,8 @@ struct EdgeRules {
   };
   Mask mask = Mask::closed;
   bool zero_goes_down = false;  ///< an exact 0 takes the cell below it (half to even), in place of the one above
-  /// FP4 levels as the code of the paper has them, each product of a magnitude and alpha rounded to float32; and 2:4 rows
-  /// with its epsilon, s = alpha (r + 1e-8).
+  /// FP4 levels as the code of the paper has them, each product of a magnitude and alpha rounded to float32; and 2:4
+  /// rows with its epsilon, s = alpha (r + 1e-8).
   bool scales_of_code = false;
 };
 
@@ -82,8 +82,9 @@ struct Operand {
   void add_step_gradient(const std::vector<T>& g, bool clamped_only) const {
     if (original.empty()) return;
     for (std::size_t i = 0; i < rows; ++i)
-      step_gradient += reference::step_gradient_row<T>({g.data() + i * k, k}, {original.data() + i * k, k}, codes.data() + i * k, *grid,
-                                                       static_cast<T>(side.step), clamped_only);
+      step_gradient +=
+          reference::step_gradient_row<T>({g.data() + i * k, k}, {original.data() + i * k, k}, codes.data() + i * k,
+                                          *grid, static_cast<T>(side.step), clamped_only);
     if (side.shift != Shift::none)
       for (std::size_t i = 0; i < rows; ++i)
         offset_gradient += reference::offset_gradient_row<T>({g.data() + i * k, k}, {original.data() + i * k, k}, *grid,
@@ -214,7 +215,8 @@ void through_quantizer(std::vector<T>& gradient, const Operand<T>& operand) {
   }
 }
 
-/// reference::linear_backward, faster; learned steps as Operand::add_step_gradient. dx [x.rows, k] is written, dw [w.rows, k] added to.
+/// reference::linear_backward, faster; learned steps as Operand::add_step_gradient. dx [x.rows, k] is written, dw
+/// [w.rows, k] added to.
 template <class T>
 void linear_backward(const Operand<T>& x, const Operand<T>& w, std::span<const T> dy, std::vector<T>& dx,
                      std::vector<T>& dw, bool clamped_only = false) {

@@ -57,8 +57,8 @@ class ReferenceModel {
   }
 
   std::vector<Parameter<T>>& parameters() { return parameters_; }
-  /// Learned steps, ten a layer: of the weights of q, k and v together, o, gate, up, down, then of their inputs, then, where
-  /// they are learned, the offsets of these. Empty where none are learned; 0 until what they belong to was seen.
+  /// Learned steps, ten a layer: of the weights of q, k and v together, o, gate, up, down, then of their inputs, then,
+  /// where they are learned, the offsets of these. Empty where none are learned; 0 until what they belong to was seen.
   std::vector<Parameter<T>>& steps() { return steps_; }
   const std::vector<Parameter<T>>& parameters() const { return parameters_; }
   Parameter<T>& parameter(const std::string& name) {
@@ -176,12 +176,14 @@ class ReferenceModel {
     return rules;
   }
 
-  Operand<T> coded_side(const std::vector<T>& x, std::size_t k, const Grid* grid, int group, std::size_t step, bool input) const {
+  Operand<T> coded_side(const std::vector<T>& x, std::size_t k, const Grid* grid, int group, std::size_t step,
+                        bool input) const {
     if (!grid) return make_operand<T>(x, k, SideCoding{}, group);
     SideCoding side = input ? scheme_.input_side(*grid) : scheme_.block_side(*grid);
     if (!steps_.empty()) side.step = static_cast<double>(steps_[step].value[0]);
     if (side.shift != Shift::none) side.offset = static_cast<double>(steps_[step + 5].value[0]);
-    return make_operand<T>(x, k, side, group, steps_.empty() ? rules_for(grid) : EdgeRules{EdgeRules::Mask::closed, false, true},
+    return make_operand<T>(x, k, side, group,
+                           steps_.empty() ? rules_for(grid) : EdgeRules{EdgeRules::Mask::closed, false, true},
                            literal_trust(*grid, scheme_.fp4_threshold));
   }
   static std::size_t step_of(std::size_t i) { return i <= kV ? 0 : i - kV; }
@@ -203,7 +205,8 @@ class ReferenceModel {
                                     steps_[step].value[0] * static_cast<T>(scheme_.format.activation->levels / 2);
     }
     const Format& word = word_of(layer, i);
-    return coded_side(x, k, scheme_.with_grids(word).activation, scheme_.activation_group(static_cast<std::int64_t>(k), word), step, true);
+    return coded_side(x, k, scheme_.with_grids(word).activation,
+                      scheme_.activation_group(static_cast<std::int64_t>(k), word), step, true);
   }
   std::size_t steps_a_layer() const { return learns_offset(scheme_.estimator) ? 15 : 10; }
 
@@ -213,7 +216,8 @@ class ReferenceModel {
     T sum = 0;
     if (learns_offset(scheme_.estimator)) {
       const Grid& grid = *scheme_.format.weight;
-      return T{2} * (static_cast<T>(grid.alpha) * reference::rms<T>(x) + static_cast<T>(1e-8)) / static_cast<T>(grid.levels - 1);
+      return T{2} * (static_cast<T>(grid.alpha) * reference::rms<T>(x) + static_cast<T>(1e-8)) /
+             static_cast<T>(grid.levels - 1);
     }
     for (const T value : x) sum += std::abs(value);
     return T{2} * (sum / static_cast<T>(x.size())) / math::sqrt(largest_level());
@@ -221,7 +225,8 @@ class ReferenceModel {
   void begin_steps() {
     for (std::size_t layer = 0; layer < shape_.layers; ++layer)
       for (std::size_t i = 0; i < steps_a_layer(); ++i) {
-        constexpr const char* kLayers[] = {"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
+        constexpr const char* kLayers[] = {"self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj",
+                                           "mlp.down_proj"};
         // As the golden runs name them.
         steps_.push_back({"model.layers." + std::to_string(layer) + "." + kLayers[i % 5] +
                               (i < 5    ? ".weight_quantizer.alpha_weight"

@@ -14,9 +14,8 @@ struct GoldenSetup {
   EdgeRules rules;
 };
 
-/// name  as in golden.json: the format's word, then -full, -nohadamard, -ste, -clip, -absmax, -lsq, -lsqplus and -pact (as the code has
-/// them), -gaussian or (fp4) -paper,
-/// then @closed, @tie0 or @lr and a peak rate.
+/// name  as in golden.json: the format's word, then -full, -nohadamard, -ste, -clip, -absmax, -lsq, -lsqplus and -pact
+/// (as the code has them), -gaussian or (fp4) -paper, then @closed, @tie0 or @lr and a peak rate.
 inline GoldenSetup golden_setup(std::string name) {
   GoldenSetup out;
   const auto take = [&name](std::string_view suffix) {
@@ -43,7 +42,12 @@ inline GoldenSetup golden_setup(std::string name) {
   out.scheme.grid = gaussian ? GridShape::gaussian : GridShape::uniform;
   // The runs named fp4 have the threshold of the code.
   if (name == "fp4" && !paper) out.scheme.fp4_threshold = Fp4Threshold::code;
-  out.scheme.estimator = ste || absmax ? Estimator::ste : clip ? Estimator::clip : lsq ? Estimator::lsq : plus ? Estimator::lsq_plus_code : pact ? Estimator::pact_code : Estimator::trust;
+  out.scheme.estimator = ste || absmax ? Estimator::ste
+                         : clip        ? Estimator::clip
+                         : lsq         ? Estimator::lsq
+                         : plus        ? Estimator::lsq_plus_code
+                         : pact        ? Estimator::pact_code
+                                       : Estimator::trust;
   out.scheme.share_steps = is_learned(out.scheme.estimator);  // the code's q, k and v are one matrix
   out.scheme.check();
   return out;

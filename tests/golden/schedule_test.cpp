@@ -69,8 +69,9 @@ TEST(Presets, HaveTheParametersAndMlpWidthsOfThePapersTable) {
     const char* size;
     std::int64_t mlp, parameters;
   };
-  for (const Row& row : {Row{"30m", 1792, 30482560}, Row{"50m", 2048, 49556736}, Row{"100m", 2816, 102777856}, Row{"200m", 3584, 203188480},
-                         Row{"430m", 4608, 443068288}, Row{"800m", 5632, 822151168}, Row{"1.6b", 6912, 1586076160}}) {
+  for (const Row& row : {Row{"30m", 1792, 30482560}, Row{"50m", 2048, 49556736}, Row{"100m", 2816, 102777856},
+                         Row{"200m", 3584, 203188480}, Row{"430m", 4608, 443068288}, Row{"800m", 5632, 822151168},
+                         Row{"1.6b", 6912, 1586076160}}) {
     model::Config c = model::preset(row.size);
     c.vocab = 50304;
     EXPECT_EQ(c.mlp, row.mlp) << row.size;

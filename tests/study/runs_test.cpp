@@ -129,6 +129,38 @@ TEST(Runs, CsvFilesAndRunFoldersMayStandTogether) {
   EXPECT_EQ(points.formats.size(), 1u);
 }
 
+TEST(Runs, ATableOfResultsGivesRunsWithTheirFlagsAndIntervals) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "t.csv") << "# made up\n"
+                                     "recipe,N,D,format,seed,lr,estimator,transform,loss,loss_low,loss_high,stored_bytes\n"
+                                     "best,524928,4194304,w2a2,3,0.002,clip,hadamard,4.1,4.05,4.2,1195520\n"
+                                     "quest,524928,4194304,w2a2,4,0.002,trust,hadamard,-,,,\n"
+                                     "quest,1M,2M,bf16,4,0.004,,,3.9,,,\n";
+  const std::vector<study::Run> runs = read_table(folder / "t.csv", {"recipe"});
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_EQ(runs[0].format, "w2a2 clip recipe=best");
+  EXPECT_EQ(runs[0].parameters, 524928);
+  EXPECT_EQ(runs[0].tokens, 4194304);
+  EXPECT_EQ(runs[0].flag("seed"), "3");
+  EXPECT_EQ(runs[0].flag("loss"), "");
+  ASSERT_TRUE(runs[0].eval && runs[0].eval->nats_per_token_interval);
+  EXPECT_EQ(runs[0].eval->nats_per_token, 4.1);
+  EXPECT_EQ(runs[0].eval->nats_per_token_interval->high, 4.2);
+  EXPECT_EQ(runs[0].outcome.stored_bytes, 1195520);
+  EXPECT_EQ(runs[0].folder, "t.csv:3");
+  EXPECT_EQ(runs[1].format, "bf16 recipe=quest");
+  EXPECT_EQ(runs[1].parameters, 1e6);
+  EXPECT_FALSE(runs[1].eval->nats_per_token_interval);
+}
+
+TEST(Runs, ATableOfResultsThatCannotBeReadIsNamedWithItsLine) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "t.csv") << "N,D,format,loss,loss_low\n1M,1M,w4a4,3.5,low\n";
+  expect_error(ErrorKind::input, {"t.csv:2", "loss_low", "'low'"}, [&] { read_table(folder / "t.csv"); });
+  std::ofstream(folder / "t.csv") << "N,D,loss\n1M,1M,3.5\n";
+  expect_error(ErrorKind::input, {"t.csv:1", "'format'"}, [&] { read_table(folder / "t.csv"); });
+}
+
 TEST(Runs, WhatIsNoRunIsNamed) {
   const TemporaryFolder folder;
   expect_error(ErrorKind::input, {"there is no", "nowhere"}, [&] { points_of({folder / "nowhere"}); });

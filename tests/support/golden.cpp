@@ -26,8 +26,9 @@ std::map<std::string, TensorSummary> summaries(const nlohmann::json& json) {
 
 std::filesystem::path golden_folder() { return data_folder() / "golden"; }
 
-GoldenRun load_golden_run(const std::string& name) {
-  const auto path = golden_folder() / "runs/golden.json";
+GoldenRun load_golden_run(const std::string& name) { return load_golden_run(golden_folder() / "runs/golden.json", name); }
+
+GoldenRun load_golden_run(const std::filesystem::path& path, const std::string& name) {
   const nlohmann::json all = files::parse_large_json(read_file(path), path.string());
   const auto& variants = all.at("variants");
   const auto found = variants.find(name);

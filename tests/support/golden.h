@@ -39,6 +39,8 @@ std::filesystem::path golden_folder();
 
 /// name  as in golden.json: "w4a4", "w2a2@closed". throws Error(input): there is none of that name.
 GoldenRun load_golden_run(const std::string& name);
+/// The same from another file of that form.
+GoldenRun load_golden_run(const std::filesystem::path& path, const std::string& name);
 
 /// How far the 40 losses of a float32 engine may lie from the golden ones: the run is chaotic after the first code that
 /// rounding decides otherwise. golden/runs/README.md, "Recommended tolerances", B, but for three rows that it did not
