@@ -21,7 +21,8 @@ def main():
     parser.add_argument("--formats", default="bf16,w4a4,w2a2,w1a1")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--threads", default="2")
-    parser.add_argument("--backward", default="bf16", help="operands of the backward products; take an --out of its own for each")
+    parser.add_argument("--backward", default="bf16",
+                        help="operands of the backward products; take an --out of its own for each")
     args = parser.parse_args()
     data = os.environ.get("LOWBIT_TEST_DATA")
     if not data:
@@ -38,25 +39,31 @@ def main():
             metrics = run / "metrics.jsonl"
             if metrics.exists() and '"finished"' in metrics.read_text():
                 continue
-            command = [args.program, "train", "--batches", out / "train.u16", "--eval-batches", out / "valid.u16", "--eval-windows", "384",
-                       "--eval-every", "50", "--steps", "200", "--batch", "32", "--seq", "256", "--vocab", "4096", "--layers", "4",
-                       "--width", "256", "--heads", "4", "--mlp", "768", "--lr", "2e-3", "--warmup", "20", "--bytes-per-token", "3.45178",
+            command = [args.program, "train", "--batches", out / "train.u16", "--eval-batches", out / "valid.u16",
+                       "--eval-windows", "384",
+                       "--eval-every", "50", "--steps", "200", "--batch", "32", "--seq", "256", "--vocab", "4096",
+                       "--layers", "4",
+                       "--width", "256", "--heads", "4", "--mlp", "768", "--lr", "2e-3", "--warmup", "20",
+                       "--bytes-per-token", "3.45178",
                        "--format", form, "--seed", seed, "--out", run, "--threads", args.threads,
                        "--backward", args.backward]
             if (run / "run.json").exists():
                 command.append("--resume")
             subprocess.run([str(c) for c in command], check=True)
-        rows = [[json.loads(line) for line in (out / f"{form}-{s}" / "metrics.jsonl").read_text().splitlines()] for s in seeds]
+        rows = [[json.loads(line) for line in (out / f"{form}-{s}" / "metrics.jsonl").read_text().splitlines()]
+                for s in seeds]
         speed = statistics.median(r["tok_s"] for run in rows for r in run if r["kind"] == "step")
         for step, reference in REFERENCE[form].items():
-            losses = [next(r["nats_per_token"] for r in run if r["kind"] == "eval" and r["step"] == step) for run in rows]
+            losses = [next(r["nats_per_token"] for r in run if r["kind"] == "eval" and r["step"] == step)
+                      for run in rows]
             mean = statistics.mean(losses)
             error = statistics.stdev(losses) / math.sqrt(len(losses)) if len(losses) > 1 else float("nan")
             table.append((form, step, mean, error, reference, mean - reference, BOUND[form], speed, losses))
     print("| format | step | held-out nats a token, mean | standard error | reference | difference | tokens/s |")
     print("|---|---|---|---|---|---|---|")
     for form, step, mean, error, reference, difference, bound, speed, losses in table:
-        print(f"| {form} | {step} | {mean:.4f} | {error:.4f} | {reference:.4f} | {difference:+.4f} (bound {bound}) | {speed:,.0f} |")
+        print(f"| {form} | {step} | {mean:.4f} | {error:.4f} | {reference:.4f} | "
+              f"{difference:+.4f} (bound {bound}) | {speed:,.0f} |")
     print("single runs:", {f"{t[0]}@{t[1]}": [round(x, 4) for x in t[8]] for t in table})
 
 

@@ -3,14 +3,16 @@
 
 usage: bench/weight_scales.py CHECKPOINT... [--bits 1,1.58,2,3,4] [--groups 32,64,128]     (needs numpy)
 
-Each row of a block's matrix is rotated (Hadamard in groups of up to 128) and coded with h from its RMS, as the trainer does;
-with the best of 41 candidates for h between .7 and 1.3 times that; and with an RMS scale for each group of columns instead of the
+Each row of a block's matrix is rotated (Hadamard in groups of up to 128) and coded with h from its RMS, as the trainer
+does; with the best of 41 candidates for h between 0.7 and 1.3 times that; and with an RMS scale for each group of
+columns instead of the
 row's. Prints |w - Q(w)|^2 / |w|^2 over all matrices, and the bits that stored scales (bfloat16) add to a weight.
 """
 import argparse, json, pathlib
 import numpy as np
 
-ALPHA = {"1": (2, 0.7978845587140913), "1.58": (3, 1.2240089519030855), "2": (4, 1.4935346200015913), "3": (8, 2.051068354131873),
+ALPHA = {"1": (2, 0.7978845587140913), "1.58": (3, 1.2240089519030855), "2": (4, 1.4935346200015913),
+         "3": (8, 2.051068354131873),
          "4": (16, 2.513930578568423)}  # levels, clip in units of the RMS: lowbit/formats/grid.h
 
 
@@ -20,7 +22,8 @@ def tensors(path):
     for name, t in json.loads(raw[8:8 + size]).items():
         if name != "__metadata__" and t["dtype"] == "F32":
             begin, end = t["data_offsets"]
-            yield name, np.frombuffer(raw[8 + size + begin:8 + size + end], np.float32).reshape(t["shape"]).astype(np.float64)
+            yield name, np.frombuffer(raw[8 + size + begin:8 + size + end], np.float32).reshape(
+                t["shape"]).astype(np.float64)
 
 
 def rotated(w):
@@ -56,7 +59,8 @@ def main():
         matrices = [rotated(w) for name, w in tensors(checkpoint / "model.safetensors") if name.endswith("proj.weight")]
         total = sum((w * w).sum() for w in matrices)
         weights = sum(w.size for w in matrices)
-        print(f"{checkpoint}: {len(matrices)} matrices, a scale a row adds {16 * sum(len(w) for w in matrices) / weights:.3f} bits")
+        print(f"{checkpoint}: {len(matrices)} matrices, a scale a row adds "
+              f" {16 * sum(len(w) for w in matrices) / weights:.3f} bits")
         print("| bits | by RMS | best of 41 a row |" + "".join(f" RMS of {g} columns |" for g in groups))
         print("|---|---|---|" + "---|" * len(groups))
         for bits in args.bits.split(","):

@@ -13,9 +13,11 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
-set(ENV{PKG_CONFIG_LIBDIR} ${LOWBIT_ARM64_ROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${LOWBIT_ARM64_ROOT}/usr/share/pkgconfig)
+set(ENV{PKG_CONFIG_LIBDIR}
+  ${LOWBIT_ARM64_ROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${LOWBIT_ARM64_ROOT}/usr/share/pkgconfig)
 set(ENV{PKG_CONFIG_SYSROOT_DIR} ${LOWBIT_ARM64_ROOT})
 # Libraries that libraries need are looked for there too.
-set(CMAKE_EXE_LINKER_FLAGS_INIT "-Wl,-rpath-link,${LOWBIT_ARM64_ROOT}/usr/lib/aarch64-linux-gnu:${LOWBIT_ARM64_ROOT}/lib/aarch64-linux-gnu")
+set(CMAKE_EXE_LINKER_FLAGS_INIT
+  "-Wl,-rpath-link,${LOWBIT_ARM64_ROOT}/usr/lib/aarch64-linux-gnu:${LOWBIT_ARM64_ROOT}/lib/aarch64-linux-gnu")
 set(CMAKE_BUILD_RPATH ${LOWBIT_ARM64_ROOT}/usr/lib/aarch64-linux-gnu ${LOWBIT_ARM64_ROOT}/lib/aarch64-linux-gnu)
 set(CMAKE_CROSSCOMPILING_EMULATOR qemu-aarch64 -L /usr/aarch64-linux-gnu)

@@ -83,7 +83,8 @@ echo "$text: $bytes bytes"
 # One folder holds one text's demo: going on with another text would mix them.
 sum=$(sha256sum <"$text" | cut -c1-64)
 if [ -f "$out/text.sha256" ]; then
-  [ "$(cat "$out/text.sha256")" = "$sum" ] || die "$out holds the demo of another text; name another folder with --out, or remove it"
+  [ "$(cat "$out/text.sha256")" = "$sum" ] ||
+    die "$out holds the demo of another text; name another folder with --out, or remove it"
 else
   printf '%s\n' "$sum" >"$out/text.sha256"
 fi
@@ -120,7 +121,8 @@ lowbit inspect "$out/packed"
 
 say "It writes"
 for seed in 1 2 3; do
-  lowbit run --model "$out/packed" --prompt "$prompt" --max-tokens 80 --temperature 0.8 --seed "$seed" --threads "$threads"
+  lowbit run --model "$out/packed" --prompt "$prompt" --max-tokens 80 --temperature 0.8 --seed "$seed" \
+    --threads "$threads"
   echo
 done
 

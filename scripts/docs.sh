@@ -22,7 +22,8 @@ while [ $# -gt 0 ]; do
 done
 
 if [ "$verbs" = 1 ]; then
-  [ -x build/lowbit ] && [ -x build/lowbit-train ] || die "build/lowbit and build/lowbit-train are not there; scripts/build.sh makes them"
+  [ -x build/lowbit ] && [ -x build/lowbit-train ] ||
+    die "build/lowbit and build/lowbit-train are not there; scripts/build.sh makes them"
   python3 tests/docs/verbs.py docs/reference/verbs.md build/lowbit --write
   exit 0
 fi

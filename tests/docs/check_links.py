@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Checks the Markdown of the repository: links, anchors, named files, width of lines, and that every page is on the map.
+"""Checks the Markdown of the repository: links, anchors, named files, width of lines, and that every page is on the
+map.
 
 Usage: check_links.py ROOT [--self-test]     prints each fault with file and line; exit code 1 if there is any.
 
-- A relative link leads to a file or folder that is there; from a page of docs/ it stays inside docs/, since the site is made
-  of docs/ alone. An anchor, in a link to the same page or another, is a heading there.
-- A path in `code` that begins with a folder of the checkout (docs/, lowbit/, tests/, scripts/, bench/, cmake/) names a file or
-  a folder that is there. Words with placeholders (NAME, *, {}) are passed over.
+- A relative link leads to a file or folder that is there; from a page of docs/ it stays inside docs/, since the site is
+  made of docs/ alone. An anchor, in a link to the same page or another, is a heading there.
+- A path in `code` that begins with a folder of the checkout (docs/, lowbit/, tests/, scripts/, bench/, cmake/) names a
+  file or a folder that is there. Words with placeholders (NAME, *, {}) are passed over.
 - Lines of text are at most 120 wide. Tables, links and code blocks may be longer.
-- A message that docs/reference/troubleshooting.md quotes (a line `> `message``) is in the sources, `...` standing for anything.
+- A message that docs/reference/troubleshooting.md quotes (a line `> `message``) is in the sources, `...` standing
+  for anything.
 - A list and a table have an empty line before them: without one the site joins them to the paragraph above.
 - Terms are the field's (WORDS below), numbers begin with a digit (0.15), and intervals have one sign (±).
 - Every page of docs/ is in the navigation of mkdocs.yml, and all that is there exists.
@@ -127,7 +129,8 @@ def joined_faults(page, lines):
         item, table = r"([-*]|1\.) \S", r"\|"
         inside = r"\s|[-*] |\d+\. |#|<|\|"  # of a list, or no paragraph
         if above.strip() and re.match(f"{item}|{table}", line) and not re.match(inside, above):
-            faults.append(f"{page}:{number}: an empty line is missing before this {'table' if line[0] == '|' else 'list'}")
+            what = "table" if line[0] == "|" else "list"
+            faults.append(f"{page}:{number}: an empty line is missing before this {what}")
         before = (number, line)
     return faults
 
@@ -155,7 +158,8 @@ def message_faults(root, lines):
 def navigation_faults(root, parsed):
     path = os.path.join(root, "mkdocs.yml")
     if not os.path.exists(path):
-        return [] if not any(p.startswith("docs/") for p in parsed) else ["there is no mkdocs.yml, which lists the pages"]
+        return [] if not any(p.startswith("docs/") for p in parsed) else [
+            "there is no mkdocs.yml, which lists the pages"]
     listed = set(re.findall(r":\s*([\w./-]+\.md)\s*$", open(path, encoding="utf-8").read(), re.MULTILINE))
     have = {page[len("docs/"):] for page in parsed if page.startswith("docs/")}
     return ([f"mkdocs.yml: docs/{name} is not in its navigation" for name in sorted(have - listed)] +
@@ -171,17 +175,21 @@ def self_test():
             open(os.path.join(root, "docs", "a.md"), "w").write(text)
             return check(root)
 
-        good = "# A title, with `code`\n\n[same](#a-title-with-code) [self](a.md#a-title-with-code) `docs/a.md` `docs/NAME.md`\n"
+        good = "# A title, with `code`\n\n[same](#a-title-with-code) " \
+               "[self](a.md#a-title-with-code) `docs/a.md` `docs/NAME.md`\n"
         assert faults_of(good) == [], faults_of(good)
-        for text, part in (("[x](b.md)", "no docs/b.md"), ("[x](#none)", "no heading"), ("[x](a.md#none)", "no heading"),
-                           ("[x](../README.md)", "leaves docs"), ("`docs/gone.md`", "no docs/gone.md"), ("x " * 70, "wide"),
+        for text, part in (("[x](b.md)", "no docs/b.md"), ("[x](#none)", "no heading"),
+                           ("[x](a.md#none)", "no heading"),
+                           ("[x](../README.md)", "leaves docs"), ("`docs/gone.md`", "no docs/gone.md"),
+                           ("x " * 70, "wide"),
                            ("a loss of .15", "0.15"), ("1 +- 2", "±"), ("the way back", "backward pass"),
                            ("text\n- a\n- b", "before this list"), ("text\n| a |\n|---|", "before this table")):
             faults = faults_of(text + "\n")
             assert len(faults) == 1 and part in faults[0], (text, faults)
         os.makedirs(os.path.join(root, "docs", "reference"))
         os.makedirs(os.path.join(root, "lowbit"))
-        open(os.path.join(root, "lowbit", "a.cpp"), "w").write('fail_input("{} is bad; "\n           "mend {:g} of it", a);')
+        open(os.path.join(root, "lowbit", "a.cpp"), "w").write(
+            'fail_input("{} is bad; "\n           "mend {:g} of it", a);')
         quotes = os.path.join(root, "docs", "reference", "troubleshooting.md")
         for message, count in (("... is bad; mend ... of it", 0), ("is bad; mend ... of them", 1), ("is good", 1)):
             open(quotes, "w").write(f"> `{message}`\n")

@@ -10,9 +10,10 @@ A page's ```sh blocks run in order, each by `bash -euo pipefail`, in one tempora
   <!-- exit: N -->           it must end with exit code N instead of 0
   <!-- example -->           before a ```text block: what it shows differs from run to run and is not compared
 
-The lines that a page shows must appear in the output, whole and in this order. `...` stands for any text within a line and,
-on a line of its own, for any lines. A number stands for any number, with or without a unit's prefix, since speeds and losses
-depend on the machine; runs of spaces count as one. --print shows the whole output of every block, to put it into the page.
+The lines that a page shows must appear in the output, whole and in this order. `...` stands for any text within a line
+and, on a line of its own, for any lines. A number stands for any number, with or without a unit's prefix, since speeds
+and losses depend on the machine; runs of spaces count as one. --print shows the whole output of every block, to put it
+into the page.
 """
 import argparse
 import os
@@ -23,7 +24,8 @@ import sys
 import tempfile
 import time
 
-NUMBER = re.compile(r"\d+[dhm] \d+[hms]\b|\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?(?: ?(?:[kMGT]?B|[kMGT]|ms|us|s|min|h)\b)?")
+NUMBER = re.compile(r"\d+[dhm] \d+[hms]\b|"
+                    r"\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?(?: ?(?:[kMGT]?B|[kMGT]|ms|us|s|min|h)\b)?")
 
 
 class Block:
@@ -33,7 +35,9 @@ class Block:
 
 
 def blocks_of(path):
-    """The ```sh blocks of a page, each with the output that the page shows behind it. exits with 2: a page that misuses this."""
+    """The ```sh blocks of a page, each with the output that the page shows behind it.
+
+    Exits with 2 for a page that misuses this."""
     found, comments, last = [], [], None
     lines = open(path, encoding="utf-8").read().split("\n")
     at = 0
@@ -123,11 +127,13 @@ def run(page, programs, folder, show=False):
         if show:
             print(f"{block.text}\n--- prints:\n{output}---")
         if process.returncode != block.exit:
-            print(f"{where}: exit code {process.returncode}, wanted {block.exit}:\n{block.text}\n--- its output:\n{output}")
+            print(f"{where}: exit code {process.returncode}, wanted {block.exit}:\n"
+                  f"{block.text}\n--- its output:\n{output}")
             return 1
         missing = first_missing(block.shown, output) if block.shown is not None else None
         if missing is not None:
-            print(f"{page}:{block.shown_line}: the output does not go on with this line:\n{missing}\n--- the output:\n{output}")
+            print(f"{page}:{block.shown_line}: the output does not go on with this line:\n{missing}\n"
+                  f"--- the output:\n{output}")
             return 1
     if ran == 0:
         print(f"{page}: no command was run")

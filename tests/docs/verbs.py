@@ -20,7 +20,8 @@ def main(page, program, write):
         print("the page is what the program says")
         return 0
     print(f"{page} differs from what {program} says; scripts/docs.sh --verbs writes it again:")
-    print("\n".join(list(difflib.unified_diff(found.split("\n"), wanted.split("\n"), "page", "program", lineterm="", n=0))[:20]))
+    difference = difflib.unified_diff(found.split("\n"), wanted.split("\n"), "page", "program", lineterm="", n=0)
+    print("\n".join(list(difference)[:20]))
     return 1
 
 

@@ -14,7 +14,8 @@ shift
 declare -A arrows=(
   [base]="" [machine]="base" [formats]="base" [kernels]="formats machine" [files]="formats" [text]="files"
   [model]="files" [nn]="model kernels" [run]="nn" [eval]="model text" [serve]="run text" [interop]="model text"
-  [report]="files" [laws]="base" [study]="report laws machine" [autograd]="nn" [train]="autograd run eval report laws bench" [dist]="train"
+  [report]="files" [laws]="base" [study]="report laws machine" [autograd]="nn"
+  [train]="autograd run eval report laws bench" [dist]="train"
   [compress]="run eval" [bench]="run" [compress_tune]="compress"
   [cli]="bench train dist compress_tune serve interop study"
 )
@@ -41,7 +42,8 @@ breach() {
 cd "$root"
 for path in lowbit/*/; do
   folder=$(basename "$path")
-  [ -n "${arrows[$folder]+set}" ] || breach "lowbit/$folder: a folder without arrows; give it its line in tests/layers/check.sh"
+  [ -n "${arrows[$folder]+set}" ] ||
+    breach "lowbit/$folder: a folder without arrows; give it its line in tests/layers/check.sh"
 done
 
 folders=()
@@ -59,7 +61,8 @@ while IFS=: read -r file line text; do
       case $file in
         lowbit/*) [[ $sees_torch == *" $folder "* ]] || breach "$file:$line: lowbit/$folder may not see torch: $name" ;;
         tests/autograd/* | tests/train/* | tests/dist/* | tests/compress_tune/*) ;;
-        bench/*) [[ ${file##*/} == *train* || ${file##*/} == *torch* ]] || breach "$file:$line: only benchmarks named for train or torch may see torch: $name" ;;
+        bench/*) [[ ${file##*/} == *train* || ${file##*/} == *torch* ]] ||
+          breach "$file:$line: only benchmarks named for train or torch may see torch: $name" ;;
         *) breach "$file:$line: only tests of folders that may see torch see it: $name" ;;
       esac
       ;;
