@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/words.h"
 #include "lowbit/bench/ceiling_cache.h"
 #include "lowbit/machine/isa.h"
 
@@ -67,14 +68,14 @@ void BenchOutput::print() const {
   if (form_ == "csv") {
     fmt::print("{}", table_.csv());
   } else {
-    fmt::print("{}, {}, {} rounds in turns with the ceiling\n\n", name_, cpu_features().name, rounds_);
+    fmt::print("{}, {}, {} interleaved with the ceiling\n\n", name_, cpu_features().name, counted(rounds_, "round"));
     fmt::print("{}", form_ == "md" ? table_.markdown() : table_.text());
   }
   if (busy_)
     fmt::print(stderr,
                "lowbit: the machine was busy (others up to {:.0f} % of the processors, stolen up to {:.0f} %, load "
                "{:.1f}, or rounds "
-               "far apart): figures marked busy are no results; measure again when it is quiet\n",
+               "that differ widely): figures marked busy are not reliable; measure again when it is idle\n",
                100 * worst_.others, 100 * worst_.steal, worst_.average);
 }
 

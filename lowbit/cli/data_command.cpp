@@ -10,6 +10,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/files/json.h"
 #include "lowbit/text/dataset.h"
@@ -37,9 +38,9 @@ files::Json shard_json(const files::TokenShardCounts& counts) {
 void print_shard(const char* name, const files::TokenShardCounts& counts) {
   std::string line = fmt::format("{:<6} {:>10} tokens", name, human_count(static_cast<double>(counts.tokens)));
   if (counts.documents) {
-    line += fmt::format("  {:>9}  {:.3f} bytes a token", human_bytes(static_cast<double>(counts.bytes)),
+    line += fmt::format("  {:>9}  {:.3f} bytes per token", human_bytes(static_cast<double>(counts.bytes)),
                         static_cast<double>(counts.bytes) / static_cast<double>(counts.tokens));
-    line += fmt::format("  {} document{}", counts.documents, counts.documents == 1 ? "" : "s");
+    line += "  " + counted(counts.documents, "document");
   }
   std::cout << line << '\n';
 }
@@ -93,7 +94,7 @@ void run_data(const DataFlags& flags) {
   print_shard("train", summary.train);
   print_shard("valid", summary.valid);
   std::cout << summary.split << '\n';
-  if (summary.empty_documents) std::cout << summary.empty_documents << " empty documents left out\n";
+  if (summary.empty_documents) std::cout << counted(summary.empty_documents, "empty document") << " left out\n";
   std::cout << flags.out.string() << " written in " << human_time(seconds);
   if (!raw) std::cout << fmt::format(", {:.1f} MB/s", megabytes / seconds);
   std::cout << '\n';

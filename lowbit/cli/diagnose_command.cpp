@@ -3,6 +3,7 @@
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/base/error.h"
 #include "lowbit/base/file_write.h"
+#include "lowbit/base/words.h"
 #include "lowbit/bench/table.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/files/json.h"
@@ -52,11 +53,12 @@ files::Json to_json(const train::Diagnosis& d) {
 std::string share(double x) { return x == 0 ? "0 %" : fmt::format("{} %", bench::short_number(100 * x)); }
 
 void print(const train::Diagnosis& d) {
-  fmt::print("Gradients of the residual stream after each block, {} against {}, over {} tokens\n", d.format, d.reference, d.tokens);
+  fmt::print("Gradients of the residual stream after each block: {} compared with {}, over {}\n", d.format, d.reference,
+             counted(d.tokens, "token"));
   bench::Table blocks{{"block", "cosine", "length, with / without"}, {}, 1};
   for (const auto& b : d.blocks) blocks.rows.push_back({std::to_string(b.layer), fmt::format("{:.4f}", b.cosine), fmt::format("{:.3f}", b.norm_ratio)});
   fmt::print("{}\n", blocks.text());
-  fmt::print("Coding: squared error over squares, and share masked; beside each what a normal variable would have (-: not coded, or not known)\n");
+  fmt::print("Quantization: relative squared error and share of masked entries; \"normal\" is the value for a normal variable (-: not quantized, or unknown)\n");
   bench::Table layers{{"layer", "weight error", "normal", "masked", "normal", "input error", "normal", "masked", "normal"}, {}, 1};
   for (const auto& l : d.layers) {
     std::vector<std::string> row{l.name};

@@ -2,6 +2,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/cli/model_tokenizer.h"
 #include "lowbit/eval/evaluate.h"
@@ -78,11 +79,14 @@ void print(const EvalFlags& f, const eval::Evaluation& e, const model::ModelFold
   if (e.bits_per_byte)
     fmt::print("bits per byte   {:.4f}  [{:.4f}, {:.4f}]\n", *e.bits_per_byte, e.bits_interval->low, e.bits_interval->high);
   else
-    fmt::print("bits per byte   not known: this data has no byte lengths (give --bytes-per-token)\n");
+    fmt::print("bits per byte   unknown: this data has no byte lengths (give --bytes-per-token)\n");
   fmt::print("nats per token  {:.4f}  [{:.4f}, {:.4f}]\n", e.nats_per_token, e.nats_interval.low, e.nats_interval.high);
   fmt::print("perplexity      {:.2f} per token\n", e.perplexity());
-  fmt::print("over            {} tokens{}, windows of {}; intervals 95 %, {} {} resampled\n", e.tokens,
-             e.bytes ? fmt::format(", {} bytes", *e.bytes) : std::string(), length, e.units, e.interval_over);
+  fmt::print("over            {}{}, in windows of {}\n", counted(e.tokens, "token"),
+             e.bytes ? ", " + counted(*e.bytes, "byte") : std::string(), length);
+  const std::string_view over = e.interval_over;
+  fmt::print("[...]           95 % confidence intervals, bootstrap over {}\n",
+             counted(e.units, over.ends_with('s') ? over.substr(0, over.size() - 1) : over));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/file_write.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/cli/law_flags.h"
 #include "lowbit/files/json.h"
@@ -143,7 +144,7 @@ std::string between_text(const laws::Between& b) {
 }
 
 void print_runs(const laws::Fit& fit) {
-  fmt::print("\n{:<16} {:>10} {:>10} {:>8} {:>8} {:>8}\n", "held out", "N", "D", "loss", "law", "off by");
+  fmt::print("\n{:<16} {:>10} {:>10} {:>8} {:>8} {:>8}\n", "held out", "N", "D", "loss", "law", "error");
   for (std::size_t i = 0; i < fit.points.points.size(); ++i) {
     const laws::Point& p = fit.points.points[i];
     if (fit.fitted[i]) continue;
@@ -155,7 +156,7 @@ void print_runs(const laws::Fit& fit) {
       fmt::print("{:<16} {:>10} {:>10} {:8.4f}   its format is not among the fitted runs\n", name, human_count(p.n),
                  human_count(p.d), p.loss);
   }
-  if (fit.held_out_rms) fmt::print("rms of {} runs held out: {:.4f} nats\n", fit.held_out, *fit.held_out_rms);
+  if (fit.held_out_rms) fmt::print("RMS error over {} held out: {:.4f} nats\n", counted(fit.held_out, "run"), *fit.held_out_rms);
 }
 
 void print_budget(const laws::Fit& fit, const FitFlags& f) {
@@ -182,15 +183,16 @@ void print(const laws::Fit& fit, const FitFlags& f) {
   const bool additive = fit.options.law == laws::Law::additive;
   std::size_t used = 0;
   for (const bool fitted : fit.fitted) used += fitted;
-  fmt::print("law {} over {} runs, {} formats{}\n", laws::name_of(fit.options.law), used, fit.points.formats.size(),
+  fmt::print("law {}, fitted to {} in {}{}\n", laws::name_of(fit.options.law), counted(used, "run"),
+             counted(fit.points.formats.size(), "format"),
              fit.base ? ", base " + fit.points.formats[*fit.base] : "");
-  const std::string level = fmt::format("{:g} % interval", 100 * fit.options.level);
+  const std::string level = fmt::format("{:g} % confidence interval", 100 * fit.options.level);
   fmt::print("\n{:<10} {:>12}  {:<24}\n", "constant", "value", level);
   for (const laws::Found& c : fit.constants)
     fmt::print("{:<10} {:>12.6g}  {:<24}{}\n", c.name, c.value, between_text(c.interval),
                c.held   ? "held"
                : c.told ? ""
-                        : "not told by these runs");
+                        : "not identifiable from these runs");
   fmt::print("\n{:<24} {:>9} {:>12}  {:<24}\n", "format", additive ? "k" : "eff",
              additive ? "eff at " + human_count(fit.middle_n) : "eff/bits*16", level);
   for (std::size_t i = 0; i < fit.points.formats.size(); ++i) {
@@ -200,13 +202,13 @@ void print(const laws::Fit& fit, const FitFlags& f) {
                std::isfinite(second) ? fmt::format("{:.3g}", second) : "", between_text(fit.of_format[i].interval),
                fit.of_format[i].held && fit.base != i ? "held" : "");
   }
-  fmt::print("\nrms {:.4f} nats, {:.5f} of the log-loss\n", fit.rms, fit.log_rms);
+  fmt::print("\nRMS error {:.4f} nats, {:.5f} of the log-loss\n", fit.rms, fit.log_rms);
   if (const auto best = laws::best_per_bit(fit, fit.middle_n))
     fmt::print("most effective parameters per bit: {}; the best format where memory is the limit and tokens are not\n",
                fit.points.formats[*best]);
   if (used < fit.points.points.size()) print_runs(fit);
   for (const laws::Answer& a : fit.answers)
-    fmt::print("\nforetold: {} parameters, {} tokens, {}: {:.4f} nats {}", human_count(a.question.n),
+    fmt::print("\npredicted: {} parameters, {} tokens, {}: {:.4f} nats per token {}", human_count(a.question.n),
                human_count(a.question.d), a.question.format, a.loss, between_text(a.interval));
   if (!fit.answers.empty()) fmt::print("\n");
   if (f.memory > 0) print_budget(fit, f);

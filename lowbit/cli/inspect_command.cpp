@@ -12,6 +12,7 @@
 #include "lowbit/base/file_map.h"
 #include "lowbit/base/hash.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/cli/inspect.h"
 #include "lowbit/files/checkpoint.h"
@@ -51,7 +52,7 @@ Json checkpoint_row(const files::Checkpoint& checkpoint, Findings& found) {
     for (const auto& file : files::verify_checkpoint(checkpoint, files::Verify::hashes)) bytes += file.bytes;
     row["bytes"] = bytes;
     row["complete"] = true;
-    found.line(fmt::format("  step {}", checkpoint.step), "{}, complete, hashes right",
+    found.line(fmt::format("  step {}", checkpoint.step), "{}, complete, hashes match",
                human_bytes(static_cast<double>(bytes)));
   } catch (const Error& error) {
     row["complete"] = false;
@@ -71,7 +72,7 @@ Findings run_folder(const fs::path& path) {
       found.json["steps"] = last.step;
       found.json["tokens"] = last.tokens;
       found.json["loss"] = last.loss;
-      found.line("trained", "{} steps{}, {} tokens, last loss {:.4f} nats a token", last.step,
+      found.line("trained", "{}{}, {} tokens, last loss {:.4f} nats per token", counted(last.step, "step"),
                  records.info && records.info->steps > 0 ? fmt::format(" of {}", records.info->steps) : "",
                  human_count(static_cast<double>(last.tokens)), last.loss);
     }
@@ -123,9 +124,9 @@ Findings token_shard(const fs::path& path) {
   found.json["text_bytes"] = counts.documents ? Json(counts.bytes) : Json();
   found.json["tokenizer_hash"] = counts.tokenizer_hash ? Json(hash_text(counts.tokenizer_hash)) : Json();
   found.json["bytes"] = fs::file_size(path);
-  found.line("tokens", "{} of {} ids, {} bytes each; hashes right", counts.tokens, counts.vocabulary, shard.width());
+  found.line("tokens", "{} of {} ids, {} bytes each; hashes match", counts.tokens, counts.vocabulary, shard.width());
   if (counts.documents)
-    found.line("text", "{} in {} documents, {:.3f} bytes a token", bytes_text(counts.bytes), counts.documents,
+    found.line("text", "{} in {}, {:.3f} bytes per token", bytes_text(counts.bytes), counted(counts.documents, "document"),
                static_cast<double>(counts.bytes) / static_cast<double>(counts.tokens));
   if (counts.tokenizer_hash) found.line("tokenizer", "hash {}", hash_text(counts.tokenizer_hash));
   return found;
@@ -139,8 +140,8 @@ Findings tokenizer(const fs::path& path) {
   found.json["hash"] = hash_text(loaded.hash());
   found.json["bytes"] = loaded.file_bytes().size();
   found.line("vocabulary", "{} ids", loaded.vocabulary());
-  found.line("text", "{}", loaded.exact() ? "comes back exactly" : "may come back changed (its flags normalize)");
-  found.line("hash", "{}; more by: lowbit tokenizer inspect", hash_text(loaded.hash()));
+  found.line("text", "{}", loaded.exact() ? "is restored exactly" : "may not be restored exactly (the tokenizer normalizes it)");
+  found.line("hash", "{}; see also: lowbit tokenizer inspect", hash_text(loaded.hash()));
   return found;
 }
 
@@ -189,7 +190,7 @@ Findings safetensors(const fs::path& path) {
   }
   found.json["tensors"] = list;
   found.json["bytes"] = file.file_bytes();
-  found.line("total", "{} tensors, {} values, {}", file.tensors().size(), elements, bytes_text(file.file_bytes()));
+  found.line("total", "{}, {}, {}", counted(file.tensors().size(), "tensor"), counted(elements, "value"), bytes_text(file.file_bytes()));
   return found;
 }
 
@@ -240,7 +241,7 @@ void inspect(const fs::path& given, bool json) {
     out["damaged"] = found.damaged;
     std::cout << files::dump_line(out) << '\n';
   } else {
-    std::cout << found.text;
+    std::cout << shown(found.text);  // names in files may hold what a terminal would obey
   }
   std::cout.flush();
   if (!found.damaged.empty())

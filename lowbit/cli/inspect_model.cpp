@@ -6,6 +6,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/hash.h"
+#include "lowbit/base/words.h"
 #include "lowbit/base/progress.h"
 #include "lowbit/cli/inspect.h"
 #include "lowbit/formats/layout.h"
@@ -86,8 +87,8 @@ void describe_config(Findings& found, const model::ModelFolder& folder) {
   found.json["attention"] = name_of(s.attention);
   found.json["packed"] = folder.packed();
   found.line("shape",
-             "{} layers, width {}, {} heads of {} ({} key-value{}), mlp {}, vocabulary {}, context {}: {} parameters",
-             c.layers, c.width, c.heads, c.head_dim, c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp, c.vocab,
+             "{}, width {}, {} of {} ({} key-value{}), MLP {}, vocabulary {}, context {}: {} parameters",
+             counted(c.layers, "layer"), c.width, counted(c.heads, "head"), c.head_dim, c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp, c.vocab,
              c.positions, human_count(static_cast<double>(c.parameters())));
   std::string arithmetic = fmt::format("{}, head {}, attention {}", s.name(), s.head.name(), name_of(s.attention));
   if (s.quantized()) {
@@ -107,7 +108,7 @@ void describe_config(Findings& found, const model::ModelFolder& folder) {
 void describe_layers(Findings& found, const model::ModelFolder& folder) {
   if (folder.scheme().layer_formats.empty()) return;
   Json list = Json::array();
-  found.text += "\nbits a weight of each layer, packed, scales included\n";
+  found.text += "\nbits per weight of each layer, packed, scales included\n";
   for (const std::string_view heading : kLayerKinds)
     found.text += fmt::format("{}{:<15}", heading == "q" ? "block  " : "", heading);
   for (const model::TensorSpec& spec : model::tensors(folder.config())) {

@@ -3,6 +3,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/bench/ceiling_cache.h"
 #include "lowbit/cli/logits_flags.h"
 #include "lowbit/files/npy.h"
@@ -42,8 +43,8 @@ void add_logits(CLI::App& verb) {
     }
     out.finish();
     progress.finish();
-    fmt::print(stderr, "{}: float32 [{}, {}], engine run, {}, chunks of {}, {} threads\n", f->out.string(), ids.size(), vocab,
-               isa_name(active_isa()), chunk, pool.threads());
+    fmt::print(stderr, "{}: float32 [{}, {}], engine run, {}, chunks of {}, {}\n", f->out.string(), ids.size(), vocab,
+               isa_name(active_isa()), chunk, counted(pool.threads(), "thread"));
   });
 }
 

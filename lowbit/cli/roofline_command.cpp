@@ -6,6 +6,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/bench/ceiling_cache.h"
 #include "lowbit/bench/products.h"
 #include "lowbit/bench/random_model.h"
@@ -43,7 +44,7 @@ void print_ceilings(const Ceilings& c) {
   fmt::print("{}, {}; caches {} KiB, {} KiB, {} MiB\n", c.processor, isa_name(c.isa), c.caches.l1 >> 10,
              c.caches.l2 >> 10, c.caches.l3 >> 20);
   bench::Table table;
-  table.headings = {"ceiling", "unit", "one thread", "range", fmt::format("{} threads", c.threads), "range"};
+  table.headings = {"ceiling", "unit", "one thread", "range", counted(c.threads, "thread"), "range"};
   table.left = 2;
   for (std::size_t i = 0; i < kCeilings; ++i) {
     const auto ceiling = static_cast<Ceiling>(i);
@@ -178,13 +179,13 @@ void roofline(RooflineFlags& f) {
   json["ceilings"] = bench::json_of(ceilings);
   if (layers) {
     if (!f.common.json)
-      fmt::print("\n{}: each kind of layer, as the machine model has it and as measured\n", target.name);
+      fmt::print("\n{}: each kind of layer, as predicted by the machine model and as measured\n", target.name);
     Report report = layer_report(f, target, rows, ceilings, pool);
     json["shape"] = target.name;
     json["layers"] = std::move(report.json);
     if (!f.common.json) {
       fmt::print("{}", report.table.text());
-      if (report.busy) fmt::print("The machine was busy: shares marked so are lower bounds, not results.\n");
+      if (report.busy) fmt::print("The machine was busy: shares marked busy are lower bounds, not results.\n");
     }
   }
   if (f.common.json) fmt::print("{}", files::dump_pretty(json));

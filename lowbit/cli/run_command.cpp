@@ -7,6 +7,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/file_map.h"
+#include "lowbit/base/words.h"
 #include "lowbit/bench/ceiling_cache.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/cli/model_tokenizer.h"
@@ -37,6 +38,10 @@ double since(Clock::time_point start) { return std::chrono::duration<double>(Clo
 
 void show(std::string_view text) {
   if (text.empty()) return;
+  // A terminal would obey control characters that a model or a prompt may hold; a file or pipe gets the bytes as they are.
+  static const bool terminal = isatty(STDOUT_FILENO);
+  std::string safe;
+  if (terminal) text = safe = lowbit::shown(text);
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
     fail("cannot write to standard output: {}", errno_text(errno));
 }
@@ -79,6 +84,12 @@ std::string decode(const text::PromptReader& reader, std::span<const std::int32_
   std::string text;
   for (const std::int32_t id : ids) text += writer.push(id);
   return text + writer.finish();
+}
+
+/// Why a text ended, for the closing line.
+std::string_view ended_by(std::string_view stop) {
+  if (stop == "length") return "--max-tokens";
+  return stop == "end token" ? "the end token" : stop == "interrupted" ? "Ctrl-C" : stop;
 }
 
 void complete(const RunFlags& f) {
@@ -159,8 +170,9 @@ void complete(const RunFlags& f) {
     show(writer.finish());
     show("\n");
     if (!f.quiet)
-      fmt::print(stderr, "[{} prompt tokens, first token after {:.0f} ms; {} tokens at {:.0f} tok/s; {}, {} threads; stopped by {}]\n",
-                 prompt.size(), 1e3 * first_token, drawn.size(), rate, isa_name(active_isa()), pool.threads(), stop);
+      fmt::print(stderr, "[{} read, first token after {:.0f} ms; {} generated, {:.0f} tokens/s; {}, {}; ended by {}]\n",
+                 counted(prompt.size(), "prompt token"), 1e3 * first_token, counted(drawn.size(), "token"), rate,
+                 isa_name(active_isa()), counted(pool.threads(), "thread"), ended_by(stop));
   }
   if (stop == "interrupted") throw Interrupted("stopped by Ctrl-C");
 }

@@ -9,6 +9,7 @@
 #include "lowbit/base/executor.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/files/json.h"
 #include "lowbit/study/sweep.h"
@@ -64,12 +65,12 @@ void print_outline(const std::vector<CellState>& cells, int jobs) {
     done += is_done;
     fmt::print("{:<{}}  {:>10}  {:>8}  {:>9}  {}\n", c.cell.name, width, human_count(static_cast<double>(c.parameters)),
                c.steps, is_done ? "" : human_bytes(static_cast<double>(c.memory_bytes)),
-               is_done ? "done" : (c.begun ? "begun; of " : "about ") + human_time(c.foretold_seconds));
+               is_done ? "done" : (c.begun ? "started; of " : "about ") + human_time(c.foretold_seconds));
   }
   const double left = study::seconds_left(cells, jobs);
-  fmt::print("{} cells, {} done", cells.size(), done);
+  fmt::print("{}, {} done", counted(cells.size(), "cell"), done);
   if (std::isfinite(left) && left > 0)
-    fmt::print("; about {} with {} at once, by the speed of their products", human_time(left), jobs);
+    fmt::print("; predicted time {} with {} at a time", human_time(left), jobs);
   fmt::print("\n");
 }
 
@@ -84,10 +85,10 @@ void end(const std::vector<CellState>& cells, const SweepFlags& f) {
   }
   if (interrupted())
     throw Interrupted(
-        fmt::format("stopped, {} of {} cells done, the others saved; go on with: lowbit sweep --config {} --out {}",
+        fmt::format("stopped with {} of {} cells done, the others saved; continue with: lowbit sweep --config {} --out {}",
                     done, cells.size(), f.config.string(), f.out.string()));
   if (first)
-    fail("{} of {} cells failed; the first is {}: {} (its output: {}); repeat the command to go on with them", failed,
+    fail("{} of {} cells failed; the first is {}: {} (its output: {}); repeat the command to continue", failed,
          cells.size(), first->cell.name, first->message, first->log.string());
 }
 

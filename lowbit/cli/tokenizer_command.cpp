@@ -82,7 +82,7 @@ void run_train(const TrainFlags& flags) {
       progress.update(static_cast<double>(reader.consumed()));
     }
     if (progress.shown())
-      progress.line(fmt::format("joining the pieces of {} different words",
+      progress.line(fmt::format("merging pieces of {} distinct words",
                                 human_count(static_cast<double>(trainer.distinct_words()))));
   }
   const std::string model = trainer.train();
@@ -102,7 +102,7 @@ void run_train(const TrainFlags& flags) {
     std::cout << files::dump_line(json) << '\n';
     return;
   }
-  std::cout << fmt::format("{}: {} pieces from {} of text, {} different words, in {}\n", out.string(),
+  std::cout << fmt::format("{}: {} pieces from {} of text with {} distinct words, in {}\n", out.string(),
                            made.vocabulary(), human_bytes(static_cast<double>(trainer.bytes_seen())),
                            human_count(static_cast<double>(trainer.distinct_words())), human_time(seconds));
 }

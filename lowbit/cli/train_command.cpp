@@ -5,6 +5,7 @@
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/cli/command.h"
 #include "lowbit/files/checkpoint.h"
 #include "lowbit/files/json.h"
@@ -197,8 +198,8 @@ void print_outline(const train::Options& o, bool json) {
     fmt::print("{}\n", files::dump_line(out));
     return;
   }
-  fmt::print("{}: {} parameters, {} steps of {} tokens, {} of memory, about {}{}\n", o.scheme.name(),
-             human_count(static_cast<double>(o.config.parameters())), o.steps, o.tokens_per_step(),
+  fmt::print("{}: {} parameters, {} of {} tokens, {} of memory, about {}{}\n", o.scheme.name(),
+             human_count(static_cast<double>(o.config.parameters())), counted(o.steps, "step"), o.tokens_per_step(),
              human_bytes(static_cast<double>(outline.prediction.memory_bytes)), human_time(seconds),
              outline.held_out ? "" : "; no held-out text");
 }

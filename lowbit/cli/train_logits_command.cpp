@@ -4,6 +4,7 @@
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/base/error.h"
 #include "lowbit/base/interrupt.h"
+#include "lowbit/base/words.h"
 #include "lowbit/cli/logits_flags.h"
 #include "lowbit/files/npy.h"
 #include "lowbit/files/run_folder.h"
@@ -38,8 +39,8 @@ void add_train_logits(CLI::App& verb) {
       out.append(logits);
     }
     out.finish();
-    fmt::print(stderr, "{}: float32 [{}, {}], engine train, {}, {} threads\n", f->out.string(), ids.size(), vocab,
-               isa_name(active_isa()), threads);
+    fmt::print(stderr, "{}: float32 [{}, {}], engine train, {}, {}\n", f->out.string(), ids.size(), vocab,
+               isa_name(active_isa()), counted(threads, "thread"));
   });
 }
 

@@ -260,6 +260,10 @@ std::optional<RunInfo> parse_run_info(std::string_view bytes) {
   info.head = text(json, "head");
   info.estimator = text(json, "estimator");
   info.transform = text(json, "transform");
+  // Runs without quantization use neither, though older ones recorded the defaults.
+  const bool coded = info.format != "f32" && info.format != "bf16" && info.format != "bf16+2:4";
+  const bool mixed = std::ranges::any_of(info.flags, [](const auto& flag) { return flag.first == "layer-formats" && !flag.second.empty(); });
+  if (!coded && !mixed) info.estimator = info.transform = "";
   const Json& model = part(json, "model");
   info.model = {whole(model, "layers"),   whole(model, "width"),      whole(model, "heads"),
                 whole(model, "kv_heads"), whole(model, "mlp"),        whole(model, "vocab"),

@@ -7,6 +7,7 @@
 #include "lowbit/base/file_write.h"
 #include "lowbit/base/math.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/report/page_frame.h"
 #include "lowbit/report/page_sections.h"
 #include "lowbit/report/summary.h"
@@ -44,7 +45,7 @@ std::string tiles(const RunRecords& records, const Outcome& o) {
                 "perplexity " + number(math::exp(o.eval->nats_per_token), 4));
   if (std::isfinite(o.train_loss))
     out += tile("Training loss", fmt::format("{:.3f}", o.train_loss), "nats",
-                fmt::format("mean of the last {} steps", o.train_loss_steps));
+                fmt::format("mean of the last {}", counted(o.train_loss_steps, "step")));
   if (o.tokens > 0)
     out += split_tile("Trained on", human_count(static_cast<double>(o.tokens)), "tokens",
                       o.planned_steps > o.step ? fmt::format("step {} of {}", grouped(o.step), grouped(o.planned_steps))

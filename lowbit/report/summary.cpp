@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 
 namespace lowbit::report {
 namespace {
@@ -136,7 +137,7 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
     if (const std::string layers = flag(records, "layer-formats"); !layers.empty()) model += " with " + layers;
     if (info.model.parameters > 0)
       join(&model, human_count(static_cast<double>(info.model.parameters)) + " parameters");
-    if (info.model.layers > 0) join(&model, fmt::format("{} layers of width {}", info.model.layers, info.model.width));
+    if (info.model.layers > 0) join(&model, fmt::format("{} of width {}", counted(info.model.layers, "layer"), info.model.width));
     row("model", model);
     std::string how;
     if (!info.estimator.empty()) join(&how, "estimator " + info.estimator);
@@ -145,7 +146,7 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
     if (!how.empty()) row("", how);
   }
   if (o.step > 0) {
-    std::string work = fmt::format("{} steps", o.step);
+    std::string work = counted(o.step, "step");
     if (o.tokens > 0) join(&work, human_count(static_cast<double>(o.tokens)) + " tokens");
     if (std::isfinite(o.seconds)) work += " in " + human_time(o.seconds);
     row("trained", work);
@@ -160,7 +161,8 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
     row("loss", fmt::format("not a finite number from step {} on", *o.broken_step));
   } else if (std::isfinite(o.train_loss)) {
     row("loss",
-        fmt::format("{:.4f} nats per token in training (mean of the last {} steps)", o.train_loss, o.train_loss_steps));
+        fmt::format("{:.4f} nats per token in training (mean of the last {})", o.train_loss,
+                    counted(o.train_loss_steps, "step")));
   }
   if (o.eval) {
     const EvalRecord& e = *o.eval;
@@ -169,6 +171,9 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
                                   in_brackets(e.nats_per_token_interval, 4), e.step));
     if (e.bits_per_byte)
       row("", fmt::format("{:.4f} bits per byte{}", *e.bits_per_byte, in_brackets(e.bits_per_byte_interval, 4)));
+    if (e.nats_per_token_interval)
+      row("", fmt::format("[95 % confidence intervals: bootstrap over the held-out text, {} tokens]",
+                          human_count(static_cast<double>(e.tokens))));
   }
   if (o.stored_bytes > 0) {
     std::string size = human_bytes(static_cast<double>(o.stored_bytes)) + " as stored";
@@ -181,7 +186,7 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
 
   if (!records.bits.empty()) {
     const BitsRecord& b = records.bits.back();
-    row("bits", fmt::format("{:.3f} of {:.3f} a weight allotted at step {}", b.bits, b.budget, b.step));
+    row("bits", fmt::format("{:.3f} of {:.3f} per weight allotted at step {}", b.bits, b.budget, b.step));
     if (!b.uniform.empty())
       row("", fmt::format("predicted {:.4f} nats per token below uniform {} ({:.3f} bits)", b.uniform_cost - b.cost, b.uniform, b.uniform_bits));
   }

@@ -35,13 +35,4 @@ std::string draw_sample(Executor& executor, const nn::LlamaWeights& weights, con
   return tokenizer.decode(drawn);
 }
 
-std::string one_line(std::string_view text) {
-  constexpr std::size_t kMost = 100;
-  std::string line(text.substr(0, kMost));
-  while (text.size() > kMost && !line.empty() && (static_cast<unsigned char>(text[line.size()]) & 0xC0) == 0x80) line.pop_back();
-  for (char& c : line)
-    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
-  return line;
-}
-
 }  // namespace lowbit::train

@@ -2,7 +2,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "lowbit/base/executor.h"
 #include "lowbit/nn/llama.h"
@@ -14,8 +13,5 @@ namespace lowbit::train {
 /// from (seed, sample, position + step * 2^32).
 std::string draw_sample(Executor& executor, const nn::LlamaWeights& weights, const text::Tokenizer& tokenizer,
                         std::size_t tokens, std::uint64_t seed, std::uint64_t step);
-
-/// Line breaks as spaces, cut after 100 bytes at a character.
-std::string one_line(std::string_view text);
 
 }  // namespace lowbit::train

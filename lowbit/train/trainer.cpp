@@ -16,6 +16,7 @@
 #include "lowbit/base/file_write.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/words.h"
 #include "lowbit/eval/evaluate.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/machine/isa.h"
@@ -34,6 +35,8 @@
 
 namespace lowbit::train {
 namespace {
+
+constexpr std::size_t kSampleShown = 100;  // bytes of a sample that a terminal line shows
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
@@ -154,18 +157,22 @@ void Run::announce() {
     fail_input("its checkpoints are predicted to need {} more, but {} are free in {}; lower --keep or use another disk",
                human_bytes(more), human_bytes(static_cast<double>(disk.available)), folder_.path().string());
   const model::Config& c = options_.config;
-  fmt::print(stderr, "model    {} layers, width {}, {} heads ({} key-value{}), mlp {}, vocabulary {}: {} parameters, {} in the blocks\n",
-             c.layers, c.width, c.heads, c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp, c.vocab,
-             human_count(static_cast<double>(c.parameters())), human_count(static_cast<double>(c.block_parameters())));
-  fmt::print(stderr, "format   {}, head {}, attention {}, estimator {}, transform {}{}, backward {}\n", options_.scheme.name(),
-             options_.scheme.head.name(), name_of(options_.scheme.attention), name_of(options_.scheme.estimator),
-             name_of(options_.scheme.transform), options_.scheme.variations(), kernels::name_of(options_.backward));
-  fmt::print(stderr, "steps    {} of {} x {} tokens = {} tokens; {} peak {:.3g}{}, warm-up {}\n", options_.steps, options_.batch,
-             options_.seq, human_count(static_cast<double>(options_.steps * options_.tokens_per_step())), options_.schedule,
-             options_.lr, options_.gain_lr > 0 ? fmt::format(" (gains {:g} times that)", options_.gain_lr) : "", options_.warmup);
-  fmt::print(stderr, "machine  {}, {}, {} threads; measured peaks: int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} GOP/s\n", cpu_features().name,
-             isa_name(active_isa()), options_.threads, peaks_.int8 / 1e9, peaks_.bf16 / 1e9, peaks_.f32 / 1e9);
-  fmt::print(stderr, "predict  {} of memory, about {}, {} of disk\n", human_bytes(static_cast<double>(prediction_.memory_bytes)),
+  fmt::print(stderr, "model    {}, width {}, {} ({} key-value{}), MLP {}, vocabulary {}: {} parameters, {} of them in the blocks\n",
+             counted(c.layers, "layer"), c.width, counted(c.heads, "head"), c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp,
+             c.vocab, human_count(static_cast<double>(c.parameters())), human_count(static_cast<double>(c.block_parameters())));
+  const Scheme& s = options_.scheme;
+  fmt::print(stderr, "format   {}, head {}, attention {}{}, backward {}\n", s.name(), s.head.name(), name_of(s.attention),
+             s.quantized() ? fmt::format(", estimator {}, transform {}{}", name_of(s.estimator), name_of(s.transform), s.variations())
+                           : std::string(),
+             kernels::name_of(options_.backward));
+  fmt::print(stderr, "steps    {} of {} x {} tokens, {} tokens in all; schedule {}, peak learning rate {:.3g}{}, warm-up {}\n",
+             options_.steps, options_.batch, options_.seq,
+             human_count(static_cast<double>(options_.steps * options_.tokens_per_step())), options_.schedule, options_.lr,
+             options_.gain_lr > 0 ? fmt::format(" (gains {:g} times that)", options_.gain_lr) : "",
+             counted(options_.warmup, "step"));
+  fmt::print(stderr, "machine  {}, {}, {}; measured peaks: int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} GOP/s\n", cpu_features().name,
+             isa_name(active_isa()), counted(options_.threads, "thread"), peaks_.int8 / 1e9, peaks_.bf16 / 1e9, peaks_.f32 / 1e9);
+  fmt::print(stderr, "predicted {} of memory, about {} of time, {} of disk\n", human_bytes(static_cast<double>(prediction_.memory_bytes)),
              human_time(prediction_.seconds_per_step * static_cast<double>(options_.steps)),
              human_bytes(static_cast<double>(prediction_.disk_bytes)));
 }
@@ -354,14 +361,14 @@ void Run::evaluate(bool last) {
   record.tokens = result.tokens;
   record.bytes = result.bytes;
   record.seconds = since(start);
-  std::string line = fmt::format("step {:>6}  held-out {:.4f} nats a token", state_.step, result.nats_per_token);
-  if (result.bits_per_byte) line += fmt::format(", {:.4f} bits a byte", *result.bits_per_byte);
+  std::string line = fmt::format("step {:>6}  held-out {:.4f} nats per token", state_.step, result.nats_per_token);
+  if (result.bits_per_byte) line += fmt::format(", {:.4f} bits per byte", *result.bits_per_byte);
   if (inputs_.tokenizer && options_.sample_tokens > 0) {
     const std::string text = draw_sample(executor_, llama_->weights(), *inputs_.tokenizer, size(options_.sample_tokens), options_.seed,
                                          static_cast<std::uint64_t>(state_.step));
     log_->add(record);  // together with the sample, which Ctrl-C may cut short
     log_->add(report::SampleRecord{state_.step, "", text});
-    line += "\n  | " + one_line(text);
+    line += "\n  | " + excerpt(text, kSampleShown);
   } else {
     log_->add(record);
   }
@@ -381,7 +388,7 @@ void Run::stop_if_interrupted() {
   log_->add(report::EventRecord{state_.step, "interrupted", ""});
   report::write_run_report(folder_.path());
   progress_->finish();
-  throw Interrupted(fmt::format("stopped at step {}, saved; go on with: lowbit train --resume --out {}", state_.step, folder_.path().string()));
+  throw Interrupted(fmt::format("stopped at step {}, saved; continue with: lowbit train --resume --out {}", state_.step, folder_.path().string()));
 }
 
 void Run::loop() {

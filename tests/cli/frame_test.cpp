@@ -78,6 +78,52 @@ TEST(Frame, RefusesWrongUseInOneLine) {
   expect_line(sample({"nested", "make", "--uot", "x"}), 2, "did you mean '--out'?");
 }
 
+TEST(Frame, ReadsNumbersAsPeopleWriteThem) {
+  const Outcome outcome = sample({"print", "--in", "a", "--tokens", "0.5M", "--steps=64k", "--memory", "1.6G", "--seed",
+                                  "18446744073709551615", "--rate", "1e-3", "--shade", "blue", "--all"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("tokens=500000 rate=0.001 "), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("steps=64000 memory=1600000000 shade=blue seed=18446744073709551615\n"), std::string::npos) << outcome.out;
+}
+
+TEST(Frame, NamesFlagValueAndRange) {
+  const auto refuse = [](std::vector<std::string> words, const std::string& line) {
+    words.insert(words.begin(), {"print", "--in", "a"});
+    expect_line(sample(words), 2, "lowbit: " + line + "\n");
+  };
+  refuse({"--tokens", "0"}, "--tokens 0: choose a whole number from 1 to 1000000");
+  refuse({"--tokens", "2.5"}, "--tokens 2.5: not a whole number; choose a whole number from 1 to 1000000");
+  refuse({"--tokens="}, "--tokens '': no number is given; choose a whole number from 1 to 1000000 (such as 500, 64k or 2.5M)");
+  refuse({"--steps", "1e400"}, "--steps 1e400: choose a whole number from 1 to 10^15");
+  refuse({"--seed", "-1"}, "--seed -1: choose a whole number from 0 to 18446744073709551615");
+  refuse({"--seed", "18446744073709551616"}, "--seed 18446744073709551616: choose a whole number from 0 to 18446744073709551615");
+  refuse({"--rate", "-2"}, "--rate -2: choose a number above -2 and at most 10");
+  refuse({"--rate", "nan"}, "--rate nan: not a finite number; choose a number above -2 and at most 10");
+  refuse({"--memory", "-1G"}, "--memory -1G: choose a number above 0, such as 30M or 3e7");
+  refuse({"--shade", "gren"}, "--shade gren: unknown (did you mean 'green'?); choose red, green, blue");
+  refuse({"--path", ""}, "--path '': the path is empty; name a file or folder");
+  refuse({"--tokens"}, "--tokens needs a value; 'lowbit print --help' says which");
+  refuse({"--tokens", "--seed", "5"}, "--tokens needs a value, but the flag --seed follows (if --seed is the value, write --tokens=--seed)");
+  refuse({"--tokens", "5", "--tokens=6"}, "--tokens is given twice, with 5 and 6; give it once");
+  refuse({"--loud=maybe"}, "--loud maybe: a switch takes no value, or true or false");
+  refuse({"--loud", "--quiet"}, "'lowbit print' was given both --loud=true and --quiet=true; give one of them");
+  refuse({"-tokens", "5"}, "'lowbit print' has no flag -tokens (did you mean '--tokens'?); 'lowbit print --help' lists the flags");
+}
+
+TEST(Frame, AValueAfterTheEqualsSignMayLookLikeAFlag) {
+  const Outcome outcome = sample({"print", "--in", "a", "--name=--loud"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("name=--loud tokens=10 rate=0.5 loud=false"), std::string::npos) << outcome.out;
+}
+
+TEST(Frame, WarnsOfMoreThreadsThanAreGranted) {
+  const Outcome outcome = sample({"print", "--in", "a", "--threads", "1024"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(line_count(outcome.err), 1);
+  EXPECT_TRUE(outcome.err.starts_with("lowbit: warning: 1024 threads for ")) << outcome.err;
+  EXPECT_EQ(sample({"print", "--in", "a", "--threads", "1"}).err, "");
+}
+
 TEST(Frame, TurnsErrorsIntoTheirExitCodes) {
   expect_line(sample({"fail", "usage"}), 2, "used wrongly");
   expect_line(sample({"fail", "input"}), 2, "file 'a b' is bad");  // one line, whatever the name holds

@@ -90,12 +90,12 @@ TEST(RunContext, ThatIsFullIsNamedAsWhatEndedTheText) {
   const Json found = run_json(folder.path(), {"--prompt", "he", "--max-tokens", "100"});
   EXPECT_EQ(found["stop"], "context");
   EXPECT_EQ(found["tokens"].size() + found["prompt_tokens"].size(), 48u);
-  EXPECT_NE(run(folder.path(), {"--prompt", "he", "--max-tokens", "100"}).err.find("stopped by context"),
+  EXPECT_NE(run(folder.path(), {"--prompt", "he", "--max-tokens", "100"}).err.find("ended by the end of the context"),
             std::string::npos);
   EXPECT_NE(
-      run(folder.path(), {"--prompt", "he", "--max-tokens", "5", "--context", "6"}).err.find("stopped by context"),
+      run(folder.path(), {"--prompt", "he", "--max-tokens", "5", "--context", "6"}).err.find("ended by the end of the context"),
       std::string::npos);
-  EXPECT_NE(run(folder.path(), {"--prompt", "he", "--max-tokens", "5"}).err.find("stopped by length"),
+  EXPECT_NE(run(folder.path(), {"--prompt", "he", "--max-tokens", "5"}).err.find("ended by --max-tokens"),
             std::string::npos);
 }
 
