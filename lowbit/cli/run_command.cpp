@@ -89,7 +89,8 @@ std::string decode(const text::PromptReader& reader, std::span<const std::int32_
 /// Why a text ended, for the closing line.
 std::string_view ended_by(std::string_view stop) {
   if (stop == "length") return "--max-tokens";
-  return stop == "end token" ? "the end token" : stop == "interrupted" ? "Ctrl-C" : stop;
+  if (stop == "context") return "the end of the context";
+  return stop == "end token" ? "the end token" : "Ctrl-C";
 }
 
 void complete(const RunFlags& f) {
