@@ -81,8 +81,8 @@ Findings run_folder(const fs::path& path) {
       found.json["held_out"] = {{"step", last.step},
                                 {"nats_per_token", last.nats_per_token},
                                 {"bits_per_byte", last.bits_per_byte ? Json(*last.bits_per_byte) : Json()}};
-      found.line("held out", "{:.4f} nats a token{} at step {}", last.nats_per_token,
-                 last.bits_per_byte ? fmt::format(", {:.4f} bits a byte", *last.bits_per_byte) : "", last.step);
+      found.line("held out", "{:.4f} nats per token{} at step {}", last.nats_per_token,
+                 last.bits_per_byte ? fmt::format(", {:.4f} bits per byte", *last.bits_per_byte) : "", last.step);
     }
     for (const std::string& note : records.notes) found.line("note", "{}", note);
   }

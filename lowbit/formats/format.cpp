@@ -245,7 +245,7 @@ void Scheme::check() const {
     if (scale_group < kLeastScaleGroup || (scale_group & (scale_group - 1)) != 0)
       fail_usage("--scale-group must be a power of two from {} on, not {}; leave it out for one scale a row", kLeastScaleGroup, scale_group);
     if (!any([](const Format& f) { return f.weight; }))
-      fail_usage("--scale-group divides the rows of coded weights, which --format {} has not", format.name());
+      fail_usage("--scale-group divides the rows of coded weights, which --format {} does not have", format.name());
     if (is_learned(estimator))
       fail_usage("--estimator {} has one step or offset a row or matrix: leave --scale-group out", name_of(estimator));
   }
@@ -260,7 +260,7 @@ void Scheme::check(const Format& word) const {
     fail_usage("--scale absmax leaves nothing outside of the grid, so every gradient passes: it goes with --estimator ste, not {}",
                name_of(estimator));
   if (scale == ScaleRule::mse && !word.weight)
-    fail_usage("--scale mse chooses the scales of coded weights, which --format {} has not", word.name());
+    fail_usage("--scale mse chooses the scales of coded weights, which --format {} does not have", word.name());
   if (is_learned(estimator)) {
     const auto plain = [](const Grid* side) { return !side || side->plain(); };
     if (!word.weight || !plain(word.weight) || !plain(word.activation))

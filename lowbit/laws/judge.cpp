@@ -44,7 +44,7 @@ class Judge {
     share_reasons();
     formats();
     for (const Found& f : fit_.constants)
-      if (!f.told) fit_.notes.push_back(fmt::format("{} cannot be told from these runs: {}.", f.name, f.why));
+      if (!f.told) fit_.notes.push_back(fmt::format("{} is not identifiable from these runs: {}.", f.name, f.why));
     for (const Found& f : fit_.constants)
       if (f.name == "beta" && !f.told && !form_.setup().without_data_term && fit_.options.law != Law::additive)
         fit_.notes.emplace_back(
@@ -52,7 +52,7 @@ class Judge {
             "from "
             "other runs, held with --hold.");
     for (const Found& f : fit_.of_format)
-      if (!f.told) fit_.notes.push_back(fmt::format("{} cannot be told from these runs: {}.", f.name, f.why));
+      if (!f.told) fit_.notes.push_back(fmt::format("{} is not identifiable from these runs: {}.", f.name, f.why));
   }
 
  private:
@@ -289,7 +289,7 @@ void ask(Fit& fit) {
       if (!between && !(law == Law::bits && bits_of(q.format)))
         fail_usage(
             "--predict {:g},{:g},{}: no fitted run has that format, and it does not lie between two that have (equal bits "
-            "on both sides, w3a3 between w2a2 and w4a4); --law bits foretells others",
+            "on both sides, w3a3 between w2a2 and w4a4); --law bits predicts others",
             q.n, q.d, q.format);
       if (between)
         fit.notes.push_back(fmt::format(

@@ -32,7 +32,7 @@ std::string constants_table(const laws::Fit& fit) {
                         report::number(c.value, 4), between(c.interval),
                         c.held   ? "held"
                         : c.told ? ""
-                                 : "not told by these runs");
+                                 : "not identifiable from these runs");
   return html + "</tbody></table></div>";
 }
 

@@ -33,7 +33,7 @@ std::string line_of(const CellState& c, std::size_t name_width) {
   if (c.state == State::failed || c.state == State::stopped)
     rest = c.message;
   else if (c.state == State::waiting)
-    rest = c.begun ? "begun earlier" : known(c.foretold_seconds, [](double s) { return "about " + human_time(s); });
+    rest = c.begun ? "started earlier" : known(c.foretold_seconds, [](double s) { return "about " + human_time(s); });
   else
     rest = fmt::format("{:>13}  {:>7}  {:>8}  {}", fmt::format("{}/{}", c.step, c.steps),
                        known(c.loss, [](double v) { return fmt::format("{:.4f}", v); }),

@@ -230,7 +230,7 @@ BitsPlan plan_bits(const Options& o) {
     plan.layers.push_back(std::move(layer));
   }
   if (plan.layers.empty())
-    fail_usage("--bits-budget chooses the bits of coded weights, which --format {} has none of", o.scheme.name());
+    fail_usage("--bits-budget chooses the bits of coded weights, which --format {} does not have", o.scheme.name());
   for (const BitsLayer& layer :
        plan.layers)  // each alone in the run's scheme: its grid has a table, its row is not too long
     for (const Format& format : layer.formats) {

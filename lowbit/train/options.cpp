@@ -175,7 +175,7 @@ void check(const Options& o) {
   if ((o.cage > 0 || o.damp > 0) && o.scheme.estimator == Estimator::adabin)
     fail_usage("{} pulls weights to a grid around 0; the two values of adabin lie around each row's mean: leave it out", pull);
   if ((o.cage > 0 || o.damp > 0) && std::none_of(words.begin(), words.end(), [](const Format& f) { return f.weight; }))
-    fail_usage("{} pulls weights to their grid, which {} has not", pull, o.scheme.format.name());
+    fail_usage("{} pulls weights to their grid, which {} does not have", pull, o.scheme.format.name());
   require(o.keep >= 1, "--keep must be at least 1");
   require(o.eval_every >= 0 && o.checkpoint_every >= 0 && o.eval_tokens >= 0 && o.eval_windows >= 0 && o.sample_tokens >= 0,
           "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");
@@ -185,7 +185,7 @@ void check(const Options& o) {
     const Format coded = o.scheme.with_grids(word);
     if (o.backward != kernels::Precision::int8 || coded.integer() || (coded.weight_only() && coded.weight->integer())) continue;
     if (!word.quantized() && o.scheme.quantized()) continue;  // bf16 layers among others: their products stay so
-    fail_usage("--backward int8 multiplies gradients by integer codes, which --format {}{} has not; choose bf16 or f32", word.name(),
+    fail_usage("--backward int8 multiplies gradients by integer codes, which --format {}{} does not have; choose bf16 or f32", word.name(),
                o.scheme.variations());
   }
   o.config.check(o.scheme);

@@ -126,7 +126,7 @@ class Run {
 void Run::find_start() {
   if (!options_.resume) {
     if (folder_.existed())
-      fail_usage("{} already holds a run; go on with it by --resume, or name another folder", folder_.path().string());
+      fail_usage("{} already holds a run; continue it with --resume, or name another folder", folder_.path().string());
     return;
   }
   start_from_ = files::newest_complete(folder_.path(), files::Verify::hashes,

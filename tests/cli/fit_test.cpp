@@ -41,7 +41,7 @@ TEST(FitVerb, JsonHoldsTheConstantsEffByFormatAndIntervals) {
 TEST(FitVerb, SaysInWordsWhatTheRunsDoNotTell) {
   const Outcome outcome = fit({kPublished, "--bootstrap", "0"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_NE(outcome.out.find("beta cannot be told from these runs"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("beta is not identifiable from these runs"), std::string::npos) << outcome.out;
   const auto json = nlohmann::json::parse(fit({kPublished, "--bootstrap", "0", "--json"}).out);
   EXPECT_FALSE(json.at("identified").at("beta"));
 }

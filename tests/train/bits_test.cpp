@@ -31,7 +31,7 @@ TEST(BitsBudget, IsKeptToAndWhatWasAllottedIsTrainedPackedShownAndServed) {
   const Outcome outcome = run_program(
       plus(small_run(folder / "b", run, 60), {"--bits-budget", kBudget, "--bits-at", "0.5", "--eval-every", "20"}));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_NE(outcome.err.find("of 3.5000 bits a weight allotted, predicted"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("of 3.5000 bits per weight allotted, predicted"), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.out.find("below uniform w3a4 (3.500 bits)"), std::string::npos) << outcome.out;
   const files::Json bits = files::read_json(run / "bits.json");
   EXPECT_EQ(bits["step"], 30);
