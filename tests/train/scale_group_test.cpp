@@ -162,8 +162,8 @@ TEST(ScaleGroup, WhatItCannotDivideIsRefusedInOneLineBeforeAnythingIsMade) {
   expect_refused({"--scale-group", "256"}, "--scale-group 256 does not divide the rows of blocks.0.q, of 128 weights");
   expect_refused({"--mlp", "160"}, "--scale-group 64 does not divide the rows of blocks.0.down, of 160 weights");
   expect_refused({"--transform", "hadamard"}, "--scale-group 64 cuts the Hadamard groups of blocks.0.q, of 128");
-  expect_refused({"--format", "bf16"}, "--format bf16 has not");
-  expect_refused({"--format", "w16a4"}, "--format w16a4 has not");
+  expect_refused({"--format", "bf16"}, "--format bf16 does not have");
+  expect_refused({"--format", "w16a4"}, "--format w16a4 does not have");
   for (const char* estimator : {"lsq", "lsq+", "pact"}) expect_refused({"--estimator", estimator}, "leave --scale-group out");
   expect_refused({"--format", "w1a1", "--estimator", "adabin"}, "leave --scale-group out");
   EXPECT_FALSE(fs::exists(folder / "no" / "run.json"));
