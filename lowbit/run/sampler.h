@@ -16,8 +16,9 @@ struct SamplerOptions {
 /// throws Error(usage) that names the flag.
 void check(const SamplerOptions& options);
 
-/// Chooses tokens from logits. Draw number i is a function of (seed, i) alone. Filters apply in this order: repetition
-/// penalty, temperature, top-k, min-p, top-p. Allocates nothing after it is made.
+/// Chooses tokens from logits. The choice is a function of (logits, options, position, tokens seen) alone: the same on
+/// every machine, instruction set and number of threads. Filters apply in this order: repetition penalty, temperature,
+/// top-k, min-p, top-p. Nothing is sorted (docs/reference/arithmetic.md, "Sampling"). Allocates nothing after it is made.
 class Sampler {
  public:
   Sampler(const SamplerOptions& options, std::size_t vocabulary);
@@ -25,17 +26,21 @@ class Sampler {
   /// Counts a token as standing in the text (prompt and output), for the repetition penalty.
   void see(std::int32_t token);
   /// The token at `position` of the text; ties go to the lower id. logits: [vocabulary].
+  /// throws Error(failure): a logit is NaN, or the largest is not finite.
   std::int32_t choose(std::span<const float> logits, std::uint64_t position);
 
  private:
-  struct Candidate {
-    double probability;  ///< not normalized: 1 for the likeliest
-    std::int32_t token;
-  };
-  double adjusted(std::span<const float> logits, std::size_t token) const;
+  const float* penalized(const float* logits);
+  std::size_t keep_likeliest(const float* logits, std::size_t n, std::size_t k);
+
   SamplerOptions options_;
-  std::vector<char> seen_;
-  std::vector<Candidate> candidates_;
+  std::vector<char> seen_;                 ///< [vocabulary]
+  std::vector<std::int32_t> seen_tokens_;  ///< each once
+  std::vector<float> logits_;              ///< with the penalty
+  std::vector<float> weights_;
+  std::vector<double> sums_;               ///< of blocks of weights
+  std::vector<float> kept_, spare_;        ///< logits of the k likeliest, in the order of their ids; room to find them
+  std::vector<std::int32_t> kept_tokens_;
 };
 
 }  // namespace lowbit::run
