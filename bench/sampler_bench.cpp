@@ -56,7 +56,7 @@ int measure(int argc, char** argv) {
   std::vector<float> logits(static_cast<std::size_t>(config->vocab));
   constexpr std::size_t kCount = std::size(kWays);
   std::vector<run::Sampler> samplers;
-  for (const Way& way : kWays) samplers.emplace_back(way.options, logits.size());
+  for (const Way& way : kWays) samplers.emplace_back(way.options, logits.size(), &pool);
   std::vector<double> rate[kCount], ratio[kCount], choosing[kCount];
   for (long round = -1; round < rounds; ++round)  // the first warms up
     for (std::size_t i = 0; i < kCount; ++i) {

@@ -116,7 +116,7 @@ void complete(const RunFlags& f) {
   const nn::LlamaWeights weights = nn::load_llama(pool, folder, most);
   run::Engine engine(pool, weights, std::min<std::size_t>(prompt.size(), 256));
   run::Sequence sequence(weights, most);
-  run::Sampler sampler(f.sampler, static_cast<std::size_t>(config.vocab));
+  run::Sampler sampler(f.sampler, static_cast<std::size_t>(config.vocab), &pool);
   Writer writer(reader, false);
   std::vector<float> logits(static_cast<std::size_t>(config.vocab));
   for (const std::int32_t id : prompt) sampler.see(id);

@@ -21,9 +21,18 @@ void check(const SamplerOptions& o) {
     fail_usage("--repetition-penalty must lie in (0, 100] (1 changes nothing), not {}", o.repetition_penalty);
 }
 
-Sampler::Sampler(const SamplerOptions& options, std::size_t vocabulary) : options_(options), seen_(vocabulary, 0) {
+namespace {
+
+// A thread takes so many elements at a time: whole blocks of weights, whose sums do not depend on who forms them.
+constexpr std::size_t kChunk = 8 * kernels::kWeightBlock, kChunkPitch = kChunk + kernels::kGatherSlack;
+constexpr std::size_t chunks_of(std::size_t n) { return (n + kChunk - 1) / kChunk; }
+
+}  // namespace
+
+Sampler::Sampler(const SamplerOptions& options, std::size_t vocabulary, Executor* executor)
+    : options_(options), executor_(executor), parts_(chunks_of(vocabulary)), seen_(vocabulary, 0) {
   check(options);
-  const std::size_t room = vocabulary + kernels::kGatherSlack;
+  const std::size_t room = chunks_of(vocabulary) * kChunkPitch;
   if (options.repetition_penalty != 1) {
     seen_tokens_.reserve(vocabulary);
     logits_.resize(vocabulary);
@@ -38,6 +47,16 @@ Sampler::Sampler(const SamplerOptions& options, std::size_t vocabulary) : option
   }
 }
 
+template <class F>
+void Sampler::for_chunks(std::size_t n, F f) {
+  const auto task = [&](std::size_t chunk) { f(chunk, chunk * kChunk, std::min(kChunk, n - chunk * kChunk)); };
+  const std::size_t count = chunks_of(n);
+  if (executor_ && count > 1)
+    executor_->parallel_for(count, task);
+  else
+    for (std::size_t chunk = 0; chunk < count; ++chunk) task(chunk);
+}
+
 void Sampler::see(std::int32_t token) {
   char& seen = seen_[static_cast<std::size_t>(token)];
   if (!seen && options_.repetition_penalty != 1) seen_tokens_.push_back(token);
@@ -46,7 +65,9 @@ void Sampler::see(std::int32_t token) {
 
 const float* Sampler::penalized(const float* logits) {
   if (seen_tokens_.empty()) return logits;
-  std::copy_n(logits, seen_.size(), logits_.data());
+  for_chunks(seen_.size(), [&](std::size_t, std::size_t first, std::size_t count) {
+    std::copy_n(logits + first, count, logits_.data() + first);
+  });
   for (const std::int32_t token : seen_tokens_) {
     float& z = logits_[static_cast<std::size_t>(token)];
     const auto exact = static_cast<double>(z);
@@ -55,11 +76,48 @@ const float* Sampler::penalized(const float* logits) {
   return logits_.data();
 }
 
-namespace {
+float Sampler::largest(std::size_t n, const float* x) {
+  for_chunks(n, [&](std::size_t chunk, std::size_t first, std::size_t count) {
+    parts_[chunk].most = kernels::largest(count, x + first);
+  });
+  float most = parts_[0].most;
+  for (std::size_t chunk = 1; chunk < chunks_of(n); ++chunk) {
+    const float other = parts_[chunk].most;
+    if (other != other || other > most) most = other;
+    if (most != most) break;
+  }
+  return most;
+}
+
+/// kernels::gather_between by chunks.
+std::size_t Sampler::gather(std::size_t n, const float* x, float low, float high, float* out, std::size_t& above) {
+  for_chunks(n, [&](std::size_t chunk, std::size_t first, std::size_t count) {
+    Part& part = parts_[chunk];
+    part.count = kernels::gather_between(count, x + first, low, high, out + chunk * kChunkPitch, part.above);
+  });
+  std::size_t total = 0;
+  above = 0;
+  for (std::size_t chunk = 0; chunk < chunks_of(n); ++chunk) {
+    const Part& part = parts_[chunk];
+    if (chunk > 0) std::copy_n(out + chunk * kChunkPitch, part.count, out + total);
+    total += part.count;
+    above += part.above;
+  }
+  return total;
+}
+
+/// The sums of the weights of those that stand before this rank, into sums_.
+void Sampler::sum_before(std::size_t n, const float* x, float value, std::size_t index) {
+  for_chunks(n, [&](std::size_t, std::size_t first, std::size_t count) {
+    const std::size_t at = index > first ? index - first : 0;
+    kernels::sums_before(count, x + first, weights_.data() + first, {value, at}, sums_.data() + first / kernels::kWeightBlock);
+  });
+}
 
 /// The k-th largest of n values, 0 < k <= n, none of them NaN. A sample tells between which two values it most likely lies;
-/// what lies there is copied, and so on until few are left. `a` and `b` have room for n + kGatherSlack values.
-float kth_largest(std::size_t n, const float* x, std::size_t k, float* a, float* b) {
+/// what lies there is copied, and so on until few are left.
+float Sampler::kth_largest(std::size_t n, const float* x, std::size_t k) {
+  float *const a = kept_.data(), *const b = spare_.data();
   constexpr std::size_t kSample = 128, kMargin = 12, kFew = 512;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const float* from = x;
@@ -72,11 +130,11 @@ float kth_largest(std::size_t n, const float* x, std::size_t k, float* a, float*
     const float high = rank > kMargin ? sample[rank - kMargin] : kInfinity;
     const float low = rank + kMargin < kSample ? sample[rank + kMargin] : -kInfinity;
     std::size_t above = 0;
-    std::size_t count = kernels::gather_between(n, from, low, high, to, above);
+    std::size_t count = gather(n, from, low, high, to, above);
     if (k <= above) {  // the sample misled: it is one of those above
-      count = kernels::gather_between(n, from, high, kInfinity, to, above);
+      count = gather(n, from, high, kInfinity, to, above);
     } else if (k > above + count) {  // or below
-      count = kernels::gather_between(n, from, -kInfinity, low, to, above);
+      count = gather(n, from, -kInfinity, low, to, above);
       k -= above;
     } else if (low == high) {
       return high;
@@ -97,6 +155,8 @@ float kth_largest(std::size_t n, const float* x, std::size_t k, float* a, float*
   std::nth_element(values, values + k - 1, values + n, std::greater<>());
   return values[k - 1];
 }
+
+namespace {
 
 bool before(float value, std::size_t index, kernels::Rank rank) {
   return value > rank.value || (value == rank.value && index < rank.index);
@@ -136,8 +196,22 @@ float not_below(double x) {
 
 /// Puts the k likeliest into kept_ and kept_tokens_. returns k.
 std::size_t Sampler::keep_likeliest(const float* logits, std::size_t n, std::size_t k) {
-  const float least = kth_largest(n, logits, k, kept_.data(), spare_.data());
-  const std::size_t found = kernels::gather_from(n, logits, least, kept_.data(), kept_tokens_.data());
+  const float least = kth_largest(n, logits, k);
+  for_chunks(n, [&](std::size_t chunk, std::size_t first, std::size_t count) {
+    const std::size_t at = chunk * kChunkPitch;
+    std::size_t& gathered = parts_[chunk].count;
+    gathered = kernels::gather_from(count, logits + first, least, kept_.data() + at, kept_tokens_.data() + at);
+    for (std::size_t i = 0; i < gathered; ++i) kept_tokens_[at + i] += static_cast<std::int32_t>(first);
+  });
+  std::size_t found = 0;
+  for (std::size_t chunk = 0; chunk < chunks_of(n); ++chunk) {
+    const std::size_t at = chunk * kChunkPitch, gathered = parts_[chunk].count;
+    if (at > found) {
+      std::copy_n(kept_.data() + at, gathered, kept_.data() + found);
+      std::copy_n(kept_tokens_.data() + at, gathered, kept_tokens_.data() + found);
+    }
+    found += gathered;
+  }
   if (found == k) return k;
   // Of those that equal the k-th the lowest ids stay.
   std::size_t larger = 0, end = 0;
@@ -155,7 +229,7 @@ std::size_t Sampler::keep_likeliest(const float* logits, std::size_t n, std::siz
 std::int32_t Sampler::choose(std::span<const float> logits, std::uint64_t position) {
   std::size_t n = seen_.size();
   const float* z = penalized(logits.data());
-  const float top = kernels::largest(n, z);
+  const float top = largest(n, z);
   if (!std::isfinite(top))
     fail("the model gives a logit that is {}; its weights are damaged or too large", top != top ? "NaN" : "infinite");
   if (options_.temperature == 0) return static_cast<std::int32_t>(kernels::first_equal(n, z, top));
@@ -168,7 +242,10 @@ std::int32_t Sampler::choose(std::span<const float> logits, std::uint64_t positi
   }
   // Below 1e-30 no two logits that differ have weights that do not differ beyond what can be drawn.
   const auto slope = static_cast<float>(1 / std::max(options_.temperature, 1e-30));
-  kernels::exp_weights(n, z, top, slope, not_below(options_.min_p), weights_.data(), sums_.data());
+  const float least = not_below(options_.min_p);
+  for_chunks(n, [&](std::size_t, std::size_t first, std::size_t count) {
+    kernels::exp_weights(count, z + first, top, slope, least, weights_.data() + first, sums_.data() + first / kernels::kWeightBlock);
+  });
   const std::span<const double> sums(sums_.data(), kernels::weight_blocks(n));
   const auto total_of = [&] {
     double total = 0;
@@ -185,7 +262,7 @@ std::int32_t Sampler::choose(std::span<const float> logits, std::uint64_t positi
     if (options_.top_p >= 1) return token;
     // Inside the nucleus if what stands before it has less than its mass. If not, the nucleus lies before it: draw there.
     rank = {z[chosen], chosen};
-    kernels::sums_before(n, z, weights_.data(), rank, sums_.data());
+    sum_before(n, z, rank.value, rank.index);
     total = total_of();
     if (total < nucleus || total == 0) return token;
   }

@@ -3,6 +3,8 @@
 #include <span>
 #include <vector>
 
+#include "lowbit/base/executor.h"
+
 namespace lowbit::run {
 
 struct SamplerOptions {
@@ -21,7 +23,8 @@ void check(const SamplerOptions& options);
 /// top-k, min-p, top-p. Nothing is sorted (docs/reference/arithmetic.md, "Sampling"). Allocates nothing after it is made.
 class Sampler {
  public:
-  Sampler(const SamplerOptions& options, std::size_t vocabulary);
+  /// executor   whose threads share the passes over a large vocabulary; null: none.
+  Sampler(const SamplerOptions& options, std::size_t vocabulary, Executor* executor = nullptr);
 
   /// Counts a token as standing in the text (prompt and output), for the repetition penalty.
   void see(std::int32_t token);
@@ -30,10 +33,23 @@ class Sampler {
   std::int32_t choose(std::span<const float> logits, std::uint64_t position);
 
  private:
+  /// Calls f(chunk, first element, how many) for all chunks of n elements.
+  template <class F>
+  void for_chunks(std::size_t n, F f);
   const float* penalized(const float* logits);
+  float largest(std::size_t n, const float* x);
+  std::size_t gather(std::size_t n, const float* x, float low, float high, float* out, std::size_t& above);
+  float kth_largest(std::size_t n, const float* x, std::size_t k);
+  void sum_before(std::size_t n, const float* x, float value, std::size_t index);
   std::size_t keep_likeliest(const float* logits, std::size_t n, std::size_t k);
 
   SamplerOptions options_;
+  Executor* executor_;
+  struct Part {
+    std::size_t count = 0, above = 0;
+    float most = 0;
+  };
+  std::vector<Part> parts_;                ///< what each chunk found
   std::vector<char> seen_;                 ///< [vocabulary]
   std::vector<std::int32_t> seen_tokens_;  ///< each once
   std::vector<float> logits_;              ///< with the penalty

@@ -160,6 +160,21 @@ TEST(SamplerDistribution, TheChoiceIsTheSameUnderEveryInstructionSet) {
   force_isa(before);
 }
 
+TEST(SamplerDistribution, TheChoiceDoesNotDependOnTheThreads) {
+  ThreadPool two(2), three(3);
+  for (const SamplerOptions& options : every_kind()) {
+    const std::vector<float> logits = some_logits(32000, 2, 9);
+    Sampler alone(options, logits.size()), shared(options, logits.size(), &two), by_three(options, logits.size(), &three);
+    for (Sampler* sampler : {&alone, &shared, &by_three})
+      for (const std::int32_t token : kSeen) sampler->see(token);
+    for (std::uint64_t i = 0; i < 30; ++i) {
+      const std::int32_t token = alone.choose(logits, i);
+      ASSERT_EQ(shared.choose(logits, i), token) << name_of(options, logits.size());
+      ASSERT_EQ(by_three.choose(logits, i), token) << name_of(options, logits.size());
+    }
+  }
+}
+
 TEST(SamplerDistribution, LogitsThatAreNoNumbersEndTheTextWithALine) {
   for (const double temperature : {0.0, 0.8})
     for (const float bad : {NAN, INFINITY}) {
