@@ -1,6 +1,6 @@
-// How far the gradients of one batch lie from those of float32 backward products (docs/lab/results.md): bfloat16's, one draw of
-// int8's, and the mean of DRAWS draws, which tells noise from bias. Relative norms by kind of tensor.
-// Usage: gradient_error_bench CHECKPOINT BATCHES.u16 FIRST-WINDOW WINDOWS LENGTH [DRAWS [THREADS]]
+// How far the gradients of one batch lie from those of float32 backward products (docs/lab/results.md): bfloat16's, one
+// draw of int8's, and the mean of DRAWS draws, which tells noise from bias. Relative norms by kind of tensor. Usage:
+// gradient_error_bench CHECKPOINT BATCHES.u16 FIRST-WINDOW WINDOWS LENGTH [DRAWS [THREADS]]
 #include <fmt/format.h>
 
 #include <cmath>
@@ -29,7 +29,8 @@ struct Batch {
 /// All gradients of a model whose backward products have this precision.
 class Gradients {
  public:
-  Gradients(Executor& executor, const model::ModelFolder& folder, const std::string& path, kernels::Precision precision, const Batch& batch)
+  Gradients(Executor& executor, const model::ModelFolder& folder, const std::string& path, kernels::Precision precision,
+            const Batch& batch)
       : llama(executor, folder.config(), folder.scheme(), precision, batch.length), batch_(batch) {
     train::load_weights(path, llama);
     llama.refresh();
@@ -55,11 +56,14 @@ struct Sums {
 };
 
 int run(int argc, char** argv) {
-  const auto number = [&](int i, std::size_t otherwise) { return i < argc ? std::strtoul(argv[i], nullptr, 10) : otherwise; };
+  const auto number = [&](int i, std::size_t otherwise) {
+    return i < argc ? std::strtoul(argv[i], nullptr, 10) : otherwise;
+  };
   const std::size_t first = number(3, 0), windows = number(4, 0), draws = number(6, 16);
   Batch batch{number(5, 0), {}, {}};
   if (argc < 6 || windows == 0 || batch.length == 0 || draws == 0) {
-    fmt::print(stderr, "usage: gradient_error_bench CHECKPOINT BATCHES.u16 FIRST-WINDOW WINDOWS LENGTH [DRAWS [THREADS]]\n");
+    fmt::print(stderr,
+               "usage: gradient_error_bench CHECKPOINT BATCHES.u16 FIRST-WINDOW WINDOWS LENGTH [DRAWS [THREADS]]\n");
     return 2;
   }
   autograd::TorchExecutor executor(static_cast<int>(number(7, 2)));
@@ -73,8 +77,8 @@ int run(int argc, char** argv) {
                  std::span(batch.targets).subspan(i * batch.length, batch.length));
 
   using kernels::Precision;
-  Gradients of_f32(executor, folder, path, Precision::f32, batch), of_bf16(executor, folder, path, Precision::bf16, batch),
-      of_int8(executor, folder, path, Precision::int8, batch);
+  Gradients of_f32(executor, folder, path, Precision::f32, batch),
+      of_bf16(executor, folder, path, Precision::bf16, batch), of_int8(executor, folder, path, Precision::int8, batch);
   const auto exact = of_f32.of_draw(0), rounded = of_bf16.of_draw(0), one = of_int8.of_draw(0);
   std::vector<std::vector<double>> mean;
   for (const auto& g : one) mean.emplace_back(g.begin(), g.end());
@@ -103,7 +107,8 @@ int run(int argc, char** argv) {
   }
   fmt::print("{:<26} {:>8} {:>8} {:>8}\n", "off float32, of its norm", "bf16", "int8", fmt::format("mean {}", draws));
   for (const auto& [name, s] : kinds)
-    fmt::print("{:<26} {:8.5f} {:8.5f} {:8.5f}\n", name, std::sqrt(s.bf16 / s.exact), std::sqrt(s.one / s.exact), std::sqrt(s.mean / s.exact));
+    fmt::print("{:<26} {:8.5f} {:8.5f} {:8.5f}\n", name, std::sqrt(s.bf16 / s.exact), std::sqrt(s.one / s.exact),
+               std::sqrt(s.mean / s.exact));
   return 0;
 }
 

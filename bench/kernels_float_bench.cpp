@@ -1,5 +1,5 @@
-// Float products, attention and row operations beside what the processor can do, on one thread. Every run starts with the
-// peaks (fma and vdpbf16ps from registers alone); FLOP/s are printed with their share of the peak of the same form.
+// Float products, attention and row operations beside what the processor can do, on one thread. Every run starts with
+// the peaks (fma and vdpbf16ps from registers alone); FLOP/s are printed with their share of the peak of the same form.
 //
 //   LOWBIT_ISA=avx2 kernels_float_bench --benchmark_repetitions=5 --benchmark_report_aggregates_only
 #include <benchmark/benchmark.h>
@@ -155,7 +155,11 @@ void BM_Bf16Product(benchmark::State& state) {  // m, n, k
 }
 BENCHMARK(BM_Bf16Product)
     ->ArgsProduct({{1, 2, 4, 8, 64, 256, 1024}, {576, 1024}, {576, 1024}})
-    ->Args({512, 32768, 1024})->Args({512, 1024, 4096})->Args({1, 32768, 1024})->Args({4, 32768, 1024})->UseManualTime();
+    ->Args({512, 32768, 1024})
+    ->Args({512, 1024, 4096})
+    ->Args({1, 32768, 1024})
+    ->Args({4, 32768, 1024})
+    ->UseManualTime();
 
 void BM_MakePanels(benchmark::State& state) {  // bf16
   SerialExecutor serial;
@@ -202,7 +206,8 @@ void BM_Attention(benchmark::State& state) {  // bf16, queries, keys before them
   Best best(state);
   best.run([&] { attention(serial, shape, 1, &job, heads * d, heads * d); });
   // Four floating-point operations for each query, key it sees, and dim.
-  const double pairs = static_cast<double>(rows) * static_cast<double>(before) + static_cast<double>(rows * (rows + 1) / 2);
+  const double pairs =
+      static_cast<double>(rows) * static_cast<double>(before) + static_cast<double>(rows * (rows + 1) / 2);
   best.flops(4.0 * pairs * static_cast<double>(heads * d), bf16);
   best.bytes(static_cast<double>(total * 2 * kv * d * (bf16 ? 2 : 4)));
 }
@@ -294,7 +299,8 @@ void BM_CrossEntropy(benchmark::State& state) {  // with gradient
   std::vector<double> loss(rows);
   Best best(state);
   best.run([&] {
-    cross_entropy(serial, rows, n, x.data(), targets.data(), loss.data(), state.range(0) ? gradient.data() : nullptr, 1.0f);
+    cross_entropy(serial, rows, n, x.data(), targets.data(), loss.data(), state.range(0) ? gradient.data() : nullptr,
+                  1.0f);
   });
   best.bytes(static_cast<double>(rows * n * (state.range(0) ? 8 : 4)));
 }

@@ -33,15 +33,16 @@ at::Tensor copy_of(Executor& executor, const at::Tensor& t) {
   return copy;
 }
 
-/// dx = d + the way back through the coding of `group`'s input and the norm before it; adds to the norm's gradient. dnormed: of
-/// what was coded; overwritten.
-at::Tensor norm_and_residual_backward(const Context& context, const at::Tensor& d, const at::Tensor& x, const at::Tensor& inv,
-                                      const LinearGroup& group, const at::Tensor& dnormed, Parameter& norm) {
+/// dx = d + the way back through the coding of `group`'s input and the norm before it; adds to the norm's gradient.
+/// dnormed: of what was coded; overwritten.
+at::Tensor norm_and_residual_backward(const Context& context, const at::Tensor& d, const at::Tensor& x,
+                                      const at::Tensor& inv, const LinearGroup& group, const at::Tensor& dnormed,
+                                      Parameter& norm) {
   const Profile::Scope timed(context.profile, Work::norm_backward);
   at::Tensor dx = at::empty_like(d);
   float* const dy = mutable_data(dnormed);
-  kernels::rms_norm_backward(*context.executor, rows_of(x), columns_of(x), data(x), data(norm.value), data(inv), dy, data(d),
-                             mutable_data(dx), mutable_data(norm.grad),
+  kernels::rms_norm_backward(*context.executor, rows_of(x), columns_of(x), data(x), data(norm.value), data(inv), dy,
+                             data(d), mutable_data(dx), mutable_data(norm.grad),
                              [&](std::size_t first, std::size_t count) { group.through_coding(first, count, dy); });
   return dx;
 }
@@ -51,7 +52,8 @@ struct NormedInput {
   at::Tensor inv;    ///< 1 / rms of each row
 };
 /// Norms x and prepares the group's input with it.
-NormedInput prepare_normed(const Context& context, LinearGroup& group, const at::Tensor& x, const Parameter& norm, double eps) {
+NormedInput prepare_normed(const Context& context, LinearGroup& group, const at::Tensor& x, const Parameter& norm,
+                           double eps) {
   NormedInput out{{}, at::empty({x.size(0)}, x.options())};
   const std::size_t rows = rows_of(x), k = columns_of(x);
   const float *from = data(x), *weight = data(norm.value);
@@ -145,7 +147,8 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
     const std::vector<at::Tensor> qkv = block->project(*context, rows);
     const at::Tensor &q = qkv[0], &k = qkv[1], &v = qkv[2];
     const std::size_t q_width = columns_of(q), kv_width = columns_of(k);
-    at::Tensor out = at::empty_like(q), log_sum = at::empty({static_cast<std::int64_t>(rows * shape.heads)}, q.options());
+    at::Tensor out = at::empty_like(q),
+               log_sum = at::empty({static_cast<std::int64_t>(rows * shape.heads)}, q.options());
     {
       const Profile::Scope timed(context->profile, Work::attention);
       AttentionMemory& memory = block->memory_;
@@ -153,8 +156,8 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
       memory.jobs.resize(sequences);
       executor.parallel_for(sequences, [&](std::size_t i) {
         const std::size_t at = i * sequence;
-        kernels::store_keys(shape, memory.caches()[i], 0, sequence, data(k) + at * kv_width, kv_width, data(v) + at * kv_width,
-                            kv_width);
+        kernels::store_keys(shape, memory.caches()[i], 0, sequence, data(k) + at * kv_width, kv_width,
+                            data(v) + at * kv_width, kv_width);
         memory.jobs[i] = {memory.caches()[i], 0, sequence, data(q) + at * q_width, mutable_data(out) + at * q_width,
                           mutable_data(log_sum) + i * shape.heads * sequence};
       });
@@ -194,9 +197,10 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
       memory.backward_jobs.resize(sequences);
       for (std::size_t i = 0; i < sequences; ++i) {
         const std::size_t a = i * sequence * q_width, b = i * sequence * kv_width;
-        memory.backward_jobs[i] = {data(q) + a, data(k) + b, data(v) + b, data(out) + a, data(dout) + a,
-                                   data(log_sum) + i * shape.heads * sequence, mutable_data(dq) + a, mutable_data(dk) + b,
-                                   mutable_data(dv) + b};
+        memory.backward_jobs[i] = {
+            data(q) + a,          data(k) + b,          data(v) + b,
+            data(out) + a,        data(dout) + a,       data(log_sum) + i * shape.heads * sequence,
+            mutable_data(dq) + a, mutable_data(dk) + b, mutable_data(dv) + b};
       }
       kernels::attention_backward(executor, context->float_precision(), shape, sequence, sequences,
                                   memory.backward_jobs.data(), q_width, kv_width, q_width);
@@ -208,7 +212,8 @@ struct AttentionBlockFunction : Function<AttentionBlockFunction> {
     const at::Tensor dnormed = at::empty_like(x);
     const std::array<const float*, 3> dqkv{data(dq), data(dk), data(dv)};
     block->qkv_.products_back_into(dqkv, mutable_data(dnormed));
-    return {norm_and_residual_backward(*context, d, x, inv, block->qkv_, dnormed, block->norm_), Variable(), Variable(), Variable()};
+    return {norm_and_residual_backward(*context, d, x, inv, block->qkv_, dnormed, block->norm_), Variable(), Variable(),
+            Variable()};
   }
 };
 
@@ -217,14 +222,15 @@ struct MlpBlockFunction : Function<MlpBlockFunction> {
     keep_pointer(graph, "block", block);
     keep_pointer(graph, "context", const_cast<Context*>(context));
     const std::size_t rows = rows_of(x);
-    const auto [normed, inv] = prepare_normed(*context, block->gate_up_, x, block->norm_, block->weights_.config.norm_eps);
+    const auto [normed, inv] =
+        prepare_normed(*context, block->gate_up_, x, block->norm_, block->weights_.config.norm_eps);
     const std::vector<at::Tensor> gate_up = multiply(block->gate_up_, rows);
     const at::Tensor &gate = gate_up[0], &up = gate_up[1];
     const at::Tensor hidden = prepare_swiglu(*context, block->down_, gate, up);
     const at::Tensor y = multiply(block->down_, rows)[0];
     const bool keep = !context->recompute;
-    graph->save_for_backward({x, inv, if_kept(block->gate_up_.reads_values(), normed), if_kept(block->down_.reads_values(), hidden),
-                              if_kept(keep, gate), if_kept(keep, up)});
+    graph->save_for_backward({x, inv, if_kept(block->gate_up_.reads_values(), normed),
+                              if_kept(block->down_.reads_values(), hidden), if_kept(keep, gate), if_kept(keep, up)});
     return residual_sum(*context, x, y);
   }
 
@@ -246,19 +252,27 @@ struct MlpBlockFunction : Function<MlpBlockFunction> {
       const Profile::Scope timed(context->profile, Work::swiglu_backward);
       const std::size_t k = columns_of(gate);
       float* const dh = mutable_data(dhidden);
-      kernels::swiglu_backward(*context->executor, rows, k, data(gate), data(up), k, dh, mutable_data(dgate), mutable_data(dup), k,
-                               [&](std::size_t first, std::size_t count) { block->down_.through_coding(first, count, dh); });
+      kernels::swiglu_backward(
+          *context->executor, rows, k, data(gate), data(up), k, dh, mutable_data(dgate), mutable_data(dup), k,
+          [&](std::size_t first, std::size_t count) { block->down_.through_coding(first, count, dh); });
     }
     const at::Tensor dnormed = at::empty_like(x);
     const std::array<const float*, 2> dgate_up{data(dgate), data(dup)};
     block->gate_up_.products_back_into(dgate_up, mutable_data(dnormed));
-    return {norm_and_residual_backward(*context, d, x, inv, block->gate_up_, dnormed, block->norm_), Variable(), Variable()};
+    return {norm_and_residual_backward(*context, d, x, inv, block->gate_up_, dnormed, block->norm_), Variable(),
+            Variable()};
   }
 };
 
-AttentionBlock::AttentionBlock(const nn::LlamaWeights& weights, std::size_t layer, AttentionMemory& memory, Parameter& norm,
-                               Parameter* q_norm, Parameter* k_norm, LinearGroup qkv, LinearGroup o)
-    : weights_(weights), layer_(layer), memory_(memory), norm_(norm), q_norm_(q_norm), k_norm_(k_norm), qkv_(std::move(qkv)),
+AttentionBlock::AttentionBlock(const nn::LlamaWeights& weights, std::size_t layer, AttentionMemory& memory,
+                               Parameter& norm, Parameter* q_norm, Parameter* k_norm, LinearGroup qkv, LinearGroup o)
+    : weights_(weights),
+      layer_(layer),
+      memory_(memory),
+      norm_(norm),
+      q_norm_(q_norm),
+      k_norm_(k_norm),
+      qkv_(std::move(qkv)),
       o_(std::move(o)) {}
 
 std::vector<at::Tensor> AttentionBlock::project(const Context& context, std::size_t rows) {
@@ -275,22 +289,22 @@ std::vector<at::Tensor> AttentionBlock::project(const Context& context, std::siz
                    mutable_data(before[2]), mutable_data(before[3]));
   }
   for (std::size_t i = 0; i < 2; ++i)
-    kernels::rope(executor, weights_.rope, rows, i == 0 ? shape.heads : shape.kv_heads, mutable_data(qkv[i]), columns_of(qkv[i]),
-                  memory_.positions());
+    kernels::rope(executor, weights_.rope, rows, i == 0 ? shape.heads : shape.kv_heads, mutable_data(qkv[i]),
+                  columns_of(qkv[i]), memory_.positions());
   if (shape.format == AttentionFormat::bf16)  // what the scores are made of, so that the backward pass finds them again
     for (const at::Tensor& t : qkv) round_to_bf16(executor, t);
   qkv.insert(qkv.end(), before.begin(), before.end());
   return qkv;
 }
 
-void AttentionBlock::norm_heads_backward(const Context& context, std::span<const at::Tensor> projected, const at::Tensor& dq,
-                                         const at::Tensor& dk) {
+void AttentionBlock::norm_heads_backward(const Context& context, std::span<const at::Tensor> projected,
+                                         const at::Tensor& dq, const at::Tensor& dk) {
   if (!q_norm_) return;
   const Profile::Scope timed(context.profile, Work::norm_backward);
   const auto back = [&](const at::Tensor& before, const at::Tensor& inv, const Parameter& norm, const at::Tensor& d) {
-    kernels::rms_norm_backward(*context.executor, static_cast<std::size_t>(inv.numel()), weights_.attention_shape().head_dim,
-                               data(before), data(norm.value), data(inv), data(d), nullptr, mutable_data(d),
-                               mutable_data(norm.grad));
+    kernels::rms_norm_backward(*context.executor, static_cast<std::size_t>(inv.numel()),
+                               weights_.attention_shape().head_dim, data(before), data(norm.value), data(inv), data(d),
+                               nullptr, mutable_data(d), mutable_data(norm.grad));
   };
   back(projected[3], projected[5], *q_norm_, dq);
   back(projected[4], projected[6], *k_norm_, dk);
@@ -305,6 +319,8 @@ at::Tensor AttentionBlock::forward(const Context& context, const at::Tensor& x, 
 MlpBlock::MlpBlock(const nn::LlamaWeights& weights, Parameter& norm, LinearGroup gate_up, LinearGroup down)
     : weights_(weights), norm_(norm), gate_up_(std::move(gate_up)), down_(std::move(down)) {}
 
-at::Tensor MlpBlock::forward(const Context& context, const at::Tensor& x) { return MlpBlockFunction::apply(x, this, &context); }
+at::Tensor MlpBlock::forward(const Context& context, const at::Tensor& x) {
+  return MlpBlockFunction::apply(x, this, &context);
+}
 
 }  // namespace lowbit::autograd

@@ -11,8 +11,8 @@
 // gradient is copied or summed by it and only what the backward pass reads is kept.
 namespace lowbit::autograd {
 
-/// What one sequence's keys and values take during the forward pass; shared by all blocks, since each is done with it when
-/// the next begins.
+/// What one sequence's keys and values take during the forward pass; shared by all blocks, since each is done with it
+/// when the next begins.
 class AttentionMemory {
  public:
   /// Room for so many sequences from position 0.
@@ -33,8 +33,8 @@ class AttentionMemory {
 class AttentionBlock {
  public:
   /// layer   of `weights`.  q_norm, k_norm   null where the model has none.
-  AttentionBlock(const nn::LlamaWeights& weights, std::size_t layer, AttentionMemory& memory, Parameter& norm, Parameter* q_norm,
-                 Parameter* k_norm, LinearGroup qkv, LinearGroup o);
+  AttentionBlock(const nn::LlamaWeights& weights, std::size_t layer, AttentionMemory& memory, Parameter& norm,
+                 Parameter* q_norm, Parameter* k_norm, LinearGroup qkv, LinearGroup o);
   /// x [rows, width] -> [rows, width]; rows = sequences * length.
   at::Tensor forward(const Context& context, const at::Tensor& x, std::size_t length);
   LinearGroup& qkv() { return qkv_; }
@@ -44,8 +44,8 @@ class AttentionBlock {
 
  private:
   friend struct AttentionBlockFunction;
-  /// q, k, v from the coded input: heads normed, positions rotated, rounded as the attention's format asks. Where heads are
-  /// normed, behind them q and k before that and 1 / rms of each of their heads.
+  /// q, k, v from the coded input: heads normed, positions rotated, rounded as the attention's format asks. Where heads
+  /// are normed, behind them q and k before that and 1 / rms of each of their heads.
   std::vector<at::Tensor> project(const Context& context, std::size_t rows);
   /// dq and dk from those of normed heads; adds to the norms' gradients.
   void norm_heads_backward(const Context& context, std::span<const at::Tensor> projected, const at::Tensor& dq,

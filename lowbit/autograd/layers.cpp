@@ -38,7 +38,8 @@ at::Tensor new_rows(std::int64_t rows, std::size_t columns) {
   return at::empty({rows, static_cast<std::int64_t>(columns)}, at::TensorOptions().dtype(at::kFloat));
 }
 
-LinearGroup::LinearGroup(Context context, std::vector<const nn::LinearWeights*> weights, std::vector<Parameter*> parameters)
+LinearGroup::LinearGroup(Context context, std::vector<const nn::LinearWeights*> weights,
+                         std::vector<Parameter*> parameters)
     : context_(context), weights_(std::move(weights)), parameters_(std::move(parameters)) {}
 
 bool LinearGroup::reads_values() const {
@@ -83,7 +84,8 @@ void LinearGroup::prepare_made(std::size_t rows, bool want_mask, const MakeRows&
 void LinearGroup::multiply_into(std::span<float* const> y) {
   double outputs = 0;
   for (const nn::LinearWeights* w : weights_) outputs += static_cast<double>(w->n());
-  const Profile::Scope timed(context_.profile, Work::product, 2 * outputs * static_cast<double>(input_.rows() * input_.k()));
+  const Profile::Scope timed(context_.profile, Work::product,
+                             2 * outputs * static_cast<double>(input_.rows() * input_.k()));
   for (std::size_t i = 0; i < weights_.size(); ++i)
     nn::linear(*context_.executor, input_, *weights_[i], y[i], weights_[i]->n());
 }
@@ -112,7 +114,8 @@ kernels::BackwardOperand LinearGroup::weight_operand(std::size_t i) {
   operand.stride = w.k();
   if (parameters_[i]->gain && !w.values()) {
     scaled_weight_.resize(w.n() * w.k());
-    kernels::scale_values(*context_.executor, w.n() * w.k(), parameters_[i]->factor(), operand.values, scaled_weight_.data());
+    kernels::scale_values(*context_.executor, w.n() * w.k(), parameters_[i]->factor(), operand.values,
+                          scaled_weight_.data());
     operand.values = scaled_weight_.data();
   }
   // bf16 products round their operands as the forward did; float32 products must be given what the forward multiplied.
@@ -148,7 +151,8 @@ void LinearGroup::multiply(std::uint64_t stream, std::size_t m, std::size_t n, s
                            const kernels::BackwardOperand& a, const kernels::BackwardOperand& b, float* c,
                            std::size_t c_stride, bool accumulate) {
   if (context_.precision != kernels::Precision::int8 || !b.codes)
-    return kernels::backward_product(*context_.executor, context_.float_precision(), m, n, k, a, b, c, c_stride, accumulate);
+    return kernels::backward_product(*context_.executor, context_.float_precision(), m, n, k, a, b, c, c_stride,
+                                     accumulate);
   const Draws& draws = *context_.draws;
   const Rng rng(draws.seed, RandomUse::stochastic_rounding, draws.step);
   const std::uint64_t key = rng.bits(draws.micro_batch << 43 | stream);
@@ -256,13 +260,15 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
     const std::size_t coded_rows = n * w.slices(), columns = w.slice();  // with one scale each
     std::vector<double> sums(coded_rows);
     const float* const values = w.values() ? w.values() : data(p.value);
-    const double factor = w.values() || format.weight ? static_cast<double>(p.factor()) : 1;  // which those have in them
+    const double factor =
+        w.values() || format.weight ? static_cast<double>(p.factor()) : 1;  // which those have in them
     const kernels::RowCoding coding = format.weight ? nn::weight_coding(w.coding()) : kernels::RowCoding{};
     executor.parallel_for(coded_rows, [&](std::size_t row) {
       const float* const of_row = d + row * columns;
       if (format.weight)
-        sums[row] = kernels::dot_codes(*coding.grid, columns, w.coded().codes + row * kernels::code_stride(columns), of_row) *
-                    static_cast<double>(w.scale()[row]) / factor;
+        sums[row] =
+            kernels::dot_codes(*coding.grid, columns, w.coded().codes + row * kernels::code_stride(columns), of_row) *
+            static_cast<double>(w.scale()[row]) / factor;
       else
         sums[row] = kernels::dot_values(columns, values + row * columns, of_row) / factor;
     });
@@ -272,8 +278,10 @@ void LinearGroup::add_weight_gradient(std::size_t i, float* d) {
   }
   if (!weight_steps_.empty() && weight_steps_[i]) {
     std::size_t all_rows = 0;  // of the layers that share the step
-    for (std::size_t j = 0; j < weights_.size(); ++j) all_rows += weight_steps_[j] == weight_steps_[i] ? weights_[j]->n() : 0;
-    add_step_gradient(*weight_steps_[i], nullptr, w.coding().weight, w.coding().group, n, all_rows, k, d, data(p.value), w.coded().codes);
+    for (std::size_t j = 0; j < weights_.size(); ++j)
+      all_rows += weight_steps_[j] == weight_steps_[i] ? weights_[j]->n() : 0;
+    add_step_gradient(*weight_steps_[i], nullptr, w.coding().weight, w.coding().group, n, all_rows, k, d, data(p.value),
+                      w.coded().codes);
   }
   if (w.coding().weight.shift == Shift::mean) through_deviation(i, d);
   if (format.quantized() || format.masked)
@@ -303,7 +311,8 @@ namespace {
 struct EmbeddingFunction : Function<EmbeddingFunction> {
   // `anchor` is the master table: it makes the result part of the graph; its gradient is added in place.
   static Variable forward(AutogradContext* graph, const Variable& anchor, const Context* context,
-                          const nn::Embedding* embedding, Parameter* table, const std::int32_t* ids, std::int64_t rows) {
+                          const nn::Embedding* embedding, Parameter* table, const std::int32_t* ids,
+                          std::int64_t rows) {
     (void)anchor;
     keep_pointer(graph, "context", const_cast<Context*>(context));
     keep_pointer(graph, "embedding", const_cast<nn::Embedding*>(embedding));
@@ -341,14 +350,15 @@ struct EmbeddingFunction : Function<EmbeddingFunction> {
 };
 
 struct RmsNormFunction : Function<RmsNormFunction> {
-  static Variable forward(AutogradContext* graph, const Variable& x, const Context* context, Parameter* weight, double eps) {
+  static Variable forward(AutogradContext* graph, const Variable& x, const Context* context, Parameter* weight,
+                          double eps) {
     keep_pointer(graph, "context", const_cast<Context*>(context));
     keep_pointer(graph, "weight", weight);
     const Profile::Scope timed(context->profile, Work::norm);
     at::Tensor y = at::empty_like(x);
     at::Tensor inv = at::empty({x.size(0)}, x.options());
-    kernels::rms_norm(*context->executor, rows_of(x), columns_of(x), data(x), data(weight->value), static_cast<float>(eps),
-                      mutable_data(y), mutable_data(inv));
+    kernels::rms_norm(*context->executor, rows_of(x), columns_of(x), data(x), data(weight->value),
+                      static_cast<float>(eps), mutable_data(y), mutable_data(inv));
     graph->save_for_backward({x, inv});
     return y;
   }
@@ -382,7 +392,8 @@ struct HeadLossFunction : Function<HeadLossFunction> {
       head->multiply_into(std::span(&z, 1));
       {
         const Profile::Scope timed(context->profile, Work::loss);
-        kernels::cross_entropy(*context->executor, count, vocab, z, targets + at, losses + at, z, static_cast<float>(scale));
+        kernels::cross_entropy(*context->executor, count, vocab, z, targets + at, losses + at, z,
+                               static_cast<float>(scale));
       }
       if (soft->head) {
         // (softmax - (1 - w) onehot - w teacher) is (softmax - onehot) - w (teacher - onehot).
@@ -409,16 +420,19 @@ struct HeadLossFunction : Function<HeadLossFunction> {
 
 }  // namespace
 
-at::Tensor embed(const Context& context, const nn::Embedding& embedding, Parameter& table, std::span<const std::int32_t> ids) {
-  return EmbeddingFunction::apply(table.value, &context, &embedding, &table, ids.data(), static_cast<std::int64_t>(ids.size()));
+at::Tensor embed(const Context& context, const nn::Embedding& embedding, Parameter& table,
+                 std::span<const std::int32_t> ids) {
+  return EmbeddingFunction::apply(table.value, &context, &embedding, &table, ids.data(),
+                                  static_cast<std::int64_t>(ids.size()));
 }
 
 at::Tensor rms_norm(const Context& context, const at::Tensor& x, Parameter& weight, float eps) {
   return RmsNormFunction::apply(x, &context, &weight, static_cast<double>(eps));
 }
 
-at::Tensor head_loss(const Context& context, LinearGroup& head, const at::Tensor& x, std::span<const std::int32_t> targets,
-                     float scale, std::span<double> losses, const SoftTargets& soft) {
+at::Tensor head_loss(const Context& context, LinearGroup& head, const at::Tensor& x,
+                     std::span<const std::int32_t> targets, float scale, std::span<double> losses,
+                     const SoftTargets& soft) {
   return HeadLossFunction::apply(x, &context, &head, targets.data(), static_cast<double>(scale), losses.data(), &soft);
 }
 

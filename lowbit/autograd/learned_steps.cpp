@@ -73,7 +73,8 @@ void LinearGroup::add_step_gradient(Parameter& step, Parameter* offset, const Si
   Executor& executor = *context_.executor;
   const bool lsq = context_.estimator == Estimator::lsq || learns_offset(context_.estimator);
   const auto around = static_cast<float>(offset ? side.offset : 0);
-  const auto sums = kernels::step_gradient(executor, group, *side.grid, *data(step.value), around, !lsq, rows, k, g, x, codes);
+  const auto sums =
+      kernels::step_gradient(executor, group, *side.grid, *data(step.value), around, !lsq, rows, k, g, x, codes);
   const double scale = lsq ? 1 / std::sqrt(static_cast<double>(all_rows * k) * largest_level(*side.grid)) : 1;
   *mutable_data(step.grad) += static_cast<float>(scale * sums.step);
   if (offset) *mutable_data(offset->grad) += static_cast<float>(scale * sums.offset);

@@ -18,7 +18,8 @@ using model::TensorRole;
 
 Llama::Llama(Executor& executor, const model::Config& config, const Scheme& scheme, kernels::Precision precision,
              std::size_t positions)
-    : context_{&executor, scheme.format.kind == Format::Kind::f32 ? kernels::Precision::f32 : precision, nullptr, false, &draws_},
+    : context_{&executor, scheme.format.kind == Format::Kind::f32 ? kernels::Precision::f32 : precision, nullptr, false,
+               &draws_},
       weights_(nn::make_llama(config, scheme, positions)) {
   const auto options = at::TensorOptions().dtype(at::kFloat);
   for (const model::TensorSpec& spec : model::tensors(config)) {
@@ -45,7 +46,8 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
           Parameter* const own = step(at + name + ".step");
           of_weights.push_back(own ? own : step(at + names.front() + ".step"));  // shared
         }
-        made.set_steps(std::move(of_weights), step(at + names.front() + ".input_step"), step(at + names.front() + ".input_offset"));
+        made.set_steps(std::move(of_weights), step(at + names.front() + ".input_step"),
+                       step(at + names.front() + ".input_offset"));
       }
       return made;
     };
@@ -106,8 +108,8 @@ void Llama::set_observer(InputObserver observer) {
       group->set_observer(observer_ ? &observer_ : nullptr);
 }
 
-std::vector<std::vector<float>> Llama::block_gradients(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets,
-                                                       std::size_t length) {
+std::vector<std::vector<float>> Llama::block_gradients(std::span<const std::int32_t> ids,
+                                                       std::span<const std::int32_t> targets, std::size_t length) {
   std::vector<at::Tensor> streams;
   const at::Tensor last = residual_stream(ids, length, [&](std::size_t, const at::Tensor& x) {
     x.retain_grad();
@@ -127,7 +129,8 @@ std::vector<std::vector<float>> Llama::block_gradients(std::span<const std::int3
 void Llama::set_profile(Profile* profile) {
   context_.profile = profile;
   for (Block& b : blocks_)
-    for (LinearGroup* group : {&b.attention.qkv(), &b.attention.o(), &b.mlp.gate_up(), &b.mlp.down()}) group->set_profile(profile);
+    for (LinearGroup* group : {&b.attention.qkv(), &b.attention.o(), &b.mlp.gate_up(), &b.mlp.down()})
+      group->set_profile(profile);
   head_->set_profile(profile);
 }
 
@@ -143,8 +146,8 @@ void Llama::refresh() {
         if (model::step_owner(p.spec.role, weights_.scheme) != step_specs_[i].role) continue;
         const model::TensorCoding coding = model::coding_of(p.spec, weights_.scheme);
         grid = coding.weight.grid;
-        seen.see(executor(), coding.group, static_cast<std::size_t>(p.spec.rows), static_cast<std::size_t>(p.spec.columns),
-                 p.value.const_data_ptr<float>());
+        seen.see(executor(), coding.group, static_cast<std::size_t>(p.spec.rows),
+                 static_cast<std::size_t>(p.spec.columns), p.value.const_data_ptr<float>());
       }
       value = seen.step(weights_.scheme.estimator, *grid, false);
     }
@@ -192,13 +195,14 @@ void Llama::add_grid_error(at::Tensor Parameter::*to, float times) {
   const Profile::Scope timed(context_.profile, Work::code_weights);
   for (Parameter& p : parameters_) {
     if (!p.spec.linear()) continue;
-    const nn::LinearWeights& w = nn::LlamaWeights::linear_of(weights_.blocks[static_cast<std::size_t>(p.spec.layer)], p.spec.role);
+    const nn::LinearWeights& w =
+        nn::LlamaWeights::linear_of(weights_.blocks[static_cast<std::size_t>(p.spec.layer)], p.spec.role);
     if (!w.coding().format.weight) continue;
     const std::size_t n = w.n() * w.slices(), k = w.slice();  // rows with one scale each
     while (row_numbers_.size() < n) row_numbers_.push_back(static_cast<std::int32_t>(row_numbers_.size()));
     decoded_.resize(n * k);
-    kernels::decode_rows(executor(), nn::weight_coding(w.coding()), n, row_numbers_.data(), k, w.coded().codes, w.scale(),
-                         decoded_.data(), k);
+    kernels::decode_rows(executor(), nn::weight_coding(w.coding()), n, row_numbers_.data(), k, w.coded().codes,
+                         w.scale(), decoded_.data(), k);
     float* const sum = (p.*to).mutable_data_ptr<float>();
     const float* const value = p.value.const_data_ptr<float>();
     const float* const q = decoded_.data();
@@ -216,8 +220,9 @@ void Llama::zero_gradients() {
   for (Parameter& p : parameters_) {
     const auto n = static_cast<std::size_t>(p.grad.numel());
     float* grad = p.grad.mutable_data_ptr<float>();
-    executor().parallel_for((n + kChunk - 1) / kChunk,
-                            [&](std::size_t i) { std::fill_n(grad + i * kChunk, std::min(kChunk, n - i * kChunk), 0.0f); });
+    executor().parallel_for((n + kChunk - 1) / kChunk, [&](std::size_t i) {
+      std::fill_n(grad + i * kChunk, std::min(kChunk, n - i * kChunk), 0.0f);
+    });
   }
 }
 

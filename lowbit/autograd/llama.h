@@ -26,26 +26,29 @@ class Llama {
   /// Random bits of the next accumulate(), where the backward products round stochastically (Precision::int8).
   void set_draws(const Draws& draws) { draws_ = draws; }
 
-  /// The blocks' linear layers are coded so from the next refresh() on: bf16, or formats that the model's scheme allows.
+  /// The blocks' linear layers are coded so from the next refresh() on: bf16, or formats that the model's scheme
+  /// allows.
   void set_format(const Format& format, std::vector<LayerFormat> layer_formats = {}) {
     weights_.scheme.format = format;
     weights_.scheme.layer_formats = std::move(layer_formats);
   }
-  /// From now on the target of every token is (1 - weight) of the token itself and `weight` of the teacher's distribution.
-  /// The losses that accumulate() writes stay those of the tokens. Requires the same vocabulary; it must live as long.
-  /// source  Hinton et al. 2015, arXiv 1503.02531, at temperature 1.
+  /// From now on the target of every token is (1 - weight) of the token itself and `weight` of the teacher's
+  /// distribution. The losses that accumulate() writes stay those of the tokens. Requires the same vocabulary; it must
+  /// live as long. source  Hinton et al. 2015, arXiv 1503.02531, at temperature 1.
   void set_teacher(Llama* teacher, float weight);
-  /// w -= amount (w - Q(w)) for the blocks' linear weights, Q(w) the values that the last refresh() coded, rotated back.
+  /// w -= amount (w - Q(w)) for the blocks' linear weights, Q(w) the values that the last refresh() coded, rotated
+  /// back.
   void pull_to_grid(double amount);
   /// dw += amount (w - Q(w)), of the same weights and Q(w).
   void damp(double amount);
 
-  /// Normal draws of standard deviation 0.02, the two projections onto the residual stream 0.02 / sqrt(2 layers), norms 1
-  /// (QuEST, section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).
+  /// Normal draws of standard deviation 0.02, the two projections onto the residual stream 0.02 / sqrt(2 layers), norms
+  /// 1 (QuEST, section 4). Counter-based: tensor t, element i is draw t * 2^32 + i of (seed, init).
   void initialize(std::uint64_t seed);
 
   std::deque<Parameter>& parameters() { return parameters_; }
-  /// Gives every linear layer of the blocks a gain of 1: w_eff = gain * w is what is coded, served and stored as the weight.
+  /// Gives every linear layer of the blocks a gain of 1: w_eff = gain * w is what is coded, served and stored as the
+  /// weight.
   void add_gains();
   std::deque<Parameter>& gains() { return gains_; }
   /// Learned steps, where the estimator has them: model::step_tensors.
@@ -63,13 +66,13 @@ class Llama {
   /// Forward and backward over `sequences` windows of `length` tokens: ids and targets [sequences * length]. Adds
   /// d(scale * sum of losses) to the gradients and writes each token's loss in nats.
   /// on_layer, if set, sees the residual stream after each block.
-  void accumulate(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets, std::size_t length, float scale,
-                  std::span<double> losses);
+  void accumulate(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets, std::size_t length,
+                  float scale, std::span<double> losses);
   /// Logits of the training forward, as accumulate computes them: [ids, vocabulary]. For comparing engines bit by bit.
   void logits(std::span<const std::int32_t> ids, std::size_t length, float* out);
   /// Gradients of the tokens' mean loss with respect to the residual stream after each block: [rows * width] each.
-  std::vector<std::vector<float>> block_gradients(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets,
-                                                  std::size_t length);
+  std::vector<std::vector<float>> block_gradients(std::span<const std::int32_t> ids,
+                                                  std::span<const std::int32_t> targets, std::size_t length);
   /// Shows every input of the blocks' layers from now on; an empty function: no more.
   void set_observer(InputObserver observer);
   /// Index of the first block whose output holds a NaN or an infinity for these ids, or -1.

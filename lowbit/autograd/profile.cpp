@@ -50,7 +50,8 @@ std::string Profile::table() const {
     const Sum& sum = sums_[i];
     rest -= sum.seconds;
     if (sum.seconds == 0) continue;
-    out += fmt::format("{:<28} {:>9.2f}  {:>4.1f} %", kNames[i], 1e3 * sum.seconds / steps, 100 * sum.seconds / seconds_);
+    out +=
+        fmt::format("{:<28} {:>9.2f}  {:>4.1f} %", kNames[i], 1e3 * sum.seconds / steps, 100 * sum.seconds / seconds_);
     out += sum.operations > 0 ? fmt::format("  {:>7.0f}\n", sum.operations / sum.seconds / 1e9) : "\n";
   }
   out += fmt::format("{:<28} {:>9.2f}  {:>4.1f} %\n", "between them", 1e3 * rest / steps, 100 * rest / seconds_);

@@ -29,15 +29,16 @@ enum class Work {
   count
 };
 
-/// Where the time of training steps goes. The thread that asks for the work does the timing, so the kinds do not overlap
-/// and their sum is at most the steps' own time.
+/// Where the time of training steps goes. The thread that asks for the work does the timing, so the kinds do not
+/// overlap and their sum is at most the steps' own time.
 class Profile {
  public:
   /// Times its own life. A null profile costs nothing.
   class Scope {
    public:
     /// operations   multiplies and adds of the work, 0 where no peak is meant.
-    Scope(Profile* profile, Work work, double operations = 0) : profile_(profile), work_(work), operations_(operations) {
+    Scope(Profile* profile, Work work, double operations = 0)
+        : profile_(profile), work_(work), operations_(operations) {
       if (profile_) start_ = Clock::now();
     }
     ~Scope() {

@@ -27,9 +27,9 @@ inline void* allocate_pages(std::size_t bytes) {
 }
 
 /// Pieces that lie side by side on shared large pages: for what is made together and read piece after piece, such as a
-/// model's weights. On pages of its own a piece ends in up to 2 MB of small ones, a quarter of a matrix of 5.5 MB. Free it
-/// by free_shared(), on any thread; memory goes back when the last neighbour is freed, so nothing that comes and goes
-/// belongs here. returns null when there is none. Requires bytes < kSharedBelow.
+/// model's weights. On pages of its own a piece ends in up to 2 MB of small ones, a quarter of a matrix of 5.5 MB. Free
+/// it by free_shared(), on any thread; memory goes back when the last neighbour is freed, so nothing that comes and
+/// goes belongs here. returns null when there is none. Requires bytes < kSharedBelow.
 inline constexpr std::size_t kSharedBelow = 8 * kLargePage;
 void* allocate_shared(std::size_t bytes);
 void free_shared(void* memory);

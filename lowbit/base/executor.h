@@ -8,8 +8,8 @@
 
 namespace lowbit {
 
-/// Sets flush-to-zero and denormals-are-zero on this thread while it lives (docs/reference/arithmetic.md), then restores.
-/// Every thread that computes holds one.
+/// Sets flush-to-zero and denormals-are-zero on this thread while it lives (docs/reference/arithmetic.md), then
+/// restores. Every thread that computes holds one.
 class FlushDenormals {
  public:
   FlushDenormals();

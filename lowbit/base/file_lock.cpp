@@ -29,7 +29,8 @@ FileLock::FileLock(const std::filesystem::path& file, const char* advice)
       close(fd_);
       fail_input("cannot lock {}: {}", file.string(), errno_text(error));
     }
-    for (ssize_t i = 0; i < got && text[static_cast<std::size_t>(i)] >= '0' && text[static_cast<std::size_t>(i)] <= '9'; ++i)
+    for (ssize_t i = 0; i < got && text[static_cast<std::size_t>(i)] >= '0' && text[static_cast<std::size_t>(i)] <= '9';
+         ++i)
       holder_ += text[static_cast<std::size_t>(i)];
     if (holder_.empty()) holder_ = "?";
     return;
@@ -44,7 +45,8 @@ FileLock::FileLock(const std::filesystem::path& file, const char* advice)
 
 FileLock::~FileLock() { close(fd_); }
 
-FolderLock::FolderLock(const std::filesystem::path& folder) : fd_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+FolderLock::FolderLock(const std::filesystem::path& folder)
+    : fd_(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
   if (fd_ < 0) fail("cannot open folder {}: {}", folder.string(), errno_text(errno));
   held_ = flock(fd_, LOCK_EX | LOCK_NB) == 0;
 }

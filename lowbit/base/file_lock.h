@@ -4,8 +4,8 @@
 
 namespace lowbit {
 
-/// A lock file that one process at a time holds, from construction to destruction (flock(2)). The system frees it when the
-/// process ends, however it ends. The file stays: removing it would race with the next process.
+/// A lock file that one process at a time holds, from construction to destruction (flock(2)). The system frees it when
+/// the process ends, however it ends. The file stays: removing it would race with the next process.
 class FileLock {
  public:
   /// Makes the file where it is missing and tries to take the lock, without waiting.

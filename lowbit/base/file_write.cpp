@@ -192,7 +192,8 @@ void remove_temporaries(const fs::path& folder) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::error_code ignored;
-    if (is_temporary_name(it->path().filename().native()) && it->symlink_status(ignored).type() == fs::file_type::regular)
+    if (is_temporary_name(it->path().filename().native()) &&
+        it->symlink_status(ignored).type() == fs::file_type::regular)
       found.push_back(it->path());
   }
   for (const fs::path& path : found) fs::remove(path, error);

@@ -8,11 +8,13 @@
 
 namespace lowbit {
 
-/// A file that appears under its name whole or not at all: written under a random temporary name in the same folder, then
-/// commit() makes it durable (fsync), renames it, and makes the folder durable. Destroyed uncommitted, it leaves nothing.
+/// A file that appears under its name whole or not at all: written under a random temporary name in the same folder,
+/// then commit() makes it durable (fsync), renames it, and makes the folder durable. Destroyed uncommitted, it leaves
+/// nothing.
 ///
 /// What already has the name decides what is written:
-///   nothing, a regular file     replaced by the rename; the new file has the old one's permissions and, where the system
+///   nothing, a regular file     replaced by the rename; the new file has the old one's permissions and, where the
+///   system
 ///                               allows it, its owner
 ///   a symbolic link             stays; the file that it points to is written
 ///   a character device, a pipe, an open file under /dev/fd or /proc
@@ -31,7 +33,8 @@ class AtomicFile {
   /// Appends. throws Error(failed) that names the file and the system's reason (no space left, ...).
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
-  /// Overwrites bytes already written (a header whose counts are known last). throws Error(input): into a device or pipe.
+  /// Overwrites bytes already written (a header whose counts are known last). throws Error(input): into a device or
+  /// pipe.
   void write_at(std::size_t offset, std::span<const std::byte> bytes);
   std::size_t size() const { return size_; }
   /// The name until commit; that of the device or pipe that is written into directly.
@@ -59,8 +62,8 @@ std::string random_digits();
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 /// Whether a file's name is one that temporary_name makes, or that earlier versions made.
 bool is_temporary_name(std::string_view name);
-/// Removes files with temporary names from a folder. Only for whoever holds the folder's lock (file_lock.h): they may be
-/// those of a process at work. What cannot be removed stays.
+/// Removes files with temporary names from a folder. Only for whoever holds the folder's lock (file_lock.h): they may
+/// be those of a process at work. What cannot be removed stays.
 void remove_temporaries(const std::filesystem::path& folder);
 
 /// fsync of a folder, so that names made or renamed in it survive a power cut. throws Error(failed).

@@ -9,10 +9,12 @@ namespace lowbit {
 struct Granted {
   double processors = std::numeric_limits<double>::infinity();   ///< quota / period, 1.5 for one and a half
   double memory_limit = std::numeric_limits<double>::infinity(); ///< bytes, of the group that leaves the least
-  double memory_left = std::numeric_limits<double>::infinity();  ///< bytes: limit less use; what can be reclaimed counts as free
+  double memory_left =
+      std::numeric_limits<double>::infinity();  ///< bytes: limit less use; what can be reclaimed counts as free
 };
 
-/// root: where proc/self/cgroup, proc/self/mountinfo and sys/fs/cgroup are looked for. What cannot be read limits nothing.
+/// root: where proc/self/cgroup, proc/self/mountinfo and sys/fs/cgroup are looked for. What cannot be read limits
+/// nothing.
 Granted granted_by_control_groups(const std::filesystem::path& root = "/");
 
 /// Threads for so many processors by affinity and such a quota: the smaller, the quota rounded up, at least 1.

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <limits>
 
-// exp, log, sin, cos, pow of our own, so that no bit depends on the machine's C library (docs/reference/arithmetic.md). The
-// functions on double are for angles, losses, sampling and initial weights; exp on float decides logits, and
+// exp, log, sin, cos, pow of our own, so that no bit depends on the machine's C library (docs/reference/arithmetic.md).
+// The functions on double are for angles, losses, sampling and initial weights; exp on float decides logits, and
 // kernels/vector_math-inl.h repeats its operations one for one in vector form.
 namespace lowbit::math {
 

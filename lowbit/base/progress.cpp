@@ -12,7 +12,9 @@ namespace lowbit {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double seconds_between(Clock::time_point a, Clock::time_point b) { return std::chrono::duration<double>(b - a).count(); }
+double seconds_between(Clock::time_point a, Clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
 
 std::string with_prefix(double value, std::string_view unit) {
   constexpr std::array<std::string_view, 5> prefixes{"", "k", "M", "G", "T"};

@@ -29,8 +29,8 @@ inline void relax() {
 #endif
 }
 
-// What soon() named last. Written by the caller alone and read by workers at any moment: a worker that reads half of two
-// hints fetches something else, which harms nobody (a fetch never faults).
+// What soon() named last. Written by the caller alone and read by workers at any moment: a worker that reads half of
+// two hints fetches something else, which harms nobody (a fetch never faults).
 struct Soon {
   std::atomic<unsigned> version{0};
   std::atomic<const char*> begin[Executor::kMostSoon] = {};
@@ -53,7 +53,8 @@ class Fetcher {
     if (range_ == Executor::kMostSoon || left_ == 0) return false;
     const std::size_t bytes = soon.bytes[range_].load(std::memory_order_relaxed);
     begin_ = soon.begin[range_].load(std::memory_order_relaxed);
-    for (std::size_t line = 0; line < kLines && at_ < bytes; ++line, at_ += kLine) __builtin_prefetch(begin_ + at_, 0, 2);
+    for (std::size_t line = 0; line < kLines && at_ < bytes; ++line, at_ += kLine)
+      __builtin_prefetch(begin_ + at_, 0, 2);
     left_ -= std::min(left_, kLines * kLine);
     if (at_ >= bytes) {
       ++range_;
@@ -72,11 +73,11 @@ class Fetcher {
 
 }  // namespace
 
-// A job is announced by one store to `ticket`: its number above, the tasks that nobody has taken below. Who takes a task
-// counts them down by compare-and-swap. While some are left the job is not over and the caller changes nothing, so when
-// the swap succeeds, what was read before it (count, body) belongs to this job. The caller takes tasks too, and then waits
-// for the tasks that workers have taken, not for workers: on a busy machine one may be off its core for milliseconds,
-// and nobody should wait for it if it has taken nothing.
+// A job is announced by one store to `ticket`: its number above, the tasks that nobody has taken below. Who takes a
+// task counts them down by compare-and-swap. While some are left the job is not over and the caller changes nothing, so
+// when the swap succeeds, what was read before it (count, body) belongs to this job. The caller takes tasks too, and
+// then waits for the tasks that workers have taken, not for workers: on a busy machine one may be off its core for
+// milliseconds, and nobody should wait for it if it has taken nothing.
 struct ThreadPool::State {
   // One line, since a waiting worker needs all of it at once: a small product of one row takes few microseconds, and
   // bringing a line over from another core .1 to .5 of one.

@@ -39,7 +39,8 @@ WriteTarget write_target(const fs::path& asked) {
   WriteTarget target;
   target.path = asked;
   for (int links = 0;; ++links) {
-    if (links > kMostLinks) fail_input("{} is a symbolic link that leads back to itself; name another file", asked.string());
+    if (links > kMostLinks)
+      fail_input("{} is a symbolic link that leads back to itself; name another file", asked.string());
     const fs::path name = target.path.filename();
     if (name.empty() || name == "." || name == "..") {
       refuse_kind(asked, S_IFDIR);

@@ -125,7 +125,8 @@ double bytes_needed(const model::Config& c, const Scheme& scheme) {
   const double outer = static_cast<double>(c.vocab * c.width);
   double blocks = 0;
   for (const model::TensorSpec& spec : model::tensors(c))
-    if (spec.linear()) blocks += static_cast<double>(spec.elements()) * of(scheme.word_of(spec.layer, model::kind_of(spec.role)));
+    if (spec.linear())
+      blocks += static_cast<double>(spec.elements()) * of(scheme.word_of(spec.layer, model::kind_of(spec.role)));
   const double largest = std::max(outer, static_cast<double>(c.width * std::max(c.mlp, c.q_width())));
   // Head and embedding; while a tensor is made, its floats or its codes in two layouts.
   return blocks + 2 * outer * of(scheme.head) + 4 * largest;

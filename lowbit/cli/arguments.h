@@ -29,14 +29,15 @@ std::set<std::string> given_flags(const CLI::App& parser, std::span<const std::s
 /// The value of the last `--name VALUE` or `--name=VALUE`, or "".
 std::string value_of(const CLI::App& parser, std::span<const std::string> arguments, std::string_view name);
 
-/// Arguments in the one form that the parser reads right: `--flag=value` as two words. throws Error(usage) that names the
-/// flag: no value, a value that is itself a flag of this parser (`--model --data d`), a flag of one value given twice,
-/// a switch with another value than true or false, a switch and its opposite.
+/// Arguments in the one form that the parser reads right: `--flag=value` as two words. throws Error(usage) that names
+/// the flag: no value, a value that is itself a flag of this parser (`--model --data d`), a flag of one value given
+/// twice, a switch with another value than true or false, a switch and its opposite.
 std::vector<std::string> normalized(const CLI::App& parser, std::string_view verb, std::vector<std::string> arguments);
 
 /// Arguments with those of a TOML file appended: key = value stands for --key value, an array for the flag repeated.
-/// Flags already among the arguments win. places: gets "FILE:LINE" of each flag taken from the file. throws Error(usage or input) with file and line: a file that cannot be read,
-/// is no TOML, or has a key that is no flag of the parser or a value that no flag takes.
+/// Flags already among the arguments win. places: gets "FILE:LINE" of each flag taken from the file. throws Error(usage
+/// or input) with file and line: a file that cannot be read, is no TOML, or has a key that is no flag of the parser or
+/// a value that no flag takes.
 std::vector<std::string> fold_config(const CLI::App& parser, std::string_view verb, std::vector<std::string> arguments,
                                      const std::filesystem::path& file, std::map<std::string, std::string>& places);
 

@@ -205,7 +205,8 @@ void add_bench(CLI::App& verb) {
   add_option(verb, "--isa", f->isa, fmt::format("instruction sets, a list of {}", fmt::join(isa_names(), ", ")))
       ->type_name("LIST")
       ->default_str("LOWBIT_ISA, else the best that the processor has");
-  add_flag(verb, "--kernels", f->kernels, "measure the matrix products of the shape's layers alone, for each of --rows");
+  add_flag(verb, "--kernels", f->kernels,
+           "measure the matrix products of the shape's layers alone, for each of --rows");
   add_option(verb, "--kernel", f->kernel, "use this kernel for the blocks: codes, packed, planes, ...")
       ->type_name("NAME")
       ->default_str("the fastest by the machine model");

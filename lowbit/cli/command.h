@@ -15,8 +15,8 @@ namespace lowbit::cli {
 struct Command {
   std::string_view name;
   std::string_view summary;
-  /// Declares the verb's flags on its parser and sets the callback that does the work. Errors are thrown (base/error.h);
-  /// main turns them into their line and exit code.
+  /// Declares the verb's flags on its parser and sets the callback that does the work. Errors are thrown
+  /// (base/error.h); main turns them into their line and exit code.
   void (*add)(CLI::App& verb);
 };
 
@@ -73,7 +73,8 @@ CLI::Option* add_choice(CLI::App& parser, std::string names, std::string& value,
 CLI::Option* add_option(CLI::App& parser, std::string names, std::string& value, std::string help);
 /// A path, which may not be empty.
 CLI::Option* add_option(CLI::App& parser, std::string names, std::filesystem::path& value, std::string help);
-CLI::Option* add_option(CLI::App& parser, std::string names, std::vector<std::filesystem::path>& value, std::string help);
+CLI::Option* add_option(CLI::App& parser, std::string names, std::vector<std::filesystem::path>& value,
+                        std::string help);
 CLI::Option* add_option(CLI::App& parser, std::string names, std::vector<std::string>& value, std::string help);
 CLI::Option* add_flag(CLI::App& parser, std::string names, bool& value, std::string help);
 
@@ -100,8 +101,9 @@ void add_threads(CLI::App& verb, int& threads);
 void add_common(CLI::App& verb, CommonFlags& flags, bool computes = true);
 /// threads resolved to a positive number; the instruction set forced. throws Error(usage).
 int apply_common(const CommonFlags& flags);
-/// --threads resolved: 0 is all that are granted (base/executor.h). More than those are used as asked, with a warning on
-/// standard error: results stay the same, but threads that wait for a processor can make work a hundred times slower.
+/// --threads resolved: 0 is all that are granted (base/executor.h). More than those are used as asked, with a warning
+/// on standard error: results stay the same, but threads that wait for a processor can make work a hundred times
+/// slower.
 int resolve_threads(std::int64_t threads);
 
 /// What main_program tells by --version besides what every program knows.

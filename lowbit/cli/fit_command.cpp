@@ -156,7 +156,8 @@ void print_runs(const laws::Fit& fit) {
       fmt::print("{:<16} {:>10} {:>10} {:8.4f}   its format is not among the fitted runs\n", name, human_count(p.n),
                  human_count(p.d), p.loss);
   }
-  if (fit.held_out_rms) fmt::print("RMS error over {} held out: {:.4f} nats\n", counted(fit.held_out, "run"), *fit.held_out_rms);
+  if (fit.held_out_rms)
+    fmt::print("RMS error over {} held out: {:.4f} nats\n", counted(fit.held_out, "run"), *fit.held_out_rms);
 }
 
 void print_budget(const laws::Fit& fit, const FitFlags& f) {
@@ -228,22 +229,28 @@ void add_fit(CLI::App& verb) {
   add_option(verb, "--base", f->base, "format with an efficiency of 1")
       ->type_name("FORMAT")
       ->default_str("bf16, else another 16- or 32-bit format of the runs");
-  add_option(verb, "--hold", f->hold, "fix a constant instead of fitting it: A, alpha, B, beta, E, g, eff.FORMAT or k.FORMAT")
+  add_option(verb, "--hold", f->hold,
+             "fix a constant instead of fitting it: A, alpha, B, beta, E, g, eff.FORMAT or k.FORMAT")
       ->type_name("NAME=VALUE");
   add_option(verb, "--fix-E", f->fix_e, {0, 1000}, "the same as --hold E=X: the irreducible loss, in nats per token");
-  add_quantity(verb, "--fit-below", f->fit_below, "fit only runs with fewer parameters than this, and predict the others")
+  add_quantity(verb, "--fit-below", f->fit_below,
+               "fit only runs with fewer parameters than this, and predict the others")
       ->default_str("fit all runs");
   add_option(verb, "--predict", f->predict, "predict the loss of a run with N parameters and D tokens: 800M,80B,w4a4")
       ->type_name("N,D,FORMAT");
   add_quantity(verb, "--memory", f->memory, "bytes of weights: find the best format for them as compute grows");
-  add_quantity(verb, "--flops", f->flops, "with --memory: operations of training, 6 N D; lists every format's best model");
-  add_option(verb, "--label", f->label, "flags of train whose values distinguish runs of one format, such as lr or recipe")
+  add_quantity(verb, "--flops", f->flops,
+               "with --memory: operations of training, 6 N D; lists every format's best model");
+  add_option(verb, "--label", f->label,
+             "flags of train whose values distinguish runs of one format, such as lr or recipe")
       ->type_name("FLAG");
-  add_option(verb, "--bootstrap", f->bootstrap, {0, 100'000}, "bootstrap resamples of the runs, for intervals; 0: no intervals");
+  add_option(verb, "--bootstrap", f->bootstrap, {0, 100'000},
+             "bootstrap resamples of the runs, for intervals; 0: no intervals");
   add_option(verb, "--level", f->level, {0, 1, true, true}, "confidence level of the intervals");
   add_seed(verb, f->seed, "seed of the bootstrap");
   add_option(verb, "--huber", f->huber, {0, 1e9, true},
-             "threshold of the Huber loss: residuals of the log-loss beyond it count linearly; a large one gives least squares");
+             "threshold of the Huber loss: residuals of the log-loss beyond it count linearly; a large one gives least "
+             "squares");
   add_flag(verb, "--json", f->json, "print results as JSON");
   verb.callback([f] {
     if (f->flops > 0 && !(f->memory > 0))

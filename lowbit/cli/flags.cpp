@@ -195,7 +195,8 @@ CLI::Option* add_choice(CLI::App& parser, std::string names, std::string& value,
       parser, std::move(names), std::move(help), std::move(allowed),
       [&value, name, words = std::move(words)](const std::string& text) {
         if (std::find(words.begin(), words.end(), text) == words.end())
-          fail_usage("{}: unknown{}; choose {}", as_typed(name, text), did_you_mean(text, words), fmt::join(words, ", "));
+          fail_usage("{}: unknown{}; choose {}", as_typed(name, text), did_you_mean(text, words),
+                     fmt::join(words, ", "));
         return value = text;
       },
       [&value] { return value; });
@@ -244,7 +245,8 @@ CLI::Option* add_option(CLI::App& parser, std::string names, std::filesystem::pa
       },
       [&value] { return value.string(); });
 }
-CLI::Option* add_option(CLI::App& parser, std::string names, std::vector<std::filesystem::path>& value, std::string help) {
+CLI::Option* add_option(CLI::App& parser, std::string names, std::vector<std::filesystem::path>& value,
+                        std::string help) {
   const std::string name = name_in(names);
   return declare_list(parser, std::move(names), value, std::move(help), "PATH",
                       [name](const std::string& text) { return read_path(name, text); });

@@ -126,7 +126,8 @@ Findings token_shard(const fs::path& path) {
   found.json["bytes"] = fs::file_size(path);
   found.line("tokens", "{} of {} ids, {} bytes each; hashes match", counts.tokens, counts.vocabulary, shard.width());
   if (counts.documents)
-    found.line("text", "{} in {}, {:.3f} bytes per token", bytes_text(counts.bytes), counted(counts.documents, "document"),
+    found.line("text", "{} in {}, {:.3f} bytes per token", bytes_text(counts.bytes),
+               counted(counts.documents, "document"),
                static_cast<double>(counts.bytes) / static_cast<double>(counts.tokens));
   if (counts.tokenizer_hash) found.line("tokenizer", "hash {}", hash_text(counts.tokenizer_hash));
   return found;
@@ -140,7 +141,8 @@ Findings tokenizer(const fs::path& path) {
   found.json["hash"] = hash_text(loaded.hash());
   found.json["bytes"] = loaded.file_bytes().size();
   found.line("vocabulary", "{} ids", loaded.vocabulary());
-  found.line("text", "{}", loaded.exact() ? "is restored exactly" : "may not be restored exactly (the tokenizer normalizes it)");
+  found.line("text", "{}",
+             loaded.exact() ? "is restored exactly" : "may not be restored exactly (the tokenizer normalizes it)");
   found.line("hash", "{}; see also: lowbit tokenizer inspect", hash_text(loaded.hash()));
   return found;
 }
@@ -190,7 +192,8 @@ Findings safetensors(const fs::path& path) {
   }
   found.json["tensors"] = list;
   found.json["bytes"] = file.file_bytes();
-  found.line("total", "{}, {}, {}", counted(file.tensors().size(), "tensor"), counted(elements, "value"), bytes_text(file.file_bytes()));
+  found.line("total", "{}, {}, {}", counted(file.tensors().size(), "tensor"), counted(elements, "value"),
+             bytes_text(file.file_bytes()));
   return found;
 }
 

@@ -86,10 +86,10 @@ void describe_config(Findings& found, const model::ModelFolder& folder) {
   found.json["head"] = s.head.name();
   found.json["attention"] = name_of(s.attention);
   found.json["packed"] = folder.packed();
-  found.line("shape",
-             "{}, width {}, {} of {} ({} key-value{}), MLP {}, vocabulary {}, context {}: {} parameters",
-             counted(c.layers, "layer"), c.width, counted(c.heads, "head"), c.head_dim, c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp, c.vocab,
-             c.positions, human_count(static_cast<double>(c.parameters())));
+  found.line("shape", "{}, width {}, {} of {} ({} key-value{}), MLP {}, vocabulary {}, context {}: {} parameters",
+             counted(c.layers, "layer"), c.width, counted(c.heads, "head"), c.head_dim, c.kv_heads,
+             c.qk_norm ? ", normed" : "", c.mlp, c.vocab, c.positions,
+             human_count(static_cast<double>(c.parameters())));
   std::string arithmetic = fmt::format("{}, head {}, attention {}", s.name(), s.head.name(), name_of(s.attention));
   if (s.quantized()) {
     found.json["estimator"] = name_of(s.estimator);

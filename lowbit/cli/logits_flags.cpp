@@ -14,7 +14,8 @@ void declare_logits(CLI::App& verb, LogitsFlags& f) {
   add_option(verb, "--chunk", f.chunk, {1, 1 << 20}, "tokens that the run engine computes at a time");
   add_option(verb, "--window", f.window, {1}, "split the ids into sequences of this many tokens, each from position 0")
       ->default_str("one sequence");
-  add_option(verb, "--kernel", f.kernel, "use this kernel for the blocks: codes, packed, planes, ...; the logits stay the same")
+  add_option(verb, "--kernel", f.kernel,
+             "use this kernel for the blocks: codes, packed, planes, ...; the logits stay the same")
       ->type_name("NAME")
       ->default_str("the fastest by the machine model");
   add_common(verb, f.common);
@@ -25,8 +26,8 @@ std::vector<std::int32_t> read_ids(const LogitsFlags& f, std::int64_t vocab) {
   const FileMap map(f.ids);
   const auto width = static_cast<std::size_t>(f.ids_bytes);
   if (map.size() % width != 0)
-    fail_input("{} has {} bytes, which is no whole number of ids of {} bytes; is it cut short, or --ids-bytes wrong?", map.path(),
-               map.size(), width);
+    fail_input("{} has {} bytes, which is no whole number of ids of {} bytes; is it cut short, or --ids-bytes wrong?",
+               map.path(), map.size(), width);
   std::vector<std::int32_t> ids(map.size() / width);
   for (std::size_t i = 0; i < ids.size(); ++i) {
     std::uint32_t id = 0;
@@ -42,7 +43,8 @@ std::size_t window_length(const LogitsFlags& f, std::size_t ids, std::int64_t co
   const std::size_t window = f.window > 0 ? static_cast<std::size_t>(f.window) : ids;
   if (ids % window != 0) fail_input("{} holds {} ids, no whole number of windows of {}", f.ids.string(), ids, window);
   if (window > static_cast<std::size_t>(context))
-    fail_input("a sequence of {} tokens does not fit this model's context of {}; cut the ids by --window {}", window, context, context);
+    fail_input("a sequence of {} tokens does not fit this model's context of {}; cut the ids by --window {}", window,
+               context, context);
   return window;
 }
 

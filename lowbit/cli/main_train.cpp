@@ -14,4 +14,6 @@ constexpr Command kCommands[] = {
 
 }  // namespace
 
-int main(int argc, char** argv) { return main_program(argc, argv, {"lowbit-train", lowbit::train::torch_version()}, kCommands, {}); }
+int main(int argc, char** argv) {
+  return main_program(argc, argv, {"lowbit-train", lowbit::train::torch_version()}, kCommands, {});
+}

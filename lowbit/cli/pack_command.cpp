@@ -20,7 +20,8 @@ void add_pack(CLI::App& verb) {
   verb.callback([f] {
     ThreadPool pool(apply_common(f->common));
     const compress::PackSummary s = compress::pack(pool, files::resolve_model(f->model), f->out);
-    const double bits = s.coded_weights > 0 ? 8.0 * static_cast<double>(s.coded_bytes) / static_cast<double>(s.coded_weights) : 0;
+    const double bits =
+        s.coded_weights > 0 ? 8.0 * static_cast<double>(s.coded_bytes) / static_cast<double>(s.coded_weights) : 0;
     if (f->common.json) {
       files::Json json;
       json["bytes_before"] = s.bytes_before;
@@ -30,8 +31,9 @@ void add_pack(CLI::App& verb) {
       fmt::print("{}\n", files::dump_line(json));
       return;
     }
-    fmt::print("{}: {} -> {} ({:.1f} times smaller); {} weights coded at {:.3f} bits each, scales included\n", f->out.string(),
-               human_bytes(static_cast<double>(s.bytes_before)), human_bytes(static_cast<double>(s.bytes_after)),
+    fmt::print("{}: {} -> {} ({:.1f} times smaller); {} weights coded at {:.3f} bits each, scales included\n",
+               f->out.string(), human_bytes(static_cast<double>(s.bytes_before)),
+               human_bytes(static_cast<double>(s.bytes_after)),
                static_cast<double>(s.bytes_before) / static_cast<double>(s.bytes_after),
                human_count(static_cast<double>(s.coded_weights)), bits);
   });

@@ -30,20 +30,24 @@ struct ReportFlags {
 
 void add_report(CLI::App& verb) {
   auto f = std::make_shared<ReportFlags>();
-  add_option(verb, "runs", f->runs, "run folders, folders that hold run folders (such as that of a sweep), or CSV files as sweep writes")
+  add_option(verb, "runs", f->runs,
+             "run folders, folders that hold run folders (such as that of a sweep), or CSV files as sweep writes")
       ->required()
       ->type_name("PATH");
   add_option(verb, "--out", f->out, "HTML page to write")->required()->type_name("FILE");
   add_option(verb, "--title", f->title, "title of the page");
-  add_option(verb, "--label", f->label, "flags of train whose values distinguish runs of one format, such as lr or recipe")
+  add_option(verb, "--label", f->label,
+             "flags of train whose values distinguish runs of one format, such as lr or recipe")
       ->type_name("FLAG");
   add_option(verb, "--base", f->base, "format with an efficiency of 1")
       ->type_name("FORMAT")
       ->default_str("bf16, else another 16- or 32-bit format of the runs");
   add_option(verb, "--hold", f->hold, "fix a constant of the laws, as with lowbit fit")->type_name("NAME=VALUE");
-  add_quantity(verb, "--fit-below", f->fit_below, "fit only runs with fewer parameters than this, and predict the others")
+  add_quantity(verb, "--fit-below", f->fit_below,
+               "fit only runs with fewer parameters than this, and predict the others")
       ->default_str("fit all runs");
-  add_option(verb, "--bootstrap", f->bootstrap, {0, 100'000}, "bootstrap resamples for the intervals of the laws; 0: no intervals");
+  add_option(verb, "--bootstrap", f->bootstrap, {0, 100'000},
+             "bootstrap resamples for the intervals of the laws; 0: no intervals");
   add_flag(verb, "--json", f->json, "print a summary as JSON");
   verb.callback([f] {
     study::PageOptions options;

@@ -169,7 +169,8 @@ void roofline(RooflineFlags& f) {
     fail_usage("--format and --head need a --shape to apply to");
   }
   ThreadPool pool(apply_common(f.common));
-  for (const Scheme& scheme : target.schemes) nn::force_kernel(f.kernel, scheme.format, scheme.scale_group != 0);  // refused before any work
+  for (const Scheme& scheme : target.schemes)
+    nn::force_kernel(f.kernel, scheme.format, scheme.scale_group != 0);  // refused before any work
   const Ceilings ceilings = bench::kept_or_measured_ceilings(pool, 9, f.fresh, say_line);
   if (!f.common.json) {
     print_ceilings(ceilings);

@@ -84,9 +84,9 @@ void end(const std::vector<CellState>& cells, const SweepFlags& f) {
     if (c.state == CellState::State::failed && !first) first = &c;
   }
   if (interrupted())
-    throw Interrupted(
-        fmt::format("stopped with {} of {} cells done, the others saved; continue with: lowbit sweep --config {} --out {}",
-                    done, cells.size(), f.config.string(), f.out.string()));
+    throw Interrupted(fmt::format(
+        "stopped with {} of {} cells done, the others saved; continue with: lowbit sweep --config {} --out {}", done,
+        cells.size(), f.config.string(), f.out.string()));
   if (first)
     fail("{} of {} cells failed; the first is {}: {} (its output: {}); repeat the command to continue", failed,
          cells.size(), first->cell.name, first->message, first->log.string());
@@ -96,14 +96,16 @@ void end(const std::vector<CellState>& cells, const SweepFlags& f) {
 
 void add_sweep(CLI::App& verb) {
   auto f = std::make_shared<SweepFlags>();
-  add_option(verb, "--config", f->config,
-             "TOML file: [fixed] holds flags of train, [grid] lists whose combinations are trained, [[cells]] further runs")
+  add_option(
+      verb, "--config", f->config,
+      "TOML file: [fixed] holds flags of train, [grid] lists whose combinations are trained, [[cells]] further runs")
       ->required()
       ->type_name("FILE");
   add_option(verb, "--out", f->out, "folder for the runs, results.csv and logs; an interrupted sweep continues there")
       ->required()
       ->type_name("DIR");
-  add_option(verb, "--jobs", f->jobs, {1, kMostThreads}, "runs at a time")->default_str("as many as fit the processors granted");
+  add_option(verb, "--jobs", f->jobs, {1, kMostThreads}, "runs at a time")
+      ->default_str("as many as fit the processors granted");
   add_option(verb, "--threads-each", f->threads_each, {1, kMostThreads}, "threads per run");
   add_flag(verb, "--dry-run", f->dry_run, "check every cell and predict its memory and time; train nothing");
   add_flag(verb, "--json", f->json, "print the cells as JSON at the end");

@@ -38,7 +38,8 @@ Plan make_plan(TrainBenchFlags& f) {
   plan.seq = numbers_of("--seq", f.seq, 1, 1 << 20);
   for (const std::int64_t threads : numbers_of("--threads", f.threads, 0, kMostThreads))
     plan.threads.push_back(resolve_threads(threads));
-  for (const std::string& word : words_of("--backward", f.backward)) plan.backward.push_back(train::parse_precision(word));
+  for (const std::string& word : words_of("--backward", f.backward))
+    plan.backward.push_back(train::parse_precision(word));
   if (f.shape.formats.empty()) f.shape.formats = kFormats;
   plan.target = resolve_target(f.shape, plan.seq.front());
   if (!f.isa.empty()) force_isa(isa_by_name(f.isa));
@@ -73,7 +74,8 @@ void bench_steps(TrainBenchFlags& f) {
             train::apply_quest_recipe(o, 0);
             const train::StepSpeed speed = train::measure_step(executor, meter, o, f.rounds);
             BenchResult r;
-            r.what = fmt::format("train {} x {}, {}{}", batch, seq, kernels::name_of(backward), f.recompute ? ", recompute" : "");
+            r.what = fmt::format("train {} x {}, {}{}", batch, seq, kernels::name_of(backward),
+                                 f.recompute ? ", recompute" : "");
             r.format = scheme.name();
             r.head = scheme.head;
             r.threads = static_cast<int>(threads);

@@ -23,7 +23,9 @@ std::string version_text(const ProgramInfo& program) {
   for (const Isa isa : {Isa::avx2, Isa::avx512}) compiled += fmt::format(", {}", isa_name(isa));
 #endif
   std::string text = fmt::format("{} {}\n", program.name, LOWBIT_VERSION);
-  const auto line = [&](std::string_view name, std::string_view value) { text += fmt::format("{:<18}{}\n", name, value); };
+  const auto line = [&](std::string_view name, std::string_view value) {
+    text += fmt::format("{:<18}{}\n", name, value);
+  };
   line("commit", LOWBIT_COMMIT);
   line("compiler", kCompiler);
   line("build type", LOWBIT_BUILD_TYPE);

@@ -29,7 +29,8 @@ struct Coded {
 /// The learned step of a layer's weights; 0 where there is none.
 double step_of(const model::ModelFolder& folder, const model::TensorSpec& spec) {
   for (const model::StepSpec& step : model::step_tensors(folder.config(), folder.scheme())) {
-    if (step.input || step.tensor.layer != spec.layer || step.role != model::step_owner(spec.role, folder.scheme())) continue;
+    if (step.input || step.tensor.layer != spec.layer || step.role != model::step_owner(spec.role, folder.scheme()))
+      continue;
     float value = 0;
     folder.read_floats(step.tensor, std::span(&value, 1));
     return static_cast<double>(value);
@@ -37,7 +38,8 @@ double step_of(const model::ModelFolder& folder, const model::TensorSpec& spec) 
   return 0;
 }
 
-Coded code(Executor& executor, const model::ModelFolder& folder, const model::TensorSpec& spec, model::TensorCoding coding) {
+Coded code(Executor& executor, const model::ModelFolder& folder, const model::TensorSpec& spec,
+           model::TensorCoding coding) {
   if (spec.linear()) coding.weight.step = step_of(folder, spec);
   const auto n = static_cast<std::size_t>(spec.rows), k = static_cast<std::size_t>(spec.columns);
   const Grid& grid = *coding.format.weight;
@@ -55,13 +57,14 @@ Coded code(Executor& executor, const model::ModelFolder& folder, const model::Te
   const std::size_t row_bytes = stored_row_bytes(grid, k);
   coded.codes.resize(n * row_bytes);
   executor.parallel_for(n, [&](std::size_t row) {
-    pack_stored(grid, {rows.data() + row * kernels::code_stride(k), k}, {coded.codes.data() + row * row_bytes, row_bytes});
+    pack_stored(grid, {rows.data() + row * kernels::code_stride(k), k},
+                {coded.codes.data() + row * row_bytes, row_bytes});
   });
   return coded;
 }
 
-/// The folder that is filled, beside `out`, until it is whole and gets that name. While it is filled it is locked, so that
-/// what a killed process left can be told from what another is at work on, and is removed.
+/// The folder that is filled, beside `out`, until it is whole and gets that name. While it is filled it is locked, so
+/// that what a killed process left can be told from what another is at work on, and is removed.
 class TemporaryFolder {
  public:
   explicit TemporaryFolder(const fs::path& out) {
@@ -109,10 +112,12 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
   if (folder.packed()) fail_input("{} is packed already", path.string());
   const Scheme& scheme = folder.scheme();
   if (!scheme.quantized() && !scheme.head.quantized())
-    fail_input("{} has format {}: there is nothing to code, it is stored as it runs", path.string(), scheme.format.name());
+    fail_input("{} has format {}: there is nothing to code, it is stored as it runs", path.string(),
+               scheme.format.name());
   for (const Format& word : scheme.words())
     if (word.masked || (word.quantized() && !word.weight))
-      fail_input("{} has format {}, whose weights are floats: it has no packed form, run it as it is", path.string(), word.name());
+      fail_input("{} has format {}, whose weights are floats: it has no packed form, run it as it is", path.string(),
+                 word.name());
   std::error_code error;
   if (fs::exists(out, error) && (!fs::is_directory(out, error) || !fs::is_empty(out, error)))
     fail_usage("--out {} exists and is not an empty folder; name a new one", out.string());
@@ -151,13 +156,16 @@ PackSummary pack(Executor& executor, const fs::path& path, const fs::path& out) 
       continue;
     }
     held[i] = std::make_unique<Coded>(code(executor, folder, spec, coding));
-    const auto row_bytes = static_cast<std::int64_t>(stored_row_bytes(*coding.format.weight, static_cast<std::size_t>(spec.columns)));
+    const auto row_bytes =
+        static_cast<std::int64_t>(stored_row_bytes(*coding.format.weight, static_cast<std::size_t>(spec.columns)));
     writer.add(spec.name + ".codes", Dtype::u8, {spec.rows, row_bytes}, std::span<const std::uint8_t>(held[i]->codes));
-    writer.add(spec.name + ".scale", Dtype::f32, model::scale_shape(spec, coding), std::span<const float>(held[i]->scale));
+    writer.add(spec.name + ".scale", Dtype::f32, model::scale_shape(spec, coding),
+               std::span<const float>(held[i]->scale));
     if (!held[i]->offset.empty())
       writer.add(spec.name + ".offset", Dtype::f32, {spec.rows}, std::span<const float>(held[i]->offset));
     summary.coded_weights += spec.elements();
-    summary.coded_bytes += spec.rows * row_bytes + static_cast<std::int64_t>(4 * (held[i]->scale.size() + held[i]->offset.size()));
+    summary.coded_bytes +=
+        spec.rows * row_bytes + static_cast<std::int64_t>(4 * (held[i]->scale.size() + held[i]->offset.size()));
   }
   std::vector<std::unique_ptr<float>> steps;
   for (const model::StepSpec& step : model::step_tensors(folder.config(), scheme)) {

@@ -12,10 +12,9 @@ struct PackSummary {
 };
 
 /// Writes the packed form of a model folder: the same folder, each coded tensor X.weight as X.weight.codes (canonical
-/// layout) and X.weight.scale (h), the head in its own format (docs/reference/formats.md, "Packed model"). What is computed with
-/// stays the same, bit for bit. Plain f32 and bf16 folders have nothing to code and are refused.
-/// out     a folder that does not exist or is empty; appears whole or not at all.
-/// throws Error(input, usage, failed).
+/// layout) and X.weight.scale (h), the head in its own format (docs/reference/formats.md, "Packed model"). What is
+/// computed with stays the same, bit for bit. Plain f32 and bf16 folders have nothing to code and are refused. out a
+/// folder that does not exist or is empty; appears whole or not at all. throws Error(input, usage, failed).
 PackSummary pack(Executor& executor, const std::filesystem::path& model, const std::filesystem::path& out);
 
 }  // namespace lowbit::compress

@@ -9,8 +9,8 @@
 
 #include "lowbit/files/byte_sink.h"
 
-// Checkpoints of a run folder (docs/reference/formats.md, "Checkpoint"): RUN/checkpoints/step-N/ with a manifest.json that lists
-// every file's size and hash. A folder has that name only when all in it is written and durable.
+// Checkpoints of a run folder (docs/reference/formats.md, "Checkpoint"): RUN/checkpoints/step-N/ with a manifest.json
+// that lists every file's size and hash. A folder has that name only when all in it is written and durable.
 namespace lowbit::files {
 
 struct Checkpoint {
@@ -25,8 +25,8 @@ struct ManifestEntry {
   std::uint64_t hash = 0;  ///< XXH3-64
 };
 
-/// Writes one checkpoint into checkpoints/.step-N.tmp-RANDOM and gives it its name when it is whole. Whatever fails, and
-/// wherever the process dies, older checkpoints stay as they are and nothing half-written gets a final name.
+/// Writes one checkpoint into checkpoints/.step-N.tmp-RANDOM and gives it its name when it is whole. Whatever fails,
+/// and wherever the process dies, older checkpoints stay as they are and nothing half-written gets a final name.
 class CheckpointWriter {
  public:
   /// The caller holds the run folder's lock (run_folder.h). throws Error(failed): the folder cannot be written.

@@ -3,8 +3,8 @@
 
 #include "lowbit/base/file_lock.h"
 
-// A run folder holds all of one training run (docs/reference/formats.md, "Run folder"): run.json, metrics.jsonl, checkpoints/,
-// report.html, and `lock`, which keeps a second process out.
+// A run folder holds all of one training run (docs/reference/formats.md, "Run folder"): run.json, metrics.jsonl,
+// checkpoints/, report.html, and `lock`, which keeps a second process out.
 namespace lowbit::files {
 
 /// Opens a run folder for writing and keeps it locked while it lives.

@@ -15,8 +15,8 @@
 #include "lowbit/files/byte_sink.h"
 #include "lowbit/files/dtype.h"
 
-// The safetensors container (docs/reference/formats.md, "safetensors"): 8 bytes little-endian length of a JSON header, the
-// header, then the tensors' bytes without holes.
+// The safetensors container (docs/reference/formats.md, "safetensors"): 8 bytes little-endian length of a JSON header,
+// the header, then the tensors' bytes without holes.
 namespace lowbit::files {
 
 /// Text pairs that travel in the header. Hugging Face transformers wants {"format", "pt"} among them.

@@ -11,7 +11,8 @@ namespace lowbit {
 namespace {
 
 constexpr std::string_view kKnown =
-    "f32, bf16, fp4, or wXaY with X one of 1 to 8, 1.58, 16, fp4 and Y one of 1 to 8, 16, fp4 (such as w4a4, w1.58a8, w4a16, "
+    "f32, bf16, fp4, or wXaY with X one of 1 to 8, 1.58, 16, fp4 and Y one of 1 to 8, 16, fp4 (such as w4a4, w1.58a8, "
+    "w4a16, "
     "w16a4, wfp4a8); append +2:4 to bf16, or to wXaY with X from 1 to 7, for 2:4 sparsity (w4a4+2:4)";
 constexpr std::string_view kPairs = "+2:4";
 constexpr std::array<std::string_view, 4> kHeads{"bf16", "w8a8", "w4a8", "f32"};
@@ -33,7 +34,8 @@ constexpr Names<Transform, 3> kTransforms{{{"hadamard", Transform::hadamard},
                                            {"none", Transform::none}}};
 constexpr Names<AttentionFormat, 2> kAttentions{{{"f32", AttentionFormat::f32}, {"bf16", AttentionFormat::bf16}}};
 
-constexpr Names<ScaleRule, 3> kScaleRules{{{"rms", ScaleRule::rms}, {"absmax", ScaleRule::absmax}, {"mse", ScaleRule::mse}}};
+constexpr Names<ScaleRule, 3> kScaleRules{
+    {{"rms", ScaleRule::rms}, {"absmax", ScaleRule::absmax}, {"mse", ScaleRule::mse}}};
 constexpr Names<GridShape, 3> kGridShapes{{{"uniform", GridShape::uniform},
                                            {"gaussian", GridShape::gaussian},
                                            {"gaussian-converged", GridShape::gaussian_converged}}};
@@ -235,7 +237,8 @@ void Scheme::check() const {
   }
   const auto any = [&](auto&& has) { return std::any_of(all.begin(), all.end(), has); };
   const auto is_e2m1 = [](const Grid* side) { return side && side->cells == Cells::e2m1; };
-  if (fp4_threshold == Fp4Threshold::code && !any([&](const Format& f) { return is_e2m1(f.weight) || is_e2m1(f.activation); }))
+  if (fp4_threshold == Fp4Threshold::code &&
+      !any([&](const Format& f) { return is_e2m1(f.weight) || is_e2m1(f.activation); }))
     fail_usage("--fp4-threshold code is a rule of fp4; --format {} has none", format.name());
   if (sparse_scale == SparseScale::refit && !any([](const Format& f) { return f.weight && f.weight->dense; }))
     fail_usage("--sparse-scale refit is a rule of wXaY+2:4; --format {} has no such scale", format.name());
@@ -243,7 +246,8 @@ void Scheme::check() const {
     fail_usage("--share-steps shares the learned steps of q, k and v; --estimator {} learns none", name_of(estimator));
   if (scale_group != 0) {
     if (scale_group < kLeastScaleGroup || (scale_group & (scale_group - 1)) != 0)
-      fail_usage("--scale-group must be a power of two from {} on, not {}; leave it out for one scale a row", kLeastScaleGroup, scale_group);
+      fail_usage("--scale-group must be a power of two from {} on, not {}; leave it out for one scale a row",
+                 kLeastScaleGroup, scale_group);
     if (!any([](const Format& f) { return f.weight; }))
       fail_usage("--scale-group divides the rows of coded weights, which --format {} does not have", format.name());
     if (is_learned(estimator))
@@ -254,26 +258,34 @@ void Scheme::check() const {
 
 void Scheme::check(const Format& word) const {
   if (transform == Transform::hadamard_weights && !word.weight_only())
-    fail_usage("transform hadamard-weights leaves activations unrotated, which only wXa16 formats can; {} needs hadamard or none",
-               word.name());
+    fail_usage(
+        "transform hadamard-weights leaves activations unrotated, which only wXa16 formats can; {} needs hadamard or "
+        "none",
+        word.name());
   if (scale == ScaleRule::absmax && estimator != Estimator::ste)
-    fail_usage("--scale absmax leaves nothing outside of the grid, so every gradient passes: it goes with --estimator ste, not {}",
-               name_of(estimator));
+    fail_usage(
+        "--scale absmax leaves nothing outside of the grid, so every gradient passes: it goes with --estimator ste, "
+        "not {}",
+        name_of(estimator));
   if (scale == ScaleRule::mse && !word.weight)
     fail_usage("--scale mse chooses the scales of coded weights, which --format {} does not have", word.name());
   if (is_learned(estimator)) {
     const auto plain = [](const Grid* side) { return !side || side->plain(); };
     if (!word.weight || !plain(word.weight) || !plain(word.activation))
-      fail_usage("--estimator {} learns the steps of weights on uniform grids; --format {} has none", name_of(estimator), word.name());
-    if (estimator == Estimator::adabin && (word.weight->levels != 2 || (word.activation && word.activation->levels != 2)))
-      fail_usage("--estimator adabin has two values a side, which --format w1a1 and w1a16 ask for; {} does not", word.name());
+      fail_usage("--estimator {} learns the steps of weights on uniform grids; --format {} has none",
+                 name_of(estimator), word.name());
+    if (estimator == Estimator::adabin &&
+        (word.weight->levels != 2 || (word.activation && word.activation->levels != 2)))
+      fail_usage("--estimator adabin has two values a side, which --format w1a1 and w1a16 ask for; {} does not",
+                 word.name());
     if (scale != ScaleRule::rms || grid != GridShape::uniform)
       fail_usage("--estimator {} learns its scale: leave --scale and --grid out", name_of(estimator));
   }
   if (grid == GridShape::uniform) return;
   const Format coded = with_grids(word);
   if (!word.quantized() || (word.weight && !coded.weight) || (word.activation && !coded.activation))
-    fail_usage("--grid {} has tables for 1 to 4 bits without +2:4, which --format {} does not ask for", name_of(grid), word.name());
+    fail_usage("--grid {} has tables for 1 to 4 bits without +2:4, which --format {} does not ask for", name_of(grid),
+               word.name());
   if (scale == ScaleRule::absmax)
     fail_usage("--grid {} places levels in units of a row's RMS; --scale absmax needs --grid uniform", name_of(grid));
 }
@@ -290,8 +302,8 @@ int hadamard_group(std::int64_t k, std::string_view what) {
   for (int group = 128; group >= 32; group /= 2)
     if (k > 0 && k % group == 0) return group;
   const std::int64_t below = k / 32 * 32, above = below + 32;
-  fail_input("{} {} has no Hadamard group (it must be a multiple of 32; 128 is best); the nearest that works is {}", what, k,
-             below > 0 && k - below <= above - k ? below : above);
+  fail_input("{} {} has no Hadamard group (it must be a multiple of 32; 128 is best); the nearest that works is {}",
+             what, k, below > 0 && k - below <= above - k ? below : above);
 }
 
 }  // namespace lowbit

@@ -43,9 +43,19 @@ Format parse_head(std::string_view word);
 
 /// Which gradient passes the quantizer (arXiv 2502.05003, section 3.3). From lsq on the step of a tensor's grid is
 /// learned (methods.md): lsq, pact with its original's gradients, pact-code with those of the reference code;
-/// lsq+ learns an offset of the inputs too, lsq+code is that with the first values of the reference code. adabin (1 bit): inputs
-/// as there, with gradients of their own, and weights around the mean of their row.
-enum class Estimator : std::uint32_t { trust = 1, clip = 2, ste = 3, lsq = 4, pact = 5, pact_code = 6, lsq_plus = 7, lsq_plus_code = 8, adabin = 9 };
+/// lsq+ learns an offset of the inputs too, lsq+code is that with the first values of the reference code. adabin (1
+/// bit): inputs as there, with gradients of their own, and weights around the mean of their row.
+enum class Estimator : std::uint32_t {
+  trust = 1,
+  clip = 2,
+  ste = 3,
+  lsq = 4,
+  pact = 5,
+  pact_code = 6,
+  lsq_plus = 7,
+  lsq_plus_code = 8,
+  adabin = 9
+};
 constexpr bool is_learned(Estimator e) { return e >= Estimator::lsq; }
 /// Whether inputs are coded around a learned offset.
 constexpr bool learns_offset(Estimator e) { return e >= Estimator::lsq_plus; }
@@ -53,9 +63,9 @@ constexpr bool learns_offset(Estimator e) { return e >= Estimator::lsq_plus; }
 constexpr bool learns_weight_steps(Estimator e) { return is_learned(e) && e != Estimator::adabin; }
 /// What is rotated before coding. hadamard_weights: weights only, the paper's weight-only runs (wXa16 only).
 enum class Transform : std::uint32_t { none = 0, hadamard = 1, hadamard_weights = 2 };
-/// What the scale of a row follows: its RMS, or its largest magnitude (whose whole range is then trusted: ste). mse: its RMS times
-/// the best of some factors in mean square; of weights alone, inputs beside them keep rms.
-/// learned: the step is given, one for all rows; deviation: h is the RMS of what is left without the shift, whatever the grid's
+/// What the scale of a row follows: its RMS, or its largest magnitude (whose whole range is then trusted: ste). mse:
+/// its RMS times the best of some factors in mean square; of weights alone, inputs beside them keep rms. learned: the
+/// step is given, one for all rows; deviation: h is the RMS of what is left without the shift, whatever the grid's
 /// alpha. Both follow from the estimator and are no choices of their own.
 enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2, learned = 3, deviation = 4, mse = 5 };
 /// What is taken off a row before it is scaled and coded, and stands beside o * h in what the code means: nothing; a
@@ -63,7 +73,8 @@ enum class ScaleRule : std::uint32_t { rms = 1, absmax = 2, learned = 3, deviati
 enum class Shift : std::uint32_t { none = 0, learned = 1, mean = 2 };
 /// Even steps, or levels placed for a Gaussian: the reference code's 20 iterations, or converged.
 enum class GridShape : std::uint32_t { uniform = 1, gaussian = 2, gaussian_converged = 3 };
-/// The trust rule of fp4: half of the grid's outermost interval, or the narrower one that the reference code's runs had.
+/// The trust rule of fp4: half of the grid's outermost interval, or the narrower one that the reference code's runs
+/// had.
 enum class Fp4Threshold : std::uint32_t { paper = 1, code = 2 };
 /// The scale of a 2:4 row: of the whole row, or refitted to what survived.
 enum class SparseScale : std::uint32_t { dense = 1, refit = 2 };
@@ -103,7 +114,7 @@ struct SideCoding {
   double step = 0;                                ///< with ScaleRule::learned; the trust rule is then in units of it
   Shift shift = Shift::none;
   double offset = 0;                              ///< with Shift::learned
-  std::int64_t scale_group = 0;                   ///< columns that share a scale, which divide a row's length; 0: the whole row
+  std::int64_t scale_group = 0;  ///< columns that share a scale, which divide a row's length; 0: the whole row
   /// Scales of a row of k values, each of k / slices(k) of them.
   std::int64_t slices(std::int64_t k) const { return scale_group ? k / scale_group : 1; }
 };
@@ -116,7 +127,8 @@ std::string layer_name(std::int64_t block, LayerKind kind);
 
 /// A format of its own for some layers of the blocks.
 struct LayerFormat {
-  std::string pattern;  ///< a kind, or a name: blocks.0.down, model.layers.0.mlp.down_proj.weight; * stands for anything
+  std::string
+      pattern;  ///< a kind, or a name: blocks.0.down, model.layers.0.mlp.down_proj.weight; * stands for anything
   Format format;
   bool names(std::int64_t block, LayerKind kind) const;
   friend bool operator==(const LayerFormat&, const LayerFormat&) = default;
@@ -140,7 +152,8 @@ struct Scheme {
   GridShape grid = GridShape::uniform;     ///< of the blocks' layers
   Fp4Threshold fp4_threshold = Fp4Threshold::paper;
   SparseScale sparse_scale = SparseScale::dense;
-  bool share_steps = false;  ///< the weights of q, k and v of a layer have one learned step, as the reference code's fused matrix
+  bool share_steps =
+      false;  ///< the weights of q, k and v of a layer have one learned step, as the reference code's fused matrix
 
   /// The word that holds for one layer of the blocks.
   const Format& word_of(std::int64_t block, LayerKind kind) const;
@@ -185,7 +198,8 @@ Scheme default_scheme(const Format& format);
 /// The fewest columns that may share a scale: codes, masks and stored bytes of so many fill whole words.
 inline constexpr std::int64_t kLeastScaleGroup = 64;
 
-/// The largest power of two up to 128, at least 32, that divides k. throws Error(input) that names `what` and the nearest width that works.
+/// The largest power of two up to 128, at least 32, that divides k. throws Error(input) that names `what` and the
+/// nearest width that works.
 int hadamard_group(std::int64_t k, std::string_view what = "width");
 
 }  // namespace lowbit

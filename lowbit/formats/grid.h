@@ -14,8 +14,8 @@ enum class Cells : std::uint8_t {
 };
 
 /// The levels that one side of a product may take: a row of x is stored as integers k and one float h, and stands for
-/// o * h with o = multiplier * k + addend (a table's levels take o's place). Source: QuEST (arXiv 2502.05003), section 3;
-/// docs/reference/arithmetic.md, "Coding a row".
+/// o * h with o = multiplier * k + addend (a table's levels take o's place). Source: QuEST (arXiv 2502.05003), section
+/// 3; docs/reference/arithmetic.md, "Coding a row".
 struct Grid {
   std::uint32_t id;         ///< what files store: never reused, never renumbered
   std::string_view name;    ///< as in a format's word: w4a4 has the grid "4" twice
@@ -60,8 +60,8 @@ inline constexpr std::array kGrids{
     Grid{9, "8", 256, 8, 3.884938678807525, 256.0 / 255, false, 8},
 };
 
-/// FP4 (E2M1): values o * s / 2 with o in {0, 1, 2, 3, 4, 6, 8, 12} of either sign. Kernels read u = o + 12. The alpha is
-/// the reference code's; trusted up to half an outermost interval past the largest value: 7 alpha r.
+/// FP4 (E2M1): values o * s / 2 with o in {0, 1, 2, 3, 4, 6, 8, 12} of either sign. Kernels read u = o + 12. The alpha
+/// is the reference code's; trusted up to half an outermost interval past the largest value: 7 alpha r.
 inline constexpr Grid kE2m1Grid{10, "fp4", 25, 4, 0.48707976, 7, true, 3.906890595608519, Cells::e2m1, 6};
 
 /// o of each magnitude of E2M1: bits 0 to 2 of its stored form, bit 3 is the sign.
@@ -69,8 +69,9 @@ inline constexpr std::array kE2m1Magnitudes{0, 1, 2, 3, 4, 6, 8, 12};
 /// T of the trust rule |xq - x| <= T r that the reference code's FP4 runs had: that of a 16-level Gaussian grid.
 inline constexpr double kE2m1TrustOfCode = 0.3185765743255615;
 
-/// Cell c of an E2M1 row is floor(-2 x / h): x / h lies in [-(c + 1) / 2, -c / 2), open below, so that a tie between levels,
-/// which always lies where -2 x / h is whole, goes to the lower one. c is clamped to kE2m1Lowest .. kE2m1Highest.
+/// Cell c of an E2M1 row is floor(-2 x / h): x / h lies in [-(c + 1) / 2, -c / 2), open below, so that a tie between
+/// levels, which always lies where -2 x / h is whole, goes to the lower one. c is clamped to kE2m1Lowest ..
+/// kE2m1Highest.
 inline constexpr int kE2m1Lowest = -21, kE2m1Highest = 20;
 /// code[c - kE2m1Lowest] of cell c; three groups of 16 bytes for table look-ups in registers.
 struct E2m1Cells {
@@ -87,8 +88,9 @@ inline constexpr E2m1Cells kE2m1Cells = [] {
   return cells;
 }();
 
-/// 2:4 in pairs: of every 8 neighbours, as 4 pairs, 2 pairs survive on the dense grid and the rest is o = 0 (QuEST, sec. 4).
-/// Kernels read u = o + n - 1. Mid-rise grids of up to 7 bits: at 8 bits and with a zero a value would not fit a byte.
+/// 2:4 in pairs: of every 8 neighbours, as 4 pairs, 2 pairs survive on the dense grid and the rest is o = 0 (QuEST,
+/// sec. 4). Kernels read u = o + n - 1. Mid-rise grids of up to 7 bits: at 8 bits and with a zero a value would not fit
+/// a byte.
 constexpr Grid pairs_grid(const Grid& dense, std::string_view name) {
   Grid grid = dense;
   grid.id = 40 + dense.id;
@@ -115,18 +117,22 @@ inline constexpr double kGaussian4[]{-2.9699926376342773, -2.3328394889831543, -
                                      -1.1515403985977173, -0.816109836101532,  -0.4876568615436554, -0.1622665524482727,
                                      0.1622665524482727,  0.4876568615436554,  0.816109836101532,   1.1515403985977173,
                                      1.501692771911621,   1.8827999830245972,  2.3328394889831543,  2.9699926376342773};
-inline constexpr double kConverged2[]{-1.5104176084990957, -0.45278003463649213, 0.45278003463649213, 1.5104176084990957};
-inline constexpr double kConverged3[]{-2.1519457045369887,  -1.3439092785050004, -0.7560052812058775, -0.24509417894422147,
-                                      0.24509417894422147, 0.7560052812058775,  1.3439092785050004,  2.1519457045369887};
-inline constexpr double kConverged4[]{-2.73258957099515,    -2.0690172265313915, -1.6180463860218806, -1.2562311973471765,
-                                      -0.9423404564869614,  -0.6567591185324634, -0.38804829949029046, -0.12839502985114665,
-                                      0.12839502985114665,  0.38804829949029046, 0.6567591185324634,  0.9423404564869614,
-                                      1.2562311973471765,   1.6180463860218806,  2.0690172265313915,  2.73258957099515};
+inline constexpr double kConverged2[]{-1.5104176084990957, -0.45278003463649213, 0.45278003463649213,
+                                      1.5104176084990957};
+inline constexpr double kConverged3[]{-2.1519457045369887,  -1.3439092785050004, -0.7560052812058775,
+                                      -0.24509417894422147, 0.24509417894422147, 0.7560052812058775,
+                                      1.3439092785050004,   2.1519457045369887};
+inline constexpr double kConverged4[]{
+    -2.73258957099515,   -2.0690172265313915, -1.6180463860218806,  -1.2562311973471765,
+    -0.9423404564869614, -0.6567591185324634, -0.38804829949029046, -0.12839502985114665,
+    0.12839502985114665, 0.38804829949029046, 0.6567591185324634,   0.9423404564869614,
+    1.2562311973471765,  1.6180463860218806,  2.0690172265313915,   2.73258957099515};
 /// A table's s is r itself, and its trust reaches half of its outermost gap past its largest level.
 constexpr Grid table_grid(std::uint32_t id, std::string_view name, int bits, const double* level) {
   const int n = 1 << bits;
   const double largest = level[n - 1], half_gap = (level[n - 1] - level[n - 2]) / 2;
-  return {id, name, n, bits, 1, largest + half_gap, false, static_cast<double>(bits), Cells::table, largest, nullptr, level};
+  return {id,           name,    n,       bits, 1, largest + half_gap, false, static_cast<double>(bits),
+          Cells::table, largest, nullptr, level};
 }
 inline constexpr std::array kGaussianGrids{table_grid(21, "1", 1, kGaussian1), table_grid(22, "2", 2, kGaussian2),
                                            table_grid(23, "3", 3, kGaussian3), table_grid(24, "4", 4, kGaussian4)};
@@ -149,7 +155,8 @@ constexpr const Grid* find_pairs_grid(const Grid& dense) {
 /// Every grid there is: rows of the tables above.
 inline std::array<const Grid*, kGrids.size() + 1 + kPairsGrids.size() + kGaussianGrids.size() + kConvergedGrids.size()>
 every_grid() {
-  std::array<const Grid*, kGrids.size() + 1 + kPairsGrids.size() + kGaussianGrids.size() + kConvergedGrids.size()> all{};
+  std::array<const Grid*, kGrids.size() + 1 + kPairsGrids.size() + kGaussianGrids.size() + kConvergedGrids.size()>
+      all{};
   std::size_t i = 0;
   for (const Grid& grid : kGrids) all[i++] = &grid;
   all[i++] = &kE2m1Grid;

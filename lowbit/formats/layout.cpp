@@ -94,11 +94,12 @@ void unpack_canonical(const Grid& grid, std::span<const std::uint8_t> packed, st
       code = kE2m1Code[code];
       highest = std::max(highest, code);
     }
-    if (highest == kNone) fail_input("a packed row of fp4 holds a negative zero (1000), which is never written; the file is damaged");
+    if (highest == kNone)
+      fail_input("a packed row of fp4 holds a negative zero (1000), which is never written; the file is damaged");
   }
   if (highest >= grid.levels)
-    fail_input("a packed row of grid {} holds the code {}, which that grid does not have; the file is damaged", grid.name,
-               highest);
+    fail_input("a packed row of grid {} holds the code {}, which that grid does not have; the file is damaged",
+               grid.name, highest);
 }
 
 void pack_stored(const Grid& grid, std::span<const std::uint8_t> codes, std::span<std::uint8_t> out) {
@@ -136,9 +137,11 @@ void unpack_stored(const Grid& grid, std::span<const std::uint8_t> packed, std::
     const unsigned nibble = packed[value_bytes + g / 2] >> 4 * (g % 2) & 15u;
     const unsigned pairs[] = {nibble & 3u, nibble >> 2};
     if (pairs[0] >= pairs[1])
-      fail_input("a packed row of grid {} names the pairs {} and {} of entries {} to {}, which are not in ascending order; the "
-                 "file is damaged",
-                 grid.name, pairs[0], pairs[1], 8 * g, 8 * g + 7);
+      fail_input(
+          "a packed row of grid {} names the pairs {} and {} of entries {} to {}, which are not in ascending order; "
+          "the "
+          "file is damaged",
+          grid.name, pairs[0], pairs[1], 8 * g, 8 * g + 7);
     for (std::size_t kept = 0; kept < 2; ++kept)
       for (std::size_t i = 0; i < 2; ++i)
         codes[8 * g + 2 * pairs[kept] + i] = static_cast<std::uint8_t>(2 * survivors[4 * g + 2 * kept + i]);

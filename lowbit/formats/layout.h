@@ -7,10 +7,12 @@
 
 namespace lowbit {
 
-/// Ids of the ways in which code matrices lie in files. An id fixes every byte (docs/reference/formats.md); ids are never reused.
+/// Ids of the ways in which code matrices lie in files. An id fixes every byte (docs/reference/formats.md); ids are
+/// never reused.
 enum class LayoutId : std::uint32_t {
-  canonical = 1,  ///< row-major; code u in bits b*i and up of its row, low bits first; rows padded to whole bytes with 0
-  pairs = 2,      ///< 2:4 in pairs: the survivors' codes as in layout 1, then a nibble for every 8 entries: which pairs
+  canonical =
+      1,      ///< row-major; code u in bits b*i and up of its row, low bits first; rows padded to whole bytes with 0
+  pairs = 2,  ///< 2:4 in pairs: the survivors' codes as in layout 1, then a nibble for every 8 entries: which pairs
 };
 
 /// The layout of rows on this grid: `pairs` for 2:4 grids, else `canonical`.
@@ -27,8 +29,8 @@ void pack_canonical(const Grid& grid, std::span<const std::uint8_t> codes, std::
 /// The reverse. throws Error(input) for a code that the grid does not have (the 3 of a ternary row, a negative zero).
 void unpack_canonical(const Grid& grid, std::span<const std::uint8_t> packed, std::span<std::uint8_t> codes);
 
-/// Bytes of one row of K codes in the layout of the grid. K of a 2:4 grid is a multiple of 8: K/2 codes of survivors and
-/// K/8 nibbles, each part padded to whole bytes.
+/// Bytes of one row of K codes in the layout of the grid. K of a 2:4 grid is a multiple of 8: K/2 codes of survivors
+/// and K/8 nibbles, each part padded to whole bytes.
 constexpr std::size_t stored_row_bytes(const Grid& grid, std::size_t k) {
   return grid.dense ? canonical_row_bytes(*grid.dense, k / 2) + (k / 8 + 1) / 2 : canonical_row_bytes(grid, k);
 }

@@ -269,9 +269,9 @@ void float_attention(const AttentionTask& t) {
   const auto value_of = [&](std::size_t j) { return t.cache.values + j * stride; };
   for (std::size_t i = 0; i < t.count; ++i)
     for (std::size_t h = 0; h < t.group; ++h) {
-      const float log_sum = reference::attention_row<float>(std::span(t.q + i * t.q_stride + h * d, d), t.position + i + 1,
-                                                            key_of, value_of,
-                                                            std::span(t.out + i * t.out_stride + h * d, d));
+      const float log_sum =
+          reference::attention_row<float>(std::span(t.q + i * t.q_stride + h * d, d), t.position + i + 1, key_of,
+                                          value_of, std::span(t.out + i * t.out_stride + h * d, d));
       if (t.log_sum) t.log_sum[h * t.log_sum_stride + i] = log_sum;
     }
 }

@@ -13,9 +13,10 @@ struct AttentionShape {
 };
 
 /// The keys and values of one layer of one sequence, for up to `capacity` positions, as the kernel reads them: for each
-/// key-value head K in panels of 16 keys (f32: [capacity/16][head_dim][16]; bf16: [capacity/16][ceil(head_dim/2)][16][2])
-/// and V in rows padded to 16 (f32: [capacity][pad16(head_dim)]; bf16: [capacity/2][pad16(head_dim)][2]).
-/// capacity is a multiple of kKeyBlock; the memory begins as zeros and is aligned to 64 bytes.
+/// key-value head K in panels of 16 keys (f32: [capacity/16][head_dim][16]; bf16:
+/// [capacity/16][ceil(head_dim/2)][16][2]) and V in rows padded to 16 (f32: [capacity][pad16(head_dim)]; bf16:
+/// [capacity/2][pad16(head_dim)][2]). capacity is a multiple of kKeyBlock; the memory begins as zeros and is aligned to
+/// 64 bytes.
 struct KeyValues {
   std::byte* memory;
   std::size_t capacity;
@@ -23,10 +24,10 @@ struct KeyValues {
 /// Bytes of one KeyValues (all kv heads), a multiple of 64.
 std::size_t key_value_bytes(const AttentionShape& shape, std::size_t capacity);
 
-/// Stores rows of k (already rotated by rope) and v, [rows, kv_heads * head_dim] with the given row strides, at positions
-/// first .. first + rows - 1.
-void store_keys(const AttentionShape& shape, const KeyValues& cache, std::size_t first, std::size_t rows, const float* k,
-                std::size_t k_stride, const float* v, std::size_t v_stride);
+/// Stores rows of k (already rotated by rope) and v, [rows, kv_heads * head_dim] with the given row strides, at
+/// positions first .. first + rows - 1.
+void store_keys(const AttentionShape& shape, const KeyValues& cache, std::size_t first, std::size_t rows,
+                const float* k, std::size_t k_stride, const float* v, std::size_t v_stride);
 
 /// One sequence of a batch: `rows` queries at positions first .. first + rows - 1, whose keys are stored.
 struct AttentionJob {

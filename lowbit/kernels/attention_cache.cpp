@@ -62,8 +62,8 @@ std::size_t key_value_bytes(const AttentionShape& shape, std::size_t capacity) {
   return shape.kv_heads * capacity * (shape.head_dim + padded_head(shape.head_dim)) * (holds_pairs(shape) ? 2 : 4);
 }
 
-void store_keys(const AttentionShape& shape, const KeyValues& cache, std::size_t first, std::size_t rows, const float* k,
-                std::size_t k_stride, const float* v, std::size_t v_stride) {
+void store_keys(const AttentionShape& shape, const KeyValues& cache, std::size_t first, std::size_t rows,
+                const float* k, std::size_t k_stride, const float* v, std::size_t v_stride) {
   check_attention(shape, cache);
   assert(first + rows <= cache.capacity);
   for (std::size_t head = 0; head < shape.kv_heads; ++head) {

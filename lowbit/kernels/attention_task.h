@@ -35,8 +35,8 @@ inline void check_attention([[maybe_unused]] const AttentionShape& shape, [[mayb
   assert(cache.capacity % reference::kKeyBlock == 0);
 }
 
-/// Some queries of one sequence against one key-value head, for one thread: positions `position` .. position + count - 1,
-/// all in one block of 64 keys, each with the `group` query heads that share the keys.
+/// Some queries of one sequence against one key-value head, for one thread: positions `position` .. position + count -
+/// 1, all in one block of 64 keys, each with the `group` query heads that share the keys.
 struct AttentionTask {
   std::size_t position, count, group, head_dim;
   HeadCache cache;

@@ -34,31 +34,32 @@ void backward_product(Executor& executor, Precision precision, std::size_t m, st
                       const BackwardOperand& a, const BackwardOperand& b, float* c, std::size_t c_stride,
                       bool accumulate);
 
-/// Called for each range of rows [first, first + count) by the task that then reads their dy, while what it leaves there is in
-/// the cache. Empty: dy is complete.
+/// Called for each range of rows [first, first + count) by the task that then reads their dy, while what it leaves
+/// there is in the cache. Empty: dy is complete.
 using BeforeRows = std::function<void(std::size_t first, std::size_t count)>;
 
-/// dx = base + gradient of rms_norm; dweight += sum over rows. base: [rows, k] or null for 0; may be dx. inv: [rows] as the
-/// forward gave it. dx may be dy.
+/// dx = base + gradient of rms_norm; dweight += sum over rows. base: [rows, k] or null for 0; may be dx. inv: [rows] as
+/// the forward gave it. dx may be dy.
 void rms_norm_backward(Executor& executor, std::size_t rows, std::size_t k, const float* x, const float* weight,
                        const float* inv, const float* dy, const float* base, float* dx, float* dweight,
                        const BeforeRows& before = {});
 
-/// Gradients of a learned step and of the offset around which values are coded (reference_backward.h, step_gradient_row and
-/// offset_gradient_row), summed over rows in double, in their order. g, x: [rows, k], x not rotated and still with the offset; group: of the
-/// rotation that it was coded under; codes: [rows, code_stride(k)].
+/// Gradients of a learned step and of the offset around which values are coded (reference_backward.h, step_gradient_row
+/// and offset_gradient_row), summed over rows in double, in their order. g, x: [rows, k], x not rotated and still with
+/// the offset; group: of the rotation that it was coded under; codes: [rows, code_stride(k)].
 struct StepGradients {
   double step = 0, offset = 0;
 };
-StepGradients step_gradient(Executor& executor, int group, const Grid& grid, float step, float offset, bool clamped_only,
-                            std::size_t rows, std::size_t k, const float* g, const float* x, const std::uint8_t* codes);
+StepGradients step_gradient(Executor& executor, int group, const Grid& grid, float step, float offset,
+                            bool clamped_only, std::size_t rows, std::size_t k, const float* g, const float* x,
+                            const std::uint8_t* codes);
 /// reference::adabin_input_row over rows, and the two sums in double; g [rows, k] becomes the gradient of x H; x is
 /// not rotated by group and still has the offset.
 struct AdabinGradients {
   double alpha = 0, beta = 0;
 };
-AdabinGradients adabin_input(Executor& executor, int group, float alpha, float offset, std::size_t rows, std::size_t k, float* g,
-                             const float* x);
+AdabinGradients adabin_input(Executor& executor, int group, float alpha, float offset, std::size_t rows, std::size_t k,
+                             float* g, const float* x);
 /// reference::adabin_weight_row over rows. alpha: [rows].
 void adabin_weights(Executor& executor, const float* alpha, std::size_t rows, std::size_t k, float* g, const float* x);
 

@@ -4,9 +4,9 @@
 //
 // Lanes has: V; kLanes; kTileRows, kTileVectors; zero, set, load, load_part, store, store_part, add, sub, mul, fma
 // (a * b + c), divide, sum, exp, codes, codes_part (bytes to floats), first (lanes from count on become 0), round (to
-// bfloat16 values), transpose (kLanes vectors in place), prefetch, stream (a store past the caches to an aligned place) and fence
-// (behind the last of them); broadcast_word and dot for the inner product, and
-// for pairs: join (two vectors to pairs lane by lane) and join_neighbours (2 kLanes floats in a row to pairs).
+// bfloat16 values), transpose (kLanes vectors in place), prefetch, stream (a store past the caches to an aligned place)
+// and fence (behind the last of them); broadcast_word and dot for the inner product, and for pairs: join (two vectors
+// to pairs lane by lane) and join_neighbours (2 kLanes floats in a row to pairs).
 namespace {
 
 #define LOWBIT_INLINE inline __attribute__((always_inline))

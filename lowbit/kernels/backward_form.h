@@ -51,8 +51,8 @@ struct BackwardForm {
   /// Rows [rows, k] of rms_norm_backward; adds to dweight [k].
   void (*rms_norm_rows)(std::size_t rows, std::size_t k, const float* x, const float* weight, const float* inv,
                         const float* dy, const float* base, float* dx, float* dweight);
-  /// Rows of swiglu_backward. past_caches: dgate and dup are stored without being read first; each of their rows begins on a
-  /// cache line.
+  /// Rows of swiglu_backward. past_caches: dgate and dup are stored without being read first; each of their rows begins
+  /// on a cache line.
   void (*swiglu_rows)(std::size_t rows, std::size_t k, const float* gate, const float* up, std::size_t stride,
                       const float* dy, float* dgate, float* dup, std::size_t dstride, bool past_caches);
   /// sums[r] = sum over i < n of a[r][i] * b[r][i], in float.

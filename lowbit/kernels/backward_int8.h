@@ -40,10 +40,12 @@ constexpr std::uint32_t rounding_word(std::uint32_t of_row, std::size_t quad) {
   return mix32(of_row + static_cast<std::uint32_t>(quad) * kQuadStep);
 }
 
-/// C [m, n] (+)= A [m, k] B [k, n], where A = a.values, scaled along k, is coded per row and block of gradient_block(k):
+/// C [m, n] (+)= A [m, k] B [k, n], where A = a.values, scaled along k, is coded per row and block of
+/// gradient_block(k):
 ///   x = a * contracted_scale,  top = max |x| over the block,  scale = top / 127,  inverse = 32512 / top,
 ///   g = floor((nearest_even(x * inverse) + byte) / 256)   with a random byte of rounding_word: -127 <= g <= 127,
-///   C = fma(float(sum of g o), scale, C), block after block; the first block's product overwrites when not accumulating.
+///   C = fma(float(sum of g o), scale, C), block after block; the first block's product overwrites when not
+///   accumulating.
 /// The expectation of g * scale is x within scale / 512; the largest value and zero are exact. A block that holds a NaN
 /// or an infinity makes its row of C NaN. Bits equal on every instruction set and for any number of threads.
 /// a: values, transposed or not. b: codes of any grid, not transposed, no contracted_scale.

@@ -69,7 +69,8 @@ void product(const Int8Block& t) {
           const __m256 s = _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_sll_epi32(sum[r][h], shift), constant));
           const std::size_t left = t.columns - j - 8 * h;
           const __m256i valid = _mm256_cmpgt_epi32(_mm256_set1_epi32(left < 8 ? static_cast<int>(left) : 8), lane);
-          const __m256 y = t.overwrite ? _mm256_mul_ps(s, scale) : _mm256_fmadd_ps(s, scale, _mm256_maskload_ps(c, valid));
+          const __m256 y =
+              t.overwrite ? _mm256_mul_ps(s, scale) : _mm256_fmadd_ps(s, scale, _mm256_maskload_ps(c, valid));
           _mm256_maskstore_ps(c, valid, y);
         }
       }

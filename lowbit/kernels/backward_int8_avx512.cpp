@@ -14,7 +14,8 @@ namespace lowbit::kernels {
 namespace {
 
 constexpr std::size_t kLanes = 16;
-constexpr std::size_t kRowsAhead = 8;  // whose lines are asked for: the processor does not foresee the jump to a new row
+constexpr std::size_t kRowsAhead =
+    8;  // whose lines are asked for: the processor does not foresee the jump to a new row
 
 // In assembly because GCC 12 copies and stores each sum around the intrinsic once there are two dozen of them.
 LOWBIT_INLINE void add_products(__m512i& sum, __m512i codes, __m512i gradients) {

@@ -42,13 +42,13 @@ void swiglu_backward(Executor& executor, std::size_t rows, std::size_t k, const 
   // Results that will have left the caches before they are read need not be fetched to be overwritten.
   constexpr std::size_t kPastCaches = std::size_t{4} << 20, kLine = 64;
   const auto on_lines = [&](const float* x) { return reinterpret_cast<std::uintptr_t>(x) % kLine == 0; };
-  const bool past_caches =
-      2 * rows * k * sizeof(float) > kPastCaches && on_lines(dgate) && on_lines(dup) && dstride * sizeof(float) % kLine == 0;
+  const bool past_caches = 2 * rows * k * sizeof(float) > kPastCaches && on_lines(dgate) && on_lines(dup) &&
+                           dstride * sizeof(float) % kLine == 0;
   for_rows(executor, rows, k, [&](std::size_t first, std::size_t end) {
     const std::size_t count = end - first;
     if (before) before(first, count);
-    form.swiglu_rows(count, k, gate + first * stride, up + first * stride, stride, dy + first * k, dgate + first * dstride,
-                     dup + first * dstride, dstride, past_caches);
+    form.swiglu_rows(count, k, gate + first * stride, up + first * stride, stride, dy + first * k,
+                     dgate + first * dstride, dup + first * dstride, dstride, past_caches);
   });
 }
 
@@ -87,8 +87,9 @@ const float* rotated_row(int group, std::size_t k, const float* x) {
 }
 }  // namespace
 
-StepGradients step_gradient(Executor& executor, int group, const Grid& grid, float step, float offset, bool clamped_only,
-                            std::size_t rows, std::size_t k, const float* g, const float* x, const std::uint8_t* codes) {
+StepGradients step_gradient(Executor& executor, int group, const Grid& grid, float step, float offset,
+                            bool clamped_only, std::size_t rows, std::size_t k, const float* g, const float* x,
+                            const std::uint8_t* codes) {
   const OffsetForms& form = offset_forms();
   const float unit = grid.zero_is_level ? 1.0f : 0.5f;
   StepRow row{nullptr,
@@ -111,16 +112,19 @@ StepGradients step_gradient(Executor& executor, int group, const Grid& grid, flo
   return {sum.first, sum.second};
 }
 
-AdabinGradients adabin_input(Executor& executor, int group, float alpha, float offset, std::size_t rows, std::size_t k, float* g,
-                             const float* x) {
+AdabinGradients adabin_input(Executor& executor, int group, float alpha, float offset, std::size_t rows, std::size_t k,
+                             float* g, const float* x) {
   const OffsetForms& form = offset_forms();
-  const std::pair<double, double> sum = sums_of_rows(
-      executor, rows, k, [&](std::size_t r) { return form.adabin(k, alpha, offset, rotated_row(group, k, x + r * k), g + r * k); });
+  const std::pair<double, double> sum = sums_of_rows(executor, rows, k, [&](std::size_t r) {
+    return form.adabin(k, alpha, offset, rotated_row(group, k, x + r * k), g + r * k);
+  });
   return {sum.first, sum.second};
 }
 
 void adabin_weights(Executor& executor, const float* alpha, std::size_t rows, std::size_t k, float* g, const float* x) {
-  executor.parallel_for(rows, [&](std::size_t r) { reference::adabin_weight_row<float>({g + r * k, k}, {x + r * k, k}, alpha[r]); });
+  executor.parallel_for(rows, [&](std::size_t r) {
+    reference::adabin_weight_row<float>({g + r * k, k}, {x + r * k, k}, alpha[r]);
+  });
 }
 
 void scale_values(Executor& executor, std::size_t n, float factor, const float* x, float* y) {

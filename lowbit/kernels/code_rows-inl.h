@@ -1,6 +1,6 @@
-// Rotating, coding and decoding one row, in terms of blocks of 16 floats: order (b) of docs/reference/arithmetic.md sums element i
-// into lane i % 16, so a block is what every vector width works in. Included once by each code_rows_ISA.cpp, inside its
-// own anonymous namespace and target, after the block F16 and its operations:
+// Rotating, coding and decoding one row, in terms of blocks of 16 floats: order (b) of docs/reference/arithmetic.md
+// sums element i into lane i % 16, so a block is what every vector width works in. Included once by each
+// code_rows_ISA.cpp, inside its own anonymous namespace and target, after the block F16 and its operations:
 //   load, load_first(p, n), store, store_first(p, v, n), zero, set1, add, sub, mul, fma, butterfly<1|2|4|8>, sum_tree,
 //   from_bytes(p), keep(v, bits), mask_of(v, threshold), count_above(count, v, edge), largest_of(a, b), size_of(v),
 //   largest_lane(v), CodeSum, store_codes.

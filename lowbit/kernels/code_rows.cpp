@@ -77,7 +77,8 @@ void for_each_row(Executor& executor, std::size_t rows, std::size_t k, F&& row) 
   });
 }
 
-// A row that was coded on the dense grid, to its 2:4 form: codes, their sum, mask and scale. Weights alone, once a step.
+// A row that was coded on the dense grid, to its 2:4 form: codes, their sum, mask and scale. Weights alone, once a
+// step.
 void prune_row(const RowCoding& coding, const CodeRowJob& job) {
   const Grid& grid = *coding.grid;
   const std::span x(job.rotation.group == 1 ? job.x : job.rotated, job.k);
@@ -139,7 +140,8 @@ void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, st
       forms.rotate(rotation, k, row, nullptr, rotated);
       row = rotated;
     }
-    if (searched) step = reference::best_rms<float>({row, k}, dense ? *dense : *coding.grid, reference::rms<float>({row, k}));
+    if (searched)
+      step = reference::best_rms<float>({row, k}, dense ? *dense : *coding.grid, reference::rms<float>({row, k}));
     if (shifted) {
       float* const rotated = rotated_row(k);
       const float offset = coding.shift == Shift::mean ? reference::row_mean<float>({rotated, k}) : coding.offset;
@@ -204,7 +206,8 @@ void decode_rows(Executor& executor, const RowCoding& coding, std::size_t rows, 
   const Rotation rotation = rotation_of(coding.group, k);
   const RowForms& forms = row_forms();
   std::array<float, 256> levels{};
-  for (int u = 0; u < coding.grid->levels; ++u) levels[static_cast<std::size_t>(u)] = static_cast<float>(coding.grid->value(u));
+  for (int u = 0; u < coding.grid->levels; ++u)
+    levels[static_cast<std::size_t>(u)] = static_cast<float>(coding.grid->value(u));
   for_each_row(executor, rows, k, [&](std::size_t i) {
     const std::size_t id = ids ? static_cast<std::size_t>(ids[i]) : i;
     if (coding.grid->cells == Cells::table) {

@@ -33,13 +33,14 @@ struct CodedRows {
   float* offset = nullptr;  ///< [rows], with Shift::mean: what stands beside o * h
 };
 
-/// Rotates (in registers; x stays as it is), scales and codes each row, and sums its codes: docs/reference/arithmetic.md, "Coding a
-/// row". A shift is taken off after the rotation. x: [rows, K], row stride x_stride floats. Bits equal on every instruction set and thread count.
-/// source  QuEST (arXiv 2502.05003), section 3.
+/// Rotates (in registers; x stays as it is), scales and codes each row, and sums its codes:
+/// docs/reference/arithmetic.md, "Coding a row". A shift is taken off after the rotation. x: [rows, K], row stride
+/// x_stride floats. Bits equal on every instruction set and thread count. source  QuEST (arXiv 2502.05003), section 3.
 void code_rows(Executor& executor, const RowCoding& coding, std::size_t rows, std::size_t k, const float* x,
                std::size_t x_stride, const CodedRows& out);
 
-/// bf16+2:4: y = x where a pair survives and 0 where it does not, no scale, no rotation. x, y: [rows, k] contiguous, k a multiple of
+/// bf16+2:4: y = x where a pair survives and 0 where it does not, no scale, no rotation. x, y: [rows, k] contiguous, k
+/// a multiple of
 /// 8. mask: as in CodedRows, 1 for what survives.
 /// source  QuEST, arXiv 2502.05003, section 4 (2:4 sparsity); the masked baseline of its published code.
 void mask_pairs(Executor& executor, std::size_t rows, std::size_t k, const float* x, float* y, std::uint64_t* mask);

@@ -136,10 +136,10 @@ LOWBIT_INLINE std::int32_t total(CodeSum sum) {
   return static_cast<std::int32_t>(_mm_cvtsi128_si64(pair) + _mm_extract_epi64(pair, 1));
 }
 
-alignas(64) constexpr std::int8_t kOnesThenZeroBytes[128] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                                 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                                 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-                                                 -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+alignas(64) constexpr std::int8_t kOnesThenZeroBytes[128] = {
+    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
 
 LOWBIT_INLINE __m256i floor_of_8(__m256 v) { return _mm256_cvttps_epi32(_mm256_floor_ps(v)); }
 LOWBIT_INLINE __m256i words(F16 v) { return _mm256_packs_epi32(floor_of_8(v.low), floor_of_8(v.high)); }
@@ -156,7 +156,8 @@ LOWBIT_INLINE void store_codes(const F16* cell, int offset, std::size_t count, s
     __m256i u =
         _mm256_add_epi8(_mm256_permutevar8x32_epi32(packed, order), _mm256_set1_epi8(static_cast<char>(offset)));
     if constexpr (E2m1) u = e2m1_codes(u);
-    u = _mm256_and_si256(u, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOnesThenZeroBytes + 64 - count + 32 * half)));
+    u = _mm256_and_si256(
+        u, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOnesThenZeroBytes + 64 - count + 32 * half)));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 32 * half), u);
     sum = _mm256_add_epi64(sum, _mm256_sad_epu8(u, _mm256_setzero_si256()));
   }

@@ -51,7 +51,8 @@ extern const RowForms kRowFormsAvx2;
 extern const RowForms kRowFormsAvx512;
 #endif
 
-/// What follows from a row's sum of squares and largest magnitude: reference.h code_row, the same operations one for one.
+/// What follows from a row's sum of squares and largest magnitude: reference.h code_row, the same operations one for
+/// one.
 struct RowScales {
   float cells, scale, threshold, hole_begin, hole_end;
 };

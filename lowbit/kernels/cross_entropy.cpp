@@ -87,7 +87,8 @@ void cross_entropy(Executor& executor, std::size_t rows, std::size_t vocabulary,
   executor.parallel_for(rows, [&](std::size_t row) {
     const auto target = static_cast<std::size_t>(targets[row]);
     assert(target < vocabulary);
-    loss[row] = run(vocabulary, logits + row * vocabulary, target, dlogits ? dlogits + row * vocabulary : nullptr, scale);
+    loss[row] =
+        run(vocabulary, logits + row * vocabulary, target, dlogits ? dlogits + row * vocabulary : nullptr, scale);
   });
 }
 

@@ -189,7 +189,8 @@ void rope(Executor& executor, const RopeTable& table, std::size_t rows, std::siz
     for (std::size_t row = begin; row < end; ++row) {
       const auto position = static_cast<std::size_t>(position_of[row]);
       assert(position < table.positions);
-      run(heads, half, x + row * stride, table.cos.data() + position * half, table.sin.data() + position * half, inverse);
+      run(heads, half, x + row * stride, table.cos.data() + position * half, table.sin.data() + position * half,
+          inverse);
     }
   });
 }
@@ -198,7 +199,8 @@ void swiglu(Executor& executor, std::size_t rows, std::size_t k, const float* ga
             std::size_t gate_stride, float* y) {
   const auto run = LOWBIT_PICK(swiglu_row);
   for_rows(executor, rows, k, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t row = begin; row < end; ++row) run(k, gate + row * gate_stride, up + row * gate_stride, y + row * k);
+    for (std::size_t row = begin; row < end; ++row)
+      run(k, gate + row * gate_stride, up + row * gate_stride, y + row * k);
   });
 }
 

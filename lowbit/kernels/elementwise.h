@@ -32,7 +32,8 @@ void swiglu(Executor& executor, std::size_t rows, std::size_t k, const float* ga
 
 /// y = factor * x over n values; y may be x.
 void scale_values(Executor& executor, std::size_t n, float factor, const float* x, float* y);
-/// Sums of products in 16 partial sums in double, of values, or of the o (or levels) that codes stand for and values. For gradients.
+/// Sums of products in 16 partial sums in double, of values, or of the o (or levels) that codes stand for and values.
+/// For gradients.
 double dot_values(std::size_t n, const float* x, const float* y);
 double dot_codes(const Grid& grid, std::size_t n, const std::uint8_t* codes, const float* y);
 

@@ -38,6 +38,7 @@ constexpr std::size_t bf16_stride(std::size_t k) { return (k + 31) / 32 * 32; }
 /// Rounds rows to bfloat16: y [rows, bf16_stride(k)].
 void round_rows(Executor& executor, std::size_t rows, std::size_t k, const float* x, std::size_t x_stride, bf16* y);
 /// y[m][n] in order (c). x: [m, bf16_stride(k)].
-void bf16_product(Executor& executor, std::size_t m, const bf16* x, const Bf16Panels& w, float* y, std::size_t y_stride);
+void bf16_product(Executor& executor, std::size_t m, const bf16* x, const Bf16Panels& w, float* y,
+                  std::size_t y_stride);
 
 }  // namespace lowbit::kernels

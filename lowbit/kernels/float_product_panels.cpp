@@ -34,7 +34,8 @@ void interleave_16(std::size_t words, const float* from, std::size_t pitch, floa
       const auto a = hn::LoadU(d, row), b = hn::LoadU(d, row + pitch);
       const auto c = hn::LoadU(d, row + 2 * pitch), e = hn::LoadU(d, row + 3 * pitch);
       const auto ab = hn::BitCast(dd, hn::InterleaveLower(d, a, b)), ce = hn::BitCast(dd, hn::InterleaveLower(d, c, e));
-      const auto ab2 = hn::BitCast(dd, hn::InterleaveUpper(d, a, b)), ce2 = hn::BitCast(dd, hn::InterleaveUpper(d, c, e));
+      const auto ab2 = hn::BitCast(dd, hn::InterleaveUpper(d, a, b)),
+                 ce2 = hn::BitCast(dd, hn::InterleaveUpper(d, c, e));
       hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, ab, ce)), d, to + j * 16 + r);
       hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, ab, ce)), d, to + (j + 1) * 16 + r);
       hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, ab2, ce2)), d, to + (j + 2) * 16 + r);

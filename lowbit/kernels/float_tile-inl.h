@@ -13,8 +13,8 @@
 #include "lowbit/kernels/vector_math-inl.h"
 
 // The inner loop that float products and attention share: a tile of R rows by P panels of 16 outputs stays in registers
-// while the contracted index is walked once, in order. Operands are seen as 32-bit words: a float, or a pair of bfloat16
-// of neighbouring contracted indices.
+// while the contracted index is walked once, in order. Operands are seen as 32-bit words: a float, or a pair of
+// bfloat16 of neighbouring contracted indices.
 #if LOWBIT_VECTOR_TARGET
 HWY_BEFORE_NAMESPACE();
 namespace lowbit::kernels::HWY_NAMESPACE {

@@ -24,7 +24,8 @@ RowSums step_row(const StepRow& row) {
     for (std::size_t j = 0; j < count; ++j) {
       const float v = x[i + j] - offset, q = factor * static_cast<float>(codes[i + j]) + addend;
       const float unclamped = within * (q - v * inverse);
-      const float of_step = __builtin_fabsf(v) <= edge ? unclamped : q, of_offset = __builtin_fabsf(v) <= edge ? 0.0f : 1.0f;
+      const float of_step = __builtin_fabsf(v) <= edge ? unclamped : q,
+                  of_offset = __builtin_fabsf(v) <= edge ? 0.0f : 1.0f;
       to_step[j] += g[i + j] * of_step;
       to_offset[j] += g[i + j] * of_offset;
     }
@@ -38,8 +39,8 @@ RowSums step_row(const StepRow& row) {
 RowSums adabin_row(std::size_t k, float alpha, float offset, const float* x, float* g) {
   float alphas[kLanes] = {}, betas[kLanes] = {};
   const float inverse = 1.0f / alpha;
-  const auto lanes = [=](const float* __restrict from, std::size_t count, float* __restrict gradient, float* __restrict to_alpha,
-                         float* __restrict to_beta) __attribute__((always_inline)) {
+  const auto lanes = [=](const float* __restrict from, std::size_t count, float* __restrict gradient,
+                         float* __restrict to_alpha, float* __restrict to_beta) __attribute__((always_inline)) {
     for (std::size_t j = 0; j < count; ++j) {
       const float z = (from[j] - offset) * inverse, s = z < 0.0f ? -1.0f : 1.0f;
       const float falling = 2.0f - 2.0f * __builtin_fabsf(z), slope = falling > 0.0f ? falling : 0.0f, d = gradient[j];

@@ -45,8 +45,8 @@ bool better_packed(std::size_t m, std::size_t tile_rows, int bits) {
 // What a task computes is exact, so its size may depend on the threads. A task of few rows is one or more groups of
 // panels: about so many vectors multiplied or read (512 KB of weights, one row), because a task begins with nothing
 // fetched and ends with having fetched what another thread reads; fewer, down to the least, where that gives every
-// thread as many tasks as the others. A task of many rows unpacks its group, so it takes all rows, or at least enough of
-// them to hide that, where there would be too few tasks.
+// thread as many tasks as the others. A task of many rows unpacks its group, so it takes all rows, or at least enough
+// of them to hide that, where there would be too few tasks.
 constexpr std::size_t kVectorsPerTask = 65536, kLeastVectors = 1024;
 constexpr std::size_t kUnpackedRows = 128, kTasks = 32;
 constexpr std::size_t kGroup = 16 * kPanelsPerGroup;

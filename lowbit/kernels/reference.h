@@ -13,9 +13,9 @@
 #include "lowbit/formats/bf16.h"
 #include "lowbit/formats/format.h"
 
-// The arithmetic, once, one value at a time: the definition that every kernel is tested against (docs/reference/arithmetic.md).
-// Templates on the number type: float is what is shipped, double is what the golden runs of the reference code are
-// compared with. Constants are rounded once to the type.
+// The arithmetic, once, one value at a time: the definition that every kernel is tested against
+// (docs/reference/arithmetic.md). Templates on the number type: float is what is shipped, double is what the golden
+// runs of the reference code are compared with. Constants are rounded once to the type.
 namespace lowbit::kernels::reference {
 
 /// Order (b): 16 partial sums, element i to sum i mod 16 by fma, then one fixed tree.
@@ -70,8 +70,8 @@ struct CodedRow {
   T pruned;                    ///< what 2:4 pruned: where |x_h| <= pruned
 };
 
-/// The scale of a row, of its RMS r (or its largest magnitude under absmax; or the learned step in r's place): h, and what x is multiplied by before its
-/// cell is found.
+/// The scale of a row, of its RMS r (or its largest magnitude under absmax; or the learned step in r's place): h, and
+/// what x is multiplied by before its cell is found.
 template <class T>
 struct RowScale {
   T scale, cells;
@@ -132,8 +132,8 @@ T trust_threshold(double factor, T r) {
   return edge == std::numeric_limits<T>::infinity() ? edge : edge * r;
 }
 
-/// Which pairs of 8 entries are pruned: the two with the least a * a + b * b (three roundings), of equal ones the first.
-/// returns bit i for pair i.
+/// Which pairs of 8 entries are pruned: the two with the least a * a + b * b (three roundings), of equal ones the
+/// first. returns bit i for pair i.
 template <class T>
 unsigned pruned_pairs(const T* x) {
   std::array<T, 4> norm;
@@ -159,8 +159,8 @@ void prune_row(std::span<const T> x, const Grid& grid, std::uint8_t* codes) {
   }
 }
 
-/// The h of a 2:4 row that fits its survivors best, their codes as they are: sum x o / sum o o, each in order (b); the one
-/// that was, where that is not positive.
+/// The h of a 2:4 row that fits its survivors best, their codes as they are: sum x o / sum o o, each in order (b); the
+/// one that was, where that is not positive.
 template <class T>
 T refitted_scale(std::span<const T> x, const Grid& grid, const std::uint8_t* codes, T scale) {
   const auto value = [&](std::size_t i) { return static_cast<T>(grid.value_of_code(codes[i])); };
@@ -181,8 +181,8 @@ template <class T>
 T scale_factor(int i) {
   return static_cast<T>((60 + 5 * i) / 100.0);
 }
-/// factor * r that codes the row with the least sum of squared errors, in order (b), pruned entries as zeros; of equal ones the
-/// first. r itself where none is finite.
+/// factor * r that codes the row with the least sum of squared errors, in order (b), pruned entries as zeros; of equal
+/// ones the first. r itself where none is finite.
 template <class T>
 T best_rms(std::span<const T> x, const Grid& grid, T r) {
   T best = r, least = std::numeric_limits<T>::infinity();
@@ -267,8 +267,8 @@ T code_product(std::span<const std::uint8_t> x, const Grid& x_grid, T x_scale, s
   return static_cast<T>(static_cast<std::int32_t>(sum)) * (x_scale * w_scale);
 }
 
-/// y of a weight row with several scales, each of equally many columns: the slices' products in their order, each sum rounded.
-/// product   (slice): the product of its columns.
+/// y of a weight row with several scales, each of equally many columns: the slices' products in their order, each sum
+/// rounded. product   (slice): the product of its columns.
 template <class T, class Product>
 T sum_of_slices(std::size_t slices, Product&& product) {
   T y = product(0);
@@ -276,15 +276,15 @@ T sum_of_slices(std::size_t slices, Product&& product) {
   return y;
 }
 
-/// What an offset of the inputs adds to a product's output: offset * (float(sum of o_w) * h_w), to be added to code_product.
-/// levels: the sum of o_w, exact.
+/// What an offset of the inputs adds to a product's output: offset * (float(sum of o_w) * h_w), to be added to
+/// code_product. levels: the sum of o_w, exact.
 template <class T>
 T offset_term(T offset, std::int64_t levels, T w_scale) {
   return offset * (static_cast<T>(static_cast<std::int32_t>(levels)) * w_scale);
 }
 
-/// What a weight row's offset adds after that: (what the input's row adds up to) * offset. The first is float(sum of o_x) * h_x +
-/// float(K) * (the inputs' offset), or of float inputs the sum in order (b).
+/// What a weight row's offset adds after that: (what the input's row adds up to) * offset. The first is float(sum of
+/// o_x) * h_x + float(K) * (the inputs' offset), or of float inputs the sum in order (b).
 template <class T>
 T input_sum(std::int64_t levels, T x_scale, std::size_t k, T x_offset) {
   return static_cast<T>(static_cast<std::int32_t>(levels)) * x_scale + static_cast<T>(k) * x_offset;
@@ -359,8 +359,8 @@ inline constexpr std::size_t kKeyBlock = 64;
 /// key(j), value(j): spans of d. returns the log of the softmax's denominator, for the backward pass.
 ///  score_j = (q . k_j in order (a), or (c) for bfloat16) * scale
 ///  per block: m' = max(m, scores); c = exp(m - m'); p_j = exp(score_j - m');
-///             l = fma(l, c, S), S = the p_j summed in 16 partial sums (key j to sum j mod 16) and the tree of order (b)
-///             out = out * c, then in order (a) over j: fma(p_j, v_j, out); bfloat16: p_j rounded, order (c)
+///             l = fma(l, c, S), S = the p_j summed in 16 partial sums (key j to sum j mod 16) and the tree of order
+///             (b) out = out * c, then in order (a) over j: fma(p_j, v_j, out); bfloat16: p_j rounded, order (c)
 ///  at last out * (1 / l).
 template <class T, class Key, class Value>
 T attention_row(std::span<const T> q, std::size_t n, Key&& key, Value&& value, std::span<T> out) {

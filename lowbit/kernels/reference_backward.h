@@ -59,12 +59,13 @@ void linear_backward(std::size_t rows, std::size_t n, std::size_t k, std::span<c
   for (std::size_t i = 0; i < n * k; ++i) dw[i] += rotated[i];
 }
 
-/// What one row adds to the gradient of a learned step D, before the scale of the method: with u = x / D and q the level in
-/// units of D, g (q - u) where |x| <= edge |D| and g q where it is clamped; clamped_only: the second alone (PACT).
-/// x: rotated; g: gradient of the coded values.
-/// source  LSQ, Esser et al. 2020, arXiv 1902.08153, equation 3; PACT, Choi et al. 2018, arXiv 1805.06085.
+/// What one row adds to the gradient of a learned step D, before the scale of the method: with u = x / D and q the
+/// level in units of D, g (q - u) where |x| <= edge |D| and g q where it is clamped; clamped_only: the second alone
+/// (PACT). x: rotated; g: gradient of the coded values. source  LSQ, Esser et al. 2020, arXiv 1902.08153, equation 3;
+/// PACT, Choi et al. 2018, arXiv 1805.06085.
 template <class T>
-T step_gradient_row(std::span<const T> g, std::span<const T> x, const std::uint8_t* codes, const Grid& grid, T step, bool clamped_only) {
+T step_gradient_row(std::span<const T> g, std::span<const T> x, const std::uint8_t* codes, const Grid& grid, T step,
+                    bool clamped_only) {
   constexpr std::size_t kSums = 16;
   const T unit = grid.zero_is_level ? T{1} : T{0.5};
   const T edge = step_edge<T>(grid) * std::abs(step), inverse = T{1} / step;
@@ -79,9 +80,9 @@ T step_gradient_row(std::span<const T> g, std::span<const T> x, const std::uint8
   return sum;
 }
 
-/// What one row adds to the gradient of a learned offset, before the scale of the method: g where |x| > edge |D|, x without the
-/// offset (an unclamped entry follows its input, a clamped one the offset).
-/// source  LSQ+, Bhalgat et al. 2020, arXiv 2004.09576, equation 6.
+/// What one row adds to the gradient of a learned offset, before the scale of the method: g where |x| > edge |D|, x
+/// without the offset (an unclamped entry follows its input, a clamped one the offset). source  LSQ+, Bhalgat et al.
+/// 2020, arXiv 2004.09576, equation 6.
 template <class T>
 T offset_gradient_row(std::span<const T> g, std::span<const T> x, const Grid& grid, T step) {
   const T edge = step_edge<T>(grid) * std::abs(step);
@@ -91,10 +92,10 @@ T offset_gradient_row(std::span<const T> g, std::span<const T> x, const Grid& gr
   return sum;
 }
 
-/// The way back through alpha s + beta of one row of inputs, s = sign z, z = (x - beta) / alpha, under the stand-in derivative
-/// ds/dz = max(0, 2 - 2 |z|): g becomes the gradient of x; returns those of alpha, g (s - z ds/dz), and of beta, g (1 - ds/dz).
-/// x: without the offset.
-/// source  AdaBin, Tu et al. 2022, arXiv 2208.08084, section 3.3 (the derivative is Bi-Real Net's, arXiv 1808.00278).
+/// The way back through alpha s + beta of one row of inputs, s = sign z, z = (x - beta) / alpha, under the stand-in
+/// derivative ds/dz = max(0, 2 - 2 |z|): g becomes the gradient of x; returns those of alpha, g (s - z ds/dz), and of
+/// beta, g (1 - ds/dz). x: without the offset. source  AdaBin, Tu et al. 2022, arXiv 2208.08084, section 3.3 (the
+/// derivative is Bi-Real Net's, arXiv 1808.00278).
 template <class T>
 std::pair<T, T> adabin_input_row(std::span<T> g, std::span<const T> x, T alpha) {
   const T inverse = T{1} / alpha;

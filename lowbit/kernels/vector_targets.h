@@ -1,7 +1,7 @@
 #pragma once
 // What the vector files of this folder are compiled for: Highway's AVX2 and AVX3 (AVX-512 F BW DQ VL), each in its own
-// namespace, whose functions alone may use wide instructions. Include this first. Highway's AVX3_DL is left out: it lets
-// the compiler emit instructions that its own test of the processor does not ask for.
+// namespace, whose functions alone may use wide instructions. Include this first. Highway's AVX3_DL is left out: it
+// lets the compiler emit instructions that its own test of the processor does not ask for.
 #if defined(__x86_64__)
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SSE4 | HWY_AVX3_DL)
 #else

@@ -17,7 +17,8 @@ double cost_of(Law law, double of_format) { return law == Law::additive ? of_for
 std::optional<double> equal_bits_of(std::string_view name) {
   const auto bits = bits_of(name);
   if (!bits || bits->weight != bits->activation) return std::nullopt;
-  const std::string lower = fmt::format("w{0:g}a{0:g}", bits->weight), upper = fmt::format("W{0:g}A{0:g}", bits->weight);
+  const std::string lower = fmt::format("w{0:g}a{0:g}", bits->weight),
+                    upper = fmt::format("W{0:g}A{0:g}", bits->weight);
   return name == lower || name == upper ? std::optional(bits->weight) : std::nullopt;
 }
 
@@ -45,7 +46,8 @@ std::optional<Neighbours> neighbours_of(Law law, const Points& points, const Con
 }
 
 double between_neighbours(Law law, const Constants& c, const Neighbours& n) {
-  const double fewer = math::log(cost_of(law, c.of_format[n.fewer])), more = math::log(cost_of(law, c.of_format[n.more]));
+  const double fewer = math::log(cost_of(law, c.of_format[n.fewer])),
+               more = math::log(cost_of(law, c.of_format[n.more]));
   const double cost = math::exp(fewer + n.share * (more - fewer));
   return law == Law::additive ? cost : math::exp(-cost);
 }

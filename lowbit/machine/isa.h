@@ -4,7 +4,8 @@
 
 namespace lowbit {
 
-/// The instruction sets that kernels are written for. All give the same bits (docs/reference/arithmetic.md); they differ in speed.
+/// The instruction sets that kernels are written for. All give the same bits (docs/reference/arithmetic.md); they
+/// differ in speed.
 enum class Isa {
   scalar,  ///< the plain reference form of every kernel
   avx2,    ///< AVX2, FMA, BMI2

@@ -5,8 +5,8 @@
 
 namespace lowbit {
 
-/// Bytes that this process may still take: what the system calls available, or what its control groups leave when that is
-/// less. root: where proc and sys are looked for.
+/// Bytes that this process may still take: what the system calls available, or what its control groups leave when that
+/// is less. root: where proc and sys are looked for.
 std::int64_t available_memory(const std::filesystem::path& root = "/");
 
 /// Memory in large pages where the system gives them, on a 2 MiB boundary; contents are not set.

@@ -17,8 +17,8 @@ constexpr std::size_t kRowsPerTask = 64;  // enough work to be worth handing to 
 }
 
 kernels::CodedRows Embedding::coded() const {
-  return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()), const_cast<std::int32_t*>(sum_.data()),
-          mask_.empty() ? nullptr : const_cast<std::uint64_t*>(mask_.data())};
+  return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()),
+          const_cast<std::int32_t*>(sum_.data()), mask_.empty() ? nullptr : const_cast<std::uint64_t*>(mask_.data())};
 }
 
 void Embedding::set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
@@ -36,7 +36,9 @@ void Embedding::set(Executor& executor, const model::TensorCoding& coding, std::
   switch (coding.format.kind) {
     case Format::Kind::f32:
       values_.resize(n * k);
-      over_rows([&](std::size_t begin, std::size_t end) { std::copy(weights + begin, weights + end, values_.data() + begin); });
+      over_rows([&](std::size_t begin, std::size_t end) {
+        std::copy(weights + begin, weights + end, values_.data() + begin);
+      });
       return;
     case Format::Kind::bf16:
       rounded_.resize(n * k);

@@ -11,9 +11,9 @@
 
 namespace lowbit::nn {
 
-/// The embedding [vocabulary, width] in the head's format: float32 rows, rows rounded to bfloat16, or coded rows that are
-/// decoded and rotated back (docs/reference/arithmetic.md, "The head"). Stored codes stay packed and are taken apart when looked
-/// up.
+/// The embedding [vocabulary, width] in the head's format: float32 rows, rows rounded to bfloat16, or coded rows that
+/// are decoded and rotated back (docs/reference/arithmetic.md, "The head"). Stored codes stay packed and are taken
+/// apart when looked up.
 class Embedding {
  public:
   void set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k, const float* weights,

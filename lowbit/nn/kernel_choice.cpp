@@ -30,7 +30,8 @@ constexpr std::array kTable{
     Kernel{KernelId::packed, "packed", "weights at their own width, unpacked in registers or once for many rows",
            [](const Format& f) { return f.integer() && f.weight->plain(); }, everywhere,
            [](const Format&) { return Ceiling::int8; }, two,
-           [](const Format& f) { return static_cast<double>(f.weight->storage_bits); }, unpacking, kRowsPerUnpacking, false},
+           [](const Format& f) { return static_cast<double>(f.weight->storage_bits); }, unpacking, kRowsPerUnpacking,
+           false},
     Kernel{KernelId::planes, "planes", "a bit of each weight side by side, multiplied by xor and counting",
            [](const Format& f) {
              return f.integer() && kernels::has_planes(*f.weight) && kernels::has_planes(*f.activation);
@@ -137,8 +138,8 @@ void force_kernel(std::string_view name, const Format& format, bool sliced) {
     fail_usage("there is no kernel '{}'; choose one of {}", name, names);
   }
   if (!multiplies(*kernel, format, sliced))
-    fail_usage("the kernel '{}' cannot multiply {}{}; these can: {}", name, format.name(), sliced ? " with several scales a row" : "",
-               usable(format, sliced));
+    fail_usage("the kernel '{}' cannot multiply {}{}; these can: {}", name, format.name(),
+               sliced ? " with several scales a row" : "", usable(format, sliced));
   if (!kernel->runs(active_isa()))
     fail_usage("the kernel '{}' does not run under {} on this processor ({}); for {} these do: {}", name,
                isa_name(active_isa()), cpu_features().name, format.name(), usable(format, sliced));

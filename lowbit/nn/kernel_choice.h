@@ -36,7 +36,7 @@ struct Kernel {
   double (*instructions)(const Format& format);  ///< vector instructions for 64 weights beside the operations, once
                                                  ///< for each tile of rows
   std::size_t tile_rows;                         ///< rows that share them
-  bool slices;                                   ///< whether it takes columns of longer rows, as several scales a row need
+  bool slices;  ///< whether it takes columns of longer rows, as several scales a row need
 };
 
 /// Every kernel there is.
@@ -61,7 +61,8 @@ enum class Purpose {
 };
 /// The kernel with the least time for that purpose, or the forced one where it serves the format. Rates are those of
 /// set_kernel_rates, else typical_rates(active_isa(), threads).
-const Kernel& kernel_for_weights(const Format& format, std::size_t n, std::size_t k, Purpose purpose, int threads, bool sliced = false);
+const Kernel& kernel_for_weights(const Format& format, std::size_t n, std::size_t k, Purpose purpose, int threads,
+                                 bool sliced = false);
 
 /// That kernel of a running model's weights, and what it could attain for this product.
 Choice choice_for_weights(const Rates& rates, const Product& product);

@@ -18,7 +18,10 @@ using kernels::mask_words;
 
 namespace {
 kernels::RowCoding row_coding(const SideCoding& side, int group) {
-  return {side.grid, group, side.trust, side.scale, side.sparse_scale, static_cast<float>(side.step), side.shift, static_cast<float>(side.offset)};
+  return {side.grid,         group,
+          side.trust,        side.scale,
+          side.sparse_scale, static_cast<float>(side.step),
+          side.shift,        static_cast<float>(side.offset)};
 }
 
 std::size_t slices_of(const model::TensorCoding& coding, std::size_t k) {
@@ -30,8 +33,8 @@ kernels::RowCoding weight_coding(const model::TensorCoding& c) { return row_codi
 kernels::RowCoding input_coding(const model::TensorCoding& c) { return row_coding(c.input, c.input_group); }
 
 kernels::CodedRows LinearWeights::coded() const {
-  return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()), const_cast<std::int32_t*>(sum_.data()),
-          mask_.empty() ? nullptr : const_cast<std::uint64_t*>(mask_.data()),
+  return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()),
+          const_cast<std::int32_t*>(sum_.data()), mask_.empty() ? nullptr : const_cast<std::uint64_t*>(mask_.data()),
           offset_.empty() ? nullptr : const_cast<float*>(offset_.data())};
 }
 
@@ -70,7 +73,8 @@ void LinearWeights::make_code_panels(Executor& executor, const kernels::CodedRow
 // From sum_ and scale_.
 void LinearWeights::sum_values() {
   value_sum_.resize(coding_.format.integer() && coding_.input.shift != Shift::none ? n_ : 0);
-  if (!value_sum_.empty()) kernels::value_sums(*coding_.format.weight, n_, k_, sum_.data(), scale_.data(), value_sum_.data());
+  if (!value_sum_.empty())
+    kernels::value_sums(*coding_.format.weight, n_, k_, sum_.data(), scale_.data(), value_sum_.data());
 }
 
 void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
@@ -124,7 +128,8 @@ void LinearWeights::set(Executor& executor, const model::TensorCoding& coding, s
 }
 
 void LinearWeights::set_coded(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
-                              std::span<const std::uint8_t> canonical, std::span<const float> scale, std::span<const float> offset) {
+                              std::span<const std::uint8_t> canonical, std::span<const float> scale,
+                              std::span<const float> offset) {
   coding_ = coding;
   n_ = n;
   k_ = k;
@@ -229,7 +234,8 @@ void LinearInput::fill(Executor& executor, std::size_t first, std::size_t count,
   if (format.kind == Format::Kind::bf16) {
     kernels::round_rows(executor, count, k_, x, x_stride, rounded_.data() + first * kernels::bf16_stride(k_));
   } else if (format.weight_only()) {
-    if (coding_.input_group > 1) kernels::rotate_rows(executor, coding_.input_group, count, k_, x, x_stride, rotated, k_);
+    if (coding_.input_group > 1)
+      kernels::rotate_rows(executor, coding_.input_group, count, k_, x, x_stride, rotated, k_);
   } else if (format.quantized()) {
     kernels::CodedRows rows = coded();
     rows.codes += first * code_stride(k_);
@@ -239,7 +245,8 @@ void LinearInput::fill(Executor& executor, std::size_t first, std::size_t count,
     kernels::code_rows(executor, input_coding(coding_), count, k_, x, x_stride, rows);
     if (format.decoded()) {
       assert(coding_.input.shift == Shift::none);
-      kernels::decode_rows(executor, {format.activation, 1, 0}, count, nullptr, k_, rows.codes, rows.scale, rotated, k_);
+      kernels::decode_rows(executor, {format.activation, 1, 0}, count, nullptr, k_, rows.codes, rows.scale, rotated,
+                           k_);
     }
   }
   sum_slices(first, count);
@@ -266,14 +273,15 @@ void LinearInput::sum_values(std::size_t first, std::size_t count) {
       value_sum_[i] = kernels::reference::row_sum<float>({values_ + i * values_stride_, k_});
       continue;
     }
-    const std::int64_t levels = std::int64_t{grid->multiplier()} * sum_[i] + static_cast<std::int64_t>(k_) * grid->value_of_code(0);
+    const std::int64_t levels =
+        std::int64_t{grid->multiplier()} * sum_[i] + static_cast<std::int64_t>(k_) * grid->value_of_code(0);
     value_sum_[i] = kernels::reference::input_sum(levels, scale_[i], k_, static_cast<float>(coding_.input.offset));
   }
 }
 
 kernels::CodedRows LinearInput::coded() const {
-  return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()), const_cast<std::int32_t*>(sum_.data()),
-          has_mask_ ? const_cast<std::uint64_t*>(mask_.data()) : nullptr};
+  return {const_cast<std::uint8_t*>(codes_.data()), const_cast<float*>(scale_.data()),
+          const_cast<std::int32_t*>(sum_.data()), has_mask_ ? const_cast<std::uint64_t*>(mask_.data()) : nullptr};
 }
 
 namespace {
@@ -282,7 +290,8 @@ void add_offset(Executor& executor, const LinearInput& input, const LinearOutput
   const SideCoding& side = input.coding().input;
   const nn::LinearWeights& w = *output.weights;
   if (side.shift != Shift::none && input.coding().format.integer())
-    kernels::add_offset(executor, input.rows(), w.n(), static_cast<float>(side.offset), w.value_sum(), output.y, output.y_stride);
+    kernels::add_offset(executor, input.rows(), w.n(), static_cast<float>(side.offset), w.value_sum(), output.y,
+                        output.y_stride);
   if (w.coding().weight.shift == Shift::mean)
     kernels::add_row_offsets(executor, input.rows(), w.n(), input.value_sum(), w.offset(), output.y, output.y_stride);
 }
@@ -290,7 +299,8 @@ void add_offset(Executor& executor, const LinearInput& input, const LinearOutput
 // y [m, n] = the sum of the slices' products in their order, one rounding after another.
 // product   (slice, first row, rows, where to, its row stride)
 template <class Product>
-void add_slices(Executor& executor, std::size_t slices, std::size_t m, std::size_t n, float* y, std::size_t y_stride, Product&& product) {
+void add_slices(Executor& executor, std::size_t slices, std::size_t m, std::size_t n, float* y, std::size_t y_stride,
+                Product&& product) {
   if (slices == 1) return product(0, 0, m, y, y_stride);
   constexpr std::size_t kRows = 512;  // at once, so that memory for a part stays small
   thread_local Buffer<float> memory;
@@ -310,20 +320,24 @@ void add_slices(Executor& executor, std::size_t slices, std::size_t m, std::size
 }
 }  // namespace
 
-void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y, std::size_t y_stride) {
+void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y,
+            std::size_t y_stride) {
   assert(input.k() == weights.k());
-  const std::size_t m = input.rows(), n = weights.n(), k = weights.k(), slices = weights.slices(), slice = weights.slice();
+  const std::size_t m = input.rows(), n = weights.n(), k = weights.k(), slices = weights.slices(),
+                    slice = weights.slice();
   const Grid* grid = weights.coding_.format.activation;
   switch (weights.kernel_->id) {
     case KernelId::codes:
       assert(slices_of(input.coding_, k) == slices);
-      add_slices(executor, slices, m, n, y, y_stride, [&](std::size_t s, std::size_t first, std::size_t rows, float* to, std::size_t stride) {
-        kernels::CodedRows x = input.coded();
-        x.codes += first * code_stride(k) + s * slice;
-        x.scale += first;
-        x.sum = slices == 1 ? x.sum + first : const_cast<std::int32_t*>(input.slice_sum_.data()) + s * m + first;
-        kernels::code_product(executor, rows, *grid, x, weights.code_panels_[s], to, stride, code_stride(k));
-      });
+      add_slices(executor, slices, m, n, y, y_stride,
+                 [&](std::size_t s, std::size_t first, std::size_t rows, float* to, std::size_t stride) {
+                   kernels::CodedRows x = input.coded();
+                   x.codes += first * code_stride(k) + s * slice;
+                   x.scale += first;
+                   x.sum =
+                       slices == 1 ? x.sum + first : const_cast<std::int32_t*>(input.slice_sum_.data()) + s * m + first;
+                   kernels::code_product(executor, rows, *grid, x, weights.code_panels_[s], to, stride, code_stride(k));
+                 });
       break;
     case KernelId::packed:
       kernels::code_product(executor, m, *grid, input.coded(), weights.packed_panels_, y, y_stride);
@@ -332,10 +346,12 @@ void linear(Executor& executor, const LinearInput& input, const LinearWeights& w
       kernels::plane_product(executor, m, *grid, input.coded(), weights.plane_panels_.bits(), y, y_stride);
       break;
     case KernelId::floats:
-      add_slices(executor, slices, m, n, y, y_stride, [&](std::size_t s, std::size_t first, std::size_t rows, float* to, std::size_t stride) {
-        const float* const x = input.values() + first * input.values_stride() + s * slice;
-        kernels::float_product(executor, rows, x, input.values_stride(), weights.float_panels_[s], to, stride);
-      });
+      add_slices(executor, slices, m, n, y, y_stride,
+                 [&](std::size_t s, std::size_t first, std::size_t rows, float* to, std::size_t stride) {
+                   const float* const x = input.values() + first * input.values_stride() + s * slice;
+                   kernels::float_product(executor, rows, x, input.values_stride(), weights.float_panels_[s], to,
+                                          stride);
+                 });
       break;
     case KernelId::bf16:
       kernels::bf16_product(executor, m, input.rounded_.data(), weights.bf16_panels_, y, y_stride);

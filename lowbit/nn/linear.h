@@ -13,8 +13,8 @@
 #include "lowbit/model/tensors.h"
 #include "lowbit/nn/kernel_choice.h"
 
-// A linear layer y = x w^T in every format: one preparation of the input, shared by all layers that read it, one form of
-// the weights, one product. Training and inference both call these, so they cannot drift apart.
+// A linear layer y = x w^T in every format: one preparation of the input, shared by all layers that read it, one form
+// of the weights, one product. Training and inference both call these, so they cannot drift apart.
 namespace lowbit::nn {
 
 /// How the rows of weights and inputs are coded, as kernels want it. Requires a quantized format.
@@ -27,8 +27,8 @@ struct LinearOutput;
 
 /// Weights [n, k] in the form that the product of their format reads. What the backward pass and `pack` need beside it
 /// (row-major codes, masks) is kept on request.
-/// Where some columns of a row share a scale, each such slice is coded as a row of its own: the matrix [n, k] is coded as
-/// [n * slices(), slice()], in the same memory, since a slice fills whole words of codes and of masks.
+/// Where some columns of a row share a scale, each such slice is coded as a row of its own: the matrix [n, k] is coded
+/// as [n * slices(), slice()], in the same memory, since a slice fills whole words of codes and of masks.
 class LinearWeights {
  public:
   struct Keep {
@@ -39,10 +39,11 @@ class LinearWeights {
   /// From float weights, row-major [n, k]: rounds or codes them. Call again when they change; memory is reused.
   void set(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k, const float* weights,
            Keep keep);
-  /// From stored codes (formats/layout.h, row by row), and h of each row or slice. throws Error(input): a code that the grid does not have.
-  /// offset: [n] with Shift::mean, else empty.
+  /// From stored codes (formats/layout.h, row by row), and h of each row or slice. throws Error(input): a code that the
+  /// grid does not have. offset: [n] with Shift::mean, else empty.
   void set_coded(Executor& executor, const model::TensorCoding& coding, std::size_t n, std::size_t k,
-                 std::span<const std::uint8_t> canonical, std::span<const float> scale, std::span<const float> offset = {});
+                 std::span<const std::uint8_t> canonical, std::span<const float> scale,
+                 std::span<const float> offset = {});
 
   const model::TensorCoding& coding() const { return coding_; }
   std::size_t n() const { return n_; }
@@ -53,8 +54,8 @@ class LinearWeights {
   /// Kept codes: [n, code_stride(k)], h [n, slices()]; mask [n, mask_words(k)] or null. Valid when kept.
   kernels::CodedRows coded() const;
   const float* scale() const { return scale_.data(); }
-  /// [n, k], what the product read where that is neither codes nor the weights themselves: rotated (w16aY), or 0 where it was
-  /// pruned and not yet rounded (bf16+2:4). Valid when codes were to be kept; else null.
+  /// [n, k], what the product read where that is neither codes nor the weights themselves: rotated (w16aY), or 0 where
+  /// it was pruned and not yet rounded (bf16+2:4). Valid when codes were to be kept; else null.
   const float* values() const { return values_.empty() ? nullptr : values_.data(); }
   /// [n]: of o h over each row. Valid where integer products meet inputs with an offset.
   const float* value_sum() const { return value_sum_.data(); }
@@ -92,18 +93,18 @@ class LinearWeights {
   Buffer<float> value_sum_;  ///< [n], of o h over a row: what an offset of the inputs is multiplied by; else empty
 };
 
-/// Rows of activations in the form that the products of a format read: coded, rotated, rounded, or as they are. Holds its
-/// own memory, which grows to the most rows seen and is reused.
+/// Rows of activations in the form that the products of a format read: coded, rotated, rounded, or as they are. Holds
+/// its own memory, which grows to the most rows seen and is reused.
 class LinearInput {
  public:
   /// Room for so many rows, so that prepare() allocates nothing.
   void reserve(const model::TensorCoding& coding, std::size_t rows, std::size_t k, bool want_mask);
-  /// x: [rows, k], row stride x_stride. When the format takes x as it is (f32, hadamard-weights), x must live as long as
-  /// this input is read.
+  /// x: [rows, k], row stride x_stride. When the format takes x as it is (f32, hadamard-weights), x must live as long
+  /// as this input is read.
   void prepare(Executor& executor, const model::TensorCoding& coding, std::size_t rows, std::size_t k, const float* x,
                std::size_t x_stride, bool want_mask);
-  /// The same in pieces, for formats that do not take x as it is: start(), then prepare_rows() of every row once, from any
-  /// threads. x: [count, k] contiguous, not read later.
+  /// The same in pieces, for formats that do not take x as it is: start(), then prepare_rows() of every row once, from
+  /// any threads. x: [count, k] contiguous, not read later.
   void start(const model::TensorCoding& coding, std::size_t rows, std::size_t k, bool want_mask);
   void prepare_rows(Executor& executor, std::size_t first, std::size_t count, const float* x);
 
@@ -112,8 +113,8 @@ class LinearInput {
   const model::TensorCoding& coding() const { return coding_; }
   /// Valid when the activation side is coded.
   kernels::CodedRows coded() const;
-  /// The float rows that met the weights: rotated (a16), decoded (tables), or x itself. Valid when the product is one of
-  /// floats.
+  /// The float rows that met the weights: rotated (a16), decoded (tables), or x itself. Valid when the product is one
+  /// of floats.
   const float* values() const { return values_; }
   std::size_t values_stride() const { return values_stride_; }
   /// [rows]: what a row's values add up to (reference::input_sum). Valid where weights have an offset.
@@ -128,7 +129,8 @@ class LinearInput {
   std::size_t rows_ = 0, k_ = 0;
   Buffer<std::uint8_t> codes_;
   Buffer<float> scale_;
-  Buffer<std::int32_t> sum_, slice_sum_;  ///< slice_sum_: of the codes that meet each slice of the weights, [slices, rows]; 1 slice: empty
+  Buffer<std::int32_t> sum_,
+      slice_sum_;  ///< slice_sum_: of the codes that meet each slice of the weights, [slices, rows]; 1 slice: empty
   Buffer<std::uint64_t> mask_;
   Buffer<float> rotated_, value_sum_;
   Buffer<bf16> rounded_;
@@ -143,7 +145,8 @@ struct LinearOutput {
   std::size_t y_stride;
 };
 
-/// y [rows, n], row stride y_stride. Of weights with several slices: the product of each, rounded, added in their order.
+/// y [rows, n], row stride y_stride. Of weights with several slices: the product of each, rounded, added in their
+/// order.
 void linear(Executor& executor, const LinearInput& input, const LinearWeights& weights, float* y, std::size_t y_stride);
 /// Several at once: the same bits, and where weights lie packed the threads meet once instead of once a layer.
 void linear(Executor& executor, const LinearInput& input, std::span<const LinearOutput> outputs);

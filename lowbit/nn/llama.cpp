@@ -62,7 +62,8 @@ LinearWeights& LlamaWeights::linear_of(BlockWeights& block, TensorRole role) {
 }
 
 std::size_t LlamaWeights::bytes() const {
-  std::size_t total = embedding.bytes() + head.bytes() + 4 * final_norm.size() + 4 * (rope.cos.size() + rope.sin.size());
+  std::size_t total =
+      embedding.bytes() + head.bytes() + 4 * final_norm.size() + 4 * (rope.cos.size() + rope.sin.size());
   for (const BlockWeights& b : blocks) {
     for (const LinearWeights* l : b.linears()) total += l->bytes();
     total += 4 * (b.input_norm.size() + b.mlp_norm.size() + b.q_norm.size() + b.k_norm.size());
@@ -117,7 +118,8 @@ void set_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& sp
 }
 
 void set_coded_tensor(Executor& executor, LlamaWeights& w, const model::TensorSpec& spec,
-                      std::span<const std::uint8_t> canonical, std::span<const float> scale, std::span<const float> offset) {
+                      std::span<const std::uint8_t> canonical, std::span<const float> scale,
+                      std::span<const float> offset) {
   const model::TensorCoding coding = with_steps(w, spec);
   const std::size_t n = size(spec.rows), k = size(spec.columns);
   if (spec.role == TensorRole::embedding) {
@@ -126,13 +128,15 @@ void set_coded_tensor(Executor& executor, LlamaWeights& w, const model::TensorSp
   } else if (spec.role == TensorRole::head) {
     w.head.set_coded(executor, coding, n, k, canonical, scale);
   } else {
-    LlamaWeights::linear_of(w.blocks[size(spec.layer)], spec.role).set_coded(executor, coding, n, k, canonical, scale, offset);
+    LlamaWeights::linear_of(w.blocks[size(spec.layer)], spec.role)
+        .set_coded(executor, coding, n, k, canonical, scale, offset);
   }
 }
 
 Workspace::Workspace(const LlamaWeights& w, std::size_t most) : rows(most) {
   const model::Config& c = w.config;
-  const std::size_t width = size(c.width), q_width = size(c.q_width()), kv_width = size(c.kv_width()), mlp = size(c.mlp);
+  const std::size_t width = size(c.width), q_width = size(c.q_width()), kv_width = size(c.kv_width()),
+                    mlp = size(c.mlp);
   x.resize(rows * width);
   normed.resize(rows * width);
   q.resize(rows * q_width);
@@ -153,8 +157,8 @@ Workspace::Workspace(const LlamaWeights& w, std::size_t most) : rows(most) {
 
 namespace {
 
-// Threads that wait while a row is normed, rotated and coded fetch the weights that come after those of this layer: with
-// few rows it is reading them that takes the time (docs/explain/speed.md).
+// Threads that wait while a row is normed, rotated and coded fetch the weights that come after those of this layer:
+// with few rows it is reading them that takes the time (docs/explain/speed.md).
 void fetch_after(Executor& executor, const LlamaWeights& w, std::size_t layer, TensorRole role) {
   const std::size_t head = 7 * w.blocks.size();
   const std::size_t here =
@@ -170,8 +174,8 @@ void fetch_after(Executor& executor, const LlamaWeights& w, std::size_t layer, T
 
 }  // namespace
 
-void norm_heads(Executor& executor, const LlamaWeights& w, const BlockWeights& block, std::size_t rows, float* q, float* k,
-                float* q_inv, float* k_inv) {
+void norm_heads(Executor& executor, const LlamaWeights& w, const BlockWeights& block, std::size_t rows, float* q,
+                float* k, float* q_inv, float* k_inv) {
   if (!w.config.qk_norm) return;
   const auto eps = static_cast<float>(w.config.norm_eps);
   const std::size_t head_dim = size(w.config.head_dim);
@@ -183,7 +187,8 @@ void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const S
                     std::vector<kernels::AttentionJob>& jobs,
                     const std::function<void(std::size_t, std::span<const float>)>& on_layer) {
   const model::Config& c = w.config;
-  const std::size_t width = size(c.width), q_width = size(c.q_width()), kv_width = size(c.kv_width()), mlp = size(c.mlp);
+  const std::size_t width = size(c.width), q_width = size(c.q_width()), kv_width = size(c.kv_width()),
+                    mlp = size(c.mlp);
   const auto eps = static_cast<float>(c.norm_eps);
   const kernels::AttentionShape shape = w.attention_shape();
   std::size_t rows = 0;
@@ -206,8 +211,8 @@ void forward_blocks(Executor& executor, const LlamaWeights& w, std::span<const S
     std::size_t at = 0;
     for (std::size_t i = 0; i < sequences.size(); ++i) {
       const SequenceRows& sequence = sequences[i];
-      kernels::store_keys(shape, sequence.cache[layer], sequence.first, sequence.rows, s.k.data() + at * kv_width, kv_width,
-                          s.v.data() + at * kv_width, kv_width);
+      kernels::store_keys(shape, sequence.cache[layer], sequence.first, sequence.rows, s.k.data() + at * kv_width,
+                          kv_width, s.v.data() + at * kv_width, kv_width);
       jobs[i] = {sequence.cache[layer], sequence.first, sequence.rows, s.q.data() + at * q_width,
                  s.attended.data() + at * q_width, nullptr};
       at += sequence.rows;

@@ -52,7 +52,8 @@ void set_tensor(Executor& executor, LlamaWeights& weights, const model::TensorSp
                 LinearWeights::Keep keep);
 /// Sets one tensor from stored codes.
 void set_coded_tensor(Executor& executor, LlamaWeights& weights, const model::TensorSpec& spec,
-                      std::span<const std::uint8_t> canonical, std::span<const float> scale, std::span<const float> offset = {});
+                      std::span<const std::uint8_t> canonical, std::span<const float> scale,
+                      std::span<const float> offset = {});
 
 /// Buffers of one forward pass over up to `rows` rows; allocated once.
 struct Workspace {
@@ -63,8 +64,8 @@ struct Workspace {
   LinearInput block_input, attention_output, mlp_input, mlp_hidden, head_input;
 };
 
-/// Sequences whose rows are computed together: `rows` consecutive tokens at positions first .. of the sequence whose keys
-/// and values lie in `cache` (one KeyValues a layer).
+/// Sequences whose rows are computed together: `rows` consecutive tokens at positions first .. of the sequence whose
+/// keys and values lie in `cache` (one KeyValues a layer).
 struct SequenceRows {
   std::span<const kernels::KeyValues> cache;
   std::size_t first = 0, rows = 0;

@@ -10,8 +10,8 @@ LlamaWeights load_llama(Executor& executor, const model::ModelFolder& folder, st
     if (!step.input && folder.packed()) continue;
     folder.read_floats(step.tensor, std::span(&value, 1));
     if (value == 0 && !step.offset)
-      fail_input("{}: {} is not set yet: learned steps begin with the first update; name a later checkpoint", folder.path().string(),
-                 step.tensor.name);
+      fail_input("{}: {} is not set yet: learned steps begin with the first update; name a later checkpoint",
+                 folder.path().string(), step.tensor.name);
     set_step(weights, step, value);
   }
   for (const model::TensorSpec& spec : model::tensors(folder.config())) {

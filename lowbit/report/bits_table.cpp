@@ -19,15 +19,15 @@ double error_of(const LayerBits& layer) {
 
 std::string against_uniform(const BitsRecord& r) {
   if (r.uniform.empty()) return "no format fits for all layers alike";
-  return fmt::format("predicted {:.4f} nats per token below uniform {} ({:.4f} bits)", r.uniform_cost - r.cost, r.uniform,
-                     r.uniform_bits);
+  return fmt::format("predicted {:.4f} nats per token below uniform {} ({:.4f} bits)", r.uniform_cost - r.cost,
+                     r.uniform, r.uniform_bits);
 }
 
 }  // namespace
 
 std::string bits_table(const BitsRecord& r) {
-  std::string text = fmt::format("step {:>6}  {:.4f} of {:.4f} bits per weight allotted, {}\n", r.step, r.bits, r.budget,
-                                 against_uniform(r));
+  std::string text = fmt::format("step {:>6}  {:.4f} of {:.4f} bits per weight allotted, {}\n", r.step, r.bits,
+                                 r.budget, against_uniform(r));
   text += fmt::format("  {:<18}{:>10}{:>10}  {:<8}{:>8}{:>10}{:>12}", "layer", "alpha", "+-", "format", "bits", "error",
                       "cost, nats");
   for (const LayerBits& l : r.layers)
@@ -42,7 +42,8 @@ std::string bits_section(const RunRecords& records) {
   std::string html = fmt::format(
       "<p>At step {} normal noise was added to one layer's weights at a time, on windows that the run had not come to, "
       "where the loss was {:.4f} "
-      "nats per token. Alpha is the rise of the loss over the noise's relative square; a width costs alpha (at least its "
+      "nats per token. Alpha is the rise of the loss over the noise's relative square; a width costs alpha (at least "
+      "its "
       "standard error) times its error on the layer. "
       "{:.4f} of {:.4f} bits per weight were allotted at the least sum: {}.</p>",
       grouped(r.step), r.loss, r.bits, r.budget, escape(against_uniform(r)));

@@ -21,7 +21,8 @@ std::string page_of(const PageFrame& frame, std::span<const std::pair<const char
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
       "<meta name=\"color-scheme\" content=\"light dark\"/>\n<link rel=\"icon\" href=\"data:,\"/>\n";
   page += "<title>" + escape(frame.title) + "</title>\n";
-  page += "<style>" + plot_css() + std::string(page_css()) + frame.css + "</style>\n</head>\n<body>\n<main>\n<header>\n";
+  page +=
+      "<style>" + plot_css() + std::string(page_css()) + frame.css + "</style>\n</head>\n<body>\n<main>\n<header>\n";
   page += frame.header;
   if (!links.empty()) page += "<nav>" + links + "</nav>";
   page += "\n</header>\n" + (body.empty() ? frame.if_empty : body);

@@ -15,7 +15,8 @@ struct PageFrame {
   std::string footer;    ///< HTML
 };
 
-/// sections: the name of each in the links, and its HTML, which begins with the id of its element; empty ones are left out.
+/// sections: the name of each in the links, and its HTML, which begins with the id of its element; empty ones are left
+/// out.
 std::string page_of(const PageFrame& frame, std::span<const std::pair<const char*, std::string>> sections);
 
 }  // namespace lowbit::report

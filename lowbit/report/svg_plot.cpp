@@ -326,7 +326,8 @@ std::string plot_css() {
   css += "}" + night + "}}";
   for (int i = 0; i < kPlotColours; ++i) css += fmt::format(".s{0}{{--c:var(--s{0})}}", i);
   css += R"(
-.plot{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums;overflow:visible}
+.plot{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,
+"DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums;overflow:visible}
 .plot text{fill:var(--soft)}
 .plot .title{font-size:15px;font-weight:600;fill:var(--ink)}
 .plot .key text,.plot .bar-label{fill:var(--ink)}

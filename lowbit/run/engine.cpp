@@ -43,10 +43,12 @@ Engine::Engine(Executor& executor, const nn::LlamaWeights& weights, std::size_t 
 
 void Engine::check(const Sequence& sequence, std::span<const std::int32_t> tokens) const {
   if (tokens.size() > sequence.capacity() - sequence.length())
-    fail_input("{} tokens do not fit behind {} in a context of {}", tokens.size(), sequence.length(), sequence.capacity());
+    fail_input("{} tokens do not fit behind {} in a context of {}", tokens.size(), sequence.length(),
+               sequence.capacity());
   for (std::size_t i = 0; i < tokens.size(); ++i)
     if (tokens[i] < 0 || tokens[i] >= weights_.config.vocab)
-      fail_input("token {} has the id {}, outside the vocabulary of {}", sequence.length() + i, tokens[i], weights_.config.vocab);
+      fail_input("token {} has the id {}, outside the vocabulary of {}", sequence.length() + i, tokens[i],
+                 weights_.config.vocab);
 }
 
 void Engine::feed_chunk(Sequence& sequence, std::span<const std::int32_t> tokens) {
@@ -71,7 +73,8 @@ void Engine::feed(Sequence& sequence, std::span<const std::int32_t> tokens, floa
   for (std::size_t at = 0; at < tokens.size(); at += most_rows()) {
     const auto chunk = tokens.subspan(at, std::min(most_rows(), tokens.size() - at));
     feed_chunk(sequence, chunk);
-    if (at + chunk.size() == tokens.size()) nn::forward_head(executor_, weights_, workspace_, chunk.size() - 1, 1, logits);
+    if (at + chunk.size() == tokens.size())
+      nn::forward_head(executor_, weights_, workspace_, chunk.size() - 1, 1, logits);
   }
 }
 

@@ -29,8 +29,8 @@ class Sequence {
   std::vector<kernels::KeyValues> layers_;
 };
 
-/// Runs a model over sequences. Buffers are taken when it is made; feeding allocates nothing. However tokens are cut into
-/// calls, the logits have the same bits (docs/reference/arithmetic.md).
+/// Runs a model over sequences. Buffers are taken when it is made; feeding allocates nothing. However tokens are cut
+/// into calls, the logits have the same bits (docs/reference/arithmetic.md).
 class Engine {
  public:
   /// most_rows   tokens computed at once; longer feeds are cut into chunks of this many.
@@ -42,8 +42,9 @@ class Engine {
   /// Appends tokens and writes the logits of the last one: [vocabulary].
   void feed(Sequence& sequence, std::span<const std::int32_t> tokens, float* logits);
 
-  /// Appends one token to each of several sequences, computed together: logits [sequences, vocabulary]. The bits are those
-  /// of feeding each alone. Requires no sequence twice. throws Error(input): as above, or more sequences than most_rows.
+  /// Appends one token to each of several sequences, computed together: logits [sequences, vocabulary]. The bits are
+  /// those of feeding each alone. Requires no sequence twice. throws Error(input): as above, or more sequences than
+  /// most_rows.
   void feed_each(std::span<Sequence* const> sequences, std::span<const std::int32_t> tokens, float* logits);
 
   const nn::LlamaWeights& weights() const { return weights_; }

@@ -11,9 +11,10 @@ namespace lowbit::study {
 namespace {
 
 /// Columns that are results or shape, not flags of train.
-constexpr std::array<std::string_view, 11> kOwnColumns{"N",         "D",       "format",       "loss",           "loss_low",
-                                                       "loss_high", "seconds", "stored_bytes", "bits_per_byte",
-                                                       "predicted_gain", "allotted"};
+constexpr std::array<std::string_view, 11> kOwnColumns{
+    "N",         "D",       "format",       "loss",          "loss_low",
+    "loss_high", "seconds", "stored_bytes", "bits_per_byte", "predicted_gain",
+    "allotted"};
 
 /// Lines of a text that hold a row, as laws::read_csv counts them: neither empty nor a comment.
 std::vector<std::pair<std::size_t, std::string_view>> rows_of(std::string_view text) {

@@ -165,7 +165,8 @@ class Probe {
   void decode(const nn::LinearWeights& w, int group, float* out) {
     kernels::RowCoding coding = nn::weight_coding(w.coding());
     coding.group = group;
-    kernels::decode_rows(executor_, coding, w.n() * w.slices(), nullptr, w.slice(), w.coded().codes, w.scale(), out, w.slice());
+    kernels::decode_rows(executor_, coding, w.n() * w.slices(), nullptr, w.slice(), w.coded().codes, w.scale(), out,
+                         w.slice());
   }
   Executor& executor_;
   autograd::Llama& llama_;

@@ -29,14 +29,15 @@ Scheme scheme_of(const Options& options, const State& state);
 
 /// Files of a model folder that go into every checkpoint as they are: name and bytes.
 using Companions = std::vector<std::pair<std::string, std::string>>;
-/// Those of a folder that a run starts from, or goes on from (model/companions.h): all where the run has no tokenizer of
-/// its own or has the folder's; otherwise none, as they speak of another vocabulary. generation_config.json is not among
-/// them: every checkpoint gets one of its own.
+/// Those of a folder that a run starts from, or goes on from (model/companions.h): all where the run has no tokenizer
+/// of its own or has the folder's; otherwise none, as they speak of another vocabulary. generation_config.json is not
+/// among them: every checkpoint gets one of its own.
 Companions companions_of(const std::filesystem::path& folder, const std::filesystem::path& tokenizer);
 
 /// Writes checkpoints/step-N: a model folder (config.json, model.safetensors, generation_config.json, the tokenizer's
 /// files), optimizer.safetensors and state.json (docs/reference/formats.md, "Checkpoint").
-/// tokenizer: a file to copy, or empty. throws Error(failed): a full disk, a failed write; older checkpoints stay whole.
+/// tokenizer: a file to copy, or empty. throws Error(failed): a full disk, a failed write; older checkpoints stay
+/// whole.
 void save_checkpoint(const std::filesystem::path& run_folder, const State& state, const Options& options,
                      autograd::Llama& llama, AdamW& optimizer, const std::filesystem::path& tokenizer,
                      const Companions& companions = {});

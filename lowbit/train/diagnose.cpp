@@ -36,8 +36,9 @@ struct ErrorSums {
     for (std::size_t r = 0; r < rows; ++r)
       for (std::size_t i = 0; i < k; ++i) {
         const double v = static_cast<double>(rotated[r * k + i]);
-        const double q = static_cast<double>(coded.scale[r]) * coding.grid->value(coded.codes[r * kernels::code_stride(k) + i]) +
-                         static_cast<double>(coded.offset ? coded.offset[r] : coding.offset);
+        const double q =
+            static_cast<double>(coded.scale[r]) * coding.grid->value(coded.codes[r * kernels::code_stride(k) + i]) +
+            static_cast<double>(coded.offset ? coded.offset[r] : coding.offset);
         error += (v - q) * (v - q);
         squares += v * v;
         sum += v;
@@ -61,7 +62,8 @@ struct Opened {
   autograd::Llama llama;
   /// reference   the model's scheme in another arithmetic, or null.
   Opened(Executor& executor, const std::filesystem::path& path, std::size_t length, const Scheme* reference)
-      : folder(path), llama(executor, folder.config(), reference ? *reference : folder.scheme(), kernels::Precision::f32, length) {
+      : folder(path),
+        llama(executor, folder.config(), reference ? *reference : folder.scheme(), kernels::Precision::f32, length) {
     load_weights(path, llama);
     llama.refresh();
   }
@@ -79,15 +81,19 @@ double cosine_and_ratio(const std::vector<float>& a, const std::vector<float>& b
   return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : 0;
 }
 
-std::vector<LayerChange> changes(Executor& executor, const autograd::Llama& now, const std::filesystem::path& earlier, std::size_t length) {
+std::vector<LayerChange> changes(Executor& executor, const autograd::Llama& now, const std::filesystem::path& earlier,
+                                 std::size_t length) {
   const Opened before(executor, earlier, length, nullptr);
-  if (!(before.folder.config() == now.weights().config) || before.folder.scheme().format != now.weights().scheme.format ||
+  if (!(before.folder.config() == now.weights().config) ||
+      before.folder.scheme().format != now.weights().scheme.format ||
       before.folder.scheme().layer_formats != now.weights().scheme.layer_formats)
-    fail_input("{} holds a model of another shape or format; name an earlier checkpoint of the same run", earlier.string());
+    fail_input("{} holds a model of another shape or format; name an earlier checkpoint of the same run",
+               earlier.string());
   std::vector<LayerChange> all;
   for (const model::TensorSpec& spec : model::tensors(now.weights().config)) {
     if (!spec.linear() || !now.weights().scheme.word_of(spec.layer, model::kind_of(spec.role)).weight) continue;
-    const nn::LinearWeights& a = nn::LlamaWeights::linear_of(before.llama.weights().blocks[size(spec.layer)], spec.role);
+    const nn::LinearWeights& a =
+        nn::LlamaWeights::linear_of(before.llama.weights().blocks[size(spec.layer)], spec.role);
     const nn::LinearWeights& b = nn::LlamaWeights::linear_of(now.weights().blocks[size(spec.layer)], spec.role);
     LayerChange change{short_name(spec.name), 0, 0, 0, 0};
     std::size_t masked_before = 0, masked_now = 0, both = 0, changed = 0;
@@ -119,8 +125,12 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
   const Scheme& scheme = folder.scheme();
   const std::vector<Format> words = scheme.words();
   const bool coded_weights = std::any_of(words.begin(), words.end(), [](const Format& f) { return f.weight; });
-  if (!scheme.quantized()) fail_input("{} has format {}, which codes nothing; there is nothing to diagnose", options.model.string(), scheme.name());
-  if (folder.packed()) fail_input("{} is packed, so its weights are codes; name the checkpoint it was packed from", options.model.string());
+  if (!scheme.quantized())
+    fail_input("{} has format {}, which codes nothing; there is nothing to diagnose", options.model.string(),
+               scheme.name());
+  if (folder.packed())
+    fail_input("{} is packed, so its weights are codes; name the checkpoint it was packed from",
+               options.model.string());
   const std::size_t length = size(options.length), windows = size(options.windows), rows = windows * length;
   std::vector<std::int32_t> ids(rows), targets(rows);
   for (std::size_t i = 0; i < windows; ++i)
@@ -137,7 +147,8 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
     const nn::LinearInput& input = group.input();
     if (!input.coding().format.quantized() || !input.coding().format.activation) return;
     for (const autograd::Parameter* p : group.parameters())
-      if (p->spec.linear()) inputs[p->spec.name].add(executor, nn::input_coding(input.coding()), count, input.k(), x, input.coded());
+      if (p->spec.linear())
+        inputs[p->spec.name].add(executor, nn::input_coding(input.coding()), count, input.k(), x, input.coded());
   });
   const std::vector<std::vector<float>> with = model.llama.block_gradients(ids, targets, length);
   model.llama.set_observer({});
@@ -145,7 +156,8 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
   check_interrupt(kStopped);
   Scheme reference = scheme;
   const auto uncoded = [&](const Format& f) {
-    return options.against_bf16 || !f.weight ? Format{Format::Kind::bf16} : Format{Format::Kind::quantized, f.weight, nullptr};
+    return options.against_bf16 || !f.weight ? Format{Format::Kind::bf16}
+                                             : Format{Format::Kind::quantized, f.weight, nullptr};
   };
   reference.format = uncoded(scheme.format);
   for (LayerFormat& rule : reference.layer_formats) rule.format = uncoded(rule.format);
@@ -162,19 +174,22 @@ Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Fee
   for (autograd::Parameter& p : model.llama.parameters()) {
     if (!p.spec.linear()) continue;
     check_interrupt(kStopped);
-    const nn::LinearWeights& w = nn::LlamaWeights::linear_of(model.llama.weights().blocks[size(p.spec.layer)], p.spec.role);
+    const nn::LinearWeights& w =
+        nn::LlamaWeights::linear_of(model.llama.weights().blocks[size(p.spec.layer)], p.spec.role);
     LayerDiagnosis layer{short_name(p.spec.name), {}, {}};
     ErrorSums sums;
     const bool coded = w.coding().format.weight;
-    if (coded) sums.add(executor, nn::weight_coding(w.coding()), w.n() * w.slices(), w.slice(), p.value.const_data_ptr<float>(), w.coded());
+    if (coded)
+      sums.add(executor, nn::weight_coding(w.coding()), w.n() * w.slices(), w.slice(), p.value.const_data_ptr<float>(),
+               w.coded());
     if (coded) layer.weight = sums.result(w.coding().weight, w.slice());
     if (const auto found = inputs.find(p.spec.name); found != inputs.end())
       layer.input = found->second.result(w.coding().input, w.k());
     d.layers.push_back(layer);
   }
   if (!options.earlier.empty() && !coded_weights)
-    fail_input("{} has format {}, whose weights have no codes that could have changed; leave out --earlier", options.model.string(),
-               scheme.name());
+    fail_input("{} has format {}, whose weights have no codes that could have changed; leave out --earlier",
+               options.model.string(), scheme.name());
   if (!options.earlier.empty()) d.changes = changes(executor, model.llama, options.earlier, length);
   return d;
 }

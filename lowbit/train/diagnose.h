@@ -19,8 +19,8 @@ struct BlockAlignment {
   double norm_ratio;  ///< of their lengths, with over without
 };
 
-/// One side of a product against what the grid does to a normal variable (of the tensor's mean and deviation, where the step is
-/// learned).
+/// One side of a product against what the grid does to a normal variable (of the tensor's mean and deviation, where the
+/// step is learned).
 struct SideDiagnosis {
   double error = 0;                     ///< sum of squared errors over sum of squares
   double masked = 0;                    ///< share of entries without gradient
@@ -56,9 +56,9 @@ struct DiagnoseOptions {
   std::int64_t length = 0;        ///< tokens of a window; 0: the model's context
 };
 
-/// Takes a trained model apart on windows of `feed(length)`. throws Error(input): a packed folder, a format without codes,
-/// checkpoints of different shapes.
-/// source  QuEST (arXiv 2502.05003), the figures on gradient alignment and on the trust mask.
+/// Takes a trained model apart on windows of `feed(length)`. throws Error(input): a packed folder, a format without
+/// codes, checkpoints of different shapes. source  QuEST (arXiv 2502.05003), the figures on gradient alignment and on
+/// the trust mask.
 Diagnosis diagnose(Executor& executor, const DiagnoseOptions& options, const Feed& feed);
 
 }  // namespace lowbit::train

@@ -49,8 +49,10 @@ class BatchesFeed final : public Feed {
       : map_(file), seq_(static_cast<std::uint64_t>(seq)) {
     const std::uint64_t window_bytes = 2 * (seq_ + 1);
     if (map_.size() % window_bytes != 0)
-      fail_input("{} has {} bytes, which is no whole number of uint16 windows of {} + 1 tokens; is it cut short, or --seq wrong?",
-                 map_.path(), map_.size(), seq_);
+      fail_input(
+          "{} has {} bytes, which is no whole number of uint16 windows of {} + 1 tokens; is it cut short, or --seq "
+          "wrong?",
+          map_.path(), map_.size(), seq_);
     windows_ = map_.size() / window_bytes;
     for (std::uint64_t i = 0; i < map_.size() / 2; ++i)
       if (token(i) >= vocab)

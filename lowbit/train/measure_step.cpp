@@ -30,8 +30,9 @@ StepSpeed measure_step(Executor& executor, CeilingMeter& meter, const Options& o
     for (std::size_t at = 0; at < rows; at += micro) {
       const std::size_t n = std::min(micro, rows - at);
       llama.set_draws({o.seed, static_cast<std::uint64_t>(step), at / micro});
-      llama.accumulate(std::span(ids).subspan(at, n), std::span(ids).subspan(at + 1, n), static_cast<std::size_t>(o.seq),
-                       1.0f / static_cast<float>(rows), std::span(losses).subspan(at, n));
+      llama.accumulate(std::span(ids).subspan(at, n), std::span(ids).subspan(at + 1, n),
+                       static_cast<std::size_t>(o.seq), 1.0f / static_cast<float>(rows),
+                       std::span(losses).subspan(at, n));
     }
     optimizer.update(++step, o.lr);
     llama.refresh();

@@ -10,7 +10,8 @@
 
 namespace lowbit::train {
 
-AdamW::AdamW(Executor& executor, autograd::Llama& llama, const AdamWOptions& options) : executor_(executor), options_(options) {
+AdamW::AdamW(Executor& executor, autograd::Llama& llama, const AdamWOptions& options)
+    : executor_(executor), options_(options) {
   const at::NoGradGuard no_gradients;
   const auto add = [&](autograd::Parameter& p, double rate, double decay) {
     parameters_.push_back(&p);
@@ -28,7 +29,8 @@ double AdamW::update(std::int64_t step, double lr) {
   const at::NoGradGuard no_gradients;
   double squares = 0;
   for (const autograd::Parameter* p : parameters_)
-    squares += kernels::sum_of_squares(executor_, static_cast<std::size_t>(p->grad.numel()), p->grad.const_data_ptr<float>());
+    squares +=
+        kernels::sum_of_squares(executor_, static_cast<std::size_t>(p->grad.numel()), p->grad.const_data_ptr<float>());
   const double norm = std::sqrt(squares);
   if (!std::isfinite(norm)) return norm;
   // The fused step divides gradients by this, so clipping costs no pass of its own.

@@ -12,8 +12,9 @@ struct AdamWOptions {
   double gain_lr = 0;  ///< times the rate of the weights
 };
 
-/// AdamW with decoupled decay (Loshchilov and Hutter 2019, arXiv 1711.05101) through libtorch's fused step, float32 moments.
-/// Decay only on the blocks' linear weights; one global gradient-norm clip over all parameters (QuEST, section 4).
+/// AdamW with decoupled decay (Loshchilov and Hutter 2019, arXiv 1711.05101) through libtorch's fused step, float32
+/// moments. Decay only on the blocks' linear weights; one global gradient-norm clip over all parameters (QuEST, section
+/// 4).
 class AdamW {
  public:
   /// Steps that are learned have the rate and the decay of weights (methods.md), gains gain_lr times the rate and no

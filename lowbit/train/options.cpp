@@ -12,8 +12,9 @@
 namespace lowbit::train {
 namespace {
 
-constexpr std::array<std::string_view, 11> kFree{"steps",      "eval-every", "eval-tokens",     "eval-windows",  "checkpoint-every",
-                                                "keep",       "threads",    "bytes-per-token", "sample-tokens", "tokens", "isa"};
+constexpr std::array<std::string_view, 11> kFree{
+    "steps",           "eval-every",    "eval-tokens", "eval-windows", "checkpoint-every", "keep", "threads",
+    "bytes-per-token", "sample-tokens", "tokens",      "isa"};
 
 /// What came after the first release: a run that began without them had their defaults.
 constexpr std::array<std::string_view, 20> kLater{
@@ -157,7 +158,8 @@ void check(const Options& o) {
   require(std::isfinite(o.clip) && o.clip > 0, "--clip must be positive (a large number clips nothing)");
   require(o.schedule == "cosine" || o.schedule == "wsd", "--schedule must be cosine or wsd");
   require(o.warmup >= 0 && o.warmup <= o.steps, "--warmup must lie between 0 and the number of steps");
-  require(o.cooldown >= 0 && o.warmup + o.cooldown <= o.steps, "--warmup and --cooldown together exceed the number of steps");
+  require(o.cooldown >= 0 && o.warmup + o.cooldown <= o.steps,
+          "--warmup and --cooldown together exceed the number of steps");
   require(o.final_lr >= 0 && o.final_lr <= 1, "--final-lr must lie in [0, 1]");
   require(std::isfinite(o.gain_lr) && o.gain_lr >= 0, "--gain-lr must not be negative");
   require(std::isfinite(o.cage) && o.cage >= 0, "--cage must not be negative");
@@ -168,33 +170,40 @@ void check(const Options& o) {
   if (!o.scheme.quantized() && (o.cage > 0 || o.damp > 0 || o.float_start > 0))
     fail_usage("--cage, --damp and --float-start are for low-bit formats, which {} is not", o.scheme.format.name());
   if (is_learned(o.scheme.estimator) && (o.gain_lr > 0 || o.float_start > 0))
-    fail_usage("--estimator {} learns steps, which are gains from the first step on: leave --gain-lr and --float-start out",
-               name_of(o.scheme.estimator));
+    fail_usage(
+        "--estimator {} learns steps, which are gains from the first step on: leave --gain-lr and --float-start out",
+        name_of(o.scheme.estimator));
   const std::vector<Format> words = o.scheme.words();
   const char* const pull = o.cage > 0 ? "--cage" : "--damp";
   if ((o.cage > 0 || o.damp > 0) && o.scheme.estimator == Estimator::adabin)
-    fail_usage("{} pulls weights to a grid around 0; the two values of adabin lie around each row's mean: leave it out", pull);
+    fail_usage("{} pulls weights to a grid around 0; the two values of adabin lie around each row's mean: leave it out",
+               pull);
   if ((o.cage > 0 || o.damp > 0) && std::none_of(words.begin(), words.end(), [](const Format& f) { return f.weight; }))
     fail_usage("{} pulls weights to their grid, which {} does not have", pull, o.scheme.format.name());
   require(o.keep >= 1, "--keep must be at least 1");
-  require(o.eval_every >= 0 && o.checkpoint_every >= 0 && o.eval_tokens >= 0 && o.eval_windows >= 0 && o.sample_tokens >= 0,
-          "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");
+  require(
+      o.eval_every >= 0 && o.checkpoint_every >= 0 && o.eval_tokens >= 0 && o.eval_windows >= 0 && o.sample_tokens >= 0,
+      "--eval-every, --eval-tokens, --eval-windows, --checkpoint-every and --sample-tokens must not be negative");
   require(o.threads >= 1 && o.threads <= 4096, "--threads must lie in 1..4096");
   require(std::isfinite(o.bytes_per_token) && o.bytes_per_token >= 0, "--bytes-per-token must be positive");
   for (const Format& word : words) {
     const Format coded = o.scheme.with_grids(word);
-    if (o.backward != kernels::Precision::int8 || coded.integer() || (coded.weight_only() && coded.weight->integer())) continue;
+    if (o.backward != kernels::Precision::int8 || coded.integer() || (coded.weight_only() && coded.weight->integer()))
+      continue;
     if (!word.quantized() && o.scheme.quantized()) continue;  // bf16 layers among others: their products stay so
-    fail_usage("--backward int8 multiplies gradients by integer codes, which --format {}{} does not have; choose bf16 or f32", word.name(),
-               o.scheme.variations());
+    fail_usage(
+        "--backward int8 multiplies gradients by integer codes, which --format {}{} does not have; choose bf16 or f32",
+        word.name(), o.scheme.variations());
   }
   o.config.check(o.scheme);
   if (o.bits_budget == 0) return;
   require(std::isfinite(o.bits_budget) && o.bits_budget > 0, "--bits-budget must be positive");
-  require(o.bits_at >= o.float_start && o.bits_at > 0 && o.bits_at < 1, "--bits-at must lie in (0, 1), not before the end of --float-start");
+  require(o.bits_at >= o.float_start && o.bits_at > 0 && o.bits_at < 1,
+          "--bits-at must lie in (0, 1), not before the end of --float-start");
   if (is_learned(o.scheme.estimator))
-    fail_usage("--bits-budget changes grids, but --estimator {} has learned steps that fit theirs: choose trust, clip or ste",
-               name_of(o.scheme.estimator));
+    fail_usage(
+        "--bits-budget changes grids, but --estimator {} has learned steps that fit theirs: choose trust, clip or ste",
+        name_of(o.scheme.estimator));
   plan_bits(o);
 }
 

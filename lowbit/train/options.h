@@ -12,8 +12,8 @@
 
 namespace lowbit::train {
 
-/// Everything that fixes a training run. What stands here decides bits, except where marked (free): those may change from
-/// one sitting to the next.
+/// Everything that fixes a training run. What stands here decides bits, except where marked (free): those may change
+/// from one sitting to the next.
 struct Options {
   std::filesystem::path data;           ///< data folder; empty with `batches`
   std::filesystem::path batches;        ///< raw uint16 windows [steps, batch, seq + 1], taken in order
@@ -37,7 +37,7 @@ struct Options {
   double cage_start = 0.8;              ///< part of the steps after which it rises from 0
   double damp = 0;                      ///< strength of the damping of oscillations at the last step; 0: none
   double float_start = 0;               ///< part of the steps that are done in bf16, before the format is taken up
-  double bits_budget = 0;               ///< mean bits of the blocks' weights, scales included, that a step allots; 0: none does
+  double bits_budget = 0;  ///< mean bits of the blocks' weights, scales included, that a step allots; 0: none does
   double bits_at = 0.25;                ///< part of the steps after which it is allotted
   std::string bits_choices = "1,2,3,4,5,6,8";  ///< widths of weights that a layer may get
   std::filesystem::path distill;        ///< model folder of a teacher; empty: none

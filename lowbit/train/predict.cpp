@@ -35,7 +35,9 @@ double peak_seconds_per_step(const Options& o, const Peaks& peaks) {
     token += operations / forward_peak(f) + backward_seconds(f, 2 * operations);
   }
   const double head = 2.0 * static_cast<double>(o.config.vocab * o.config.width);
-  const double head_peak = o.scheme.head.quantized() ? peaks.int8 : o.scheme.head.kind == Format::Kind::bf16 ? peaks.bf16 : peaks.f32;
+  const double head_peak = o.scheme.head.quantized()                  ? peaks.int8
+                           : o.scheme.head.kind == Format::Kind::bf16 ? peaks.bf16
+                                                                      : peaks.f32;
   // Attention in float32, its backward pass two and a half times its forward.
   token += head / head_peak + backward_seconds(o.scheme.head, 2 * head) + 3.5 * work.attention / peaks.f32;
   return token * static_cast<double>(o.tokens_per_step());
@@ -45,13 +47,14 @@ Prediction predict(const Options& o, const Peaks& peaks) {
   const model::Config& c = o.config;
   const double parameters = static_cast<double>(c.parameters());
   const double rows = static_cast<double>(o.micro_batch * o.seq);
-  const double width = static_cast<double>(c.width), q = static_cast<double>(c.q_width()), kv = static_cast<double>(c.kv_width());
+  const double width = static_cast<double>(c.width), q = static_cast<double>(c.q_width()),
+               kv = static_cast<double>(c.kv_width());
   const double mlp = static_cast<double>(c.mlp), layers = static_cast<double>(c.layers);
   // Masters, gradients and two moments in float32; codes as bytes twice (rows and panels) and a bit of mask.
   double weights = parameters * 16;
-  // Kept of each block for the backward pass, float32: the stream twice and attention's output; unless they are computed
-  // again q, k, v (q and k twice where heads are normed), gate and up; codes with masks of the four inputs, or in formats
-  // that read them the inputs themselves.
+  // Kept of each block for the backward pass, float32: the stream twice and attention's output; unless they are
+  // computed again q, k, v (q and k twice where heads are normed), gate and up; codes with masks of the four inputs, or
+  // in formats that read them the inputs themselves.
   const double again = o.recompute ? 0 : q + 2 * kv + 2 * mlp + (c.qk_norm ? q + kv : 0);
   if (o.bits_budget > 0) weights += 8 * static_cast<double>(c.block_parameters());  // masters and decoded, beside
   double kept = layers * rows * 4 * (2 * width + q + again);

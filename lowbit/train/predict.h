@@ -13,7 +13,8 @@ struct Prediction {
   std::int64_t disk_bytes = 0;  ///< of the checkpoints it keeps
 };
 
-/// Operations (a multiply and an add are two) of one token's products: forward at the format's rate, backward at bf16's.
+/// Operations (a multiply and an add are two) of one token's products: forward at the format's rate, backward at
+/// bf16's.
 struct TokenWork {
   double forward = 0, backward = 0, attention = 0;
 };

@@ -49,7 +49,8 @@ void apply_quest_recipe(Options& o, std::int64_t tokens, const Given& given) {
 }
 
 void apply_recipe(Options& o, std::int64_t tokens, const Given& given) {
-  if (o.recipe != "quest" && o.recipe != "best") fail_usage("unknown --recipe '{}'; this program has quest, best", o.recipe);
+  if (o.recipe != "quest" && o.recipe != "best")
+    fail_usage("unknown --recipe '{}'; this program has quest, best", o.recipe);
   const bool best = o.recipe == "best", choose_rate = o.lr == 0;
   const std::int64_t n = o.config.block_parameters();
   if (best && o.seq == 0) o.seq = quest_sequence(n);

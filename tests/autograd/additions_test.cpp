@@ -8,15 +8,18 @@
 #include "lowbit/base/rng.h"
 #include "lowbit/kernels/reference.h"
 
-// What training adds to the paper's recipe, against what it is defined by: finite differences, and plain loops in double.
+// What training adds to the paper's recipe, against what it is defined by: finite differences, and plain loops in
+// double.
 namespace lowbit {
 namespace {
 
 constexpr std::size_t kRows = 48, kLength = 24;
 
 struct Model {
-  Model(const std::string& format, Transform transform, std::uint64_t seed, bool gains, bool qk_norm = false, std::int64_t scale_group = 0)
-      : executor(1), llama(executor, config(qk_norm), scheme(format, transform, scale_group), kernels::Precision::f32, kLength) {
+  Model(const std::string& format, Transform transform, std::uint64_t seed, bool gains, bool qk_norm = false,
+        std::int64_t scale_group = 0)
+      : executor(1),
+        llama(executor, config(qk_norm), scheme(format, transform, scale_group), kernels::Precision::f32, kLength) {
     llama.initialize(seed);
     for (autograd::Parameter& p : llama.parameters()) {
       if (p.spec.role == model::TensorRole::norm) continue;
@@ -57,7 +60,8 @@ struct Model {
     loss();
     std::vector<double> all;
     for (const autograd::Parameter& p : llama.parameters())
-      for (std::int64_t i = 0; i < p.grad.numel(); ++i) all.push_back(static_cast<double>(p.grad.const_data_ptr<float>()[i]));
+      for (std::int64_t i = 0; i < p.grad.numel(); ++i)
+        all.push_back(static_cast<double>(p.grad.const_data_ptr<float>()[i]));
     return all;
   }
   autograd::TorchExecutor executor;
@@ -74,10 +78,12 @@ double norm_of(const std::vector<double>& x) {
 TEST(Gains, TheirGradientIsTheFiniteDifferenceOfTheLossForFloatAndForCodedWeights) {
   // With float activations the loss is smooth in a gain: codes do not change when a row is scaled.
   for (const auto& [format, group] : {std::pair{"f32", 0}, {"w2a16", 0}, {"w1a16", 0}, {"w2a16", 64}}) {
-    Model model(format, format[0] == 'w' && group == 0 ? Transform::hadamard_weights : Transform::none, 3, true, false, group);
+    Model model(format, format[0] == 'w' && group == 0 ? Transform::hadamard_weights : Transform::none, 3, true, false,
+                group);
     model.loss();
     std::vector<double> analytic;
-    for (const autograd::Parameter& g : model.llama.gains()) analytic.push_back(static_cast<double>(*g.grad.const_data_ptr<float>()));
+    for (const autograd::Parameter& g : model.llama.gains())
+      analytic.push_back(static_cast<double>(*g.grad.const_data_ptr<float>()));
     ASSERT_EQ(analytic.size(), 14u);
     std::vector<double> difference, error;
     for (autograd::Parameter& g : model.llama.gains()) {
@@ -115,7 +121,8 @@ TEST(Gains, WeightGradientsAreThoseOfTheScaledWeightTimesTheGain) {
       const autograd::Parameter &p = with.llama.parameters()[i], &q = without.llama.parameters()[i];
       const float factor = p.gain ? 2 : 1;
       for (std::int64_t j = 0; j < p.grad.numel(); ++j)
-        ASSERT_EQ(p.grad.const_data_ptr<float>()[j], factor * q.grad.const_data_ptr<float>()[j]) << format << " " << p.spec.name;
+        ASSERT_EQ(p.grad.const_data_ptr<float>()[j], factor * q.grad.const_data_ptr<float>()[j])
+            << format << " " << p.spec.name;
     }
   }
 }
@@ -132,7 +139,8 @@ TEST(QkNorm, GradientsOfItsWeightsAndOfWhatLiesBeforeItAreTheFiniteDifferencesOf
   model.loss();
   std::size_t seen = 0;
   for (autograd::Parameter& p : model.llama.parameters()) {
-    if (p.spec.name.find("self_attn.q") == std::string::npos && p.spec.name.find("self_attn.k") == std::string::npos) continue;
+    if (p.spec.name.find("self_attn.q") == std::string::npos && p.spec.name.find("self_attn.k") == std::string::npos)
+      continue;
     ++seen;
     // Along its own gradient, where the difference is largest, by a 400th of the weight's length.
     const std::vector<float> gradient(p.grad.const_data_ptr<float>(), p.grad.const_data_ptr<float>() + p.grad.numel());
@@ -146,7 +154,8 @@ TEST(QkNorm, GradientsOfItsWeightsAndOfWhatLiesBeforeItAreTheFiniteDifferencesOf
     const double step = 0.0025 * std::sqrt(length / square);
     const auto at = [&](double factor) {
       for (std::size_t i = 0; i < before.size(); ++i)
-        value[i] = static_cast<float>(static_cast<double>(before[i]) + factor * step * static_cast<double>(gradient[i]));
+        value[i] =
+            static_cast<float>(static_cast<double>(before[i]) + factor * step * static_cast<double>(gradient[i]));
       model.llama.refresh();
       return model.loss();
     };
@@ -171,20 +180,22 @@ TEST(Cage, PullsWeightsByAPartOfTheirDistanceToTheirGrid) {
     Model model(format, group ? Transform::none : Transform::hadamard, 5, false, false, group);
     autograd::Parameter& p = model.llama.parameter("model.layers.1.mlp.gate_proj.weight");
     // Columns that share a scale are a row.
-    const auto k = static_cast<std::size_t>(group ? group : p.spec.columns), n = static_cast<std::size_t>(p.spec.elements()) / k;
+    const auto k = static_cast<std::size_t>(group ? group : p.spec.columns),
+               n = static_cast<std::size_t>(p.spec.elements()) / k;
     const float* const v = p.value.const_data_ptr<float>();
     std::vector<double> expected(v, v + n * k);
     const Grid& grid = *parse_format(format).weight;
     for (std::size_t row = 0; row < n; ++row) {
-      std::vector<double> q(expected.begin() + static_cast<std::ptrdiff_t>(row * k), expected.begin() + static_cast<std::ptrdiff_t>((row + 1) * k));
+      std::vector<double> q(expected.begin() + static_cast<std::ptrdiff_t>(row * k),
+                            expected.begin() + static_cast<std::ptrdiff_t>((row + 1) * k));
       kernels::reference::hadamard_row(std::span(q), group ? 1 : 128);
       double squares = 0;
       for (const double x : q) squares += x * x;
       const double s = grid.alpha * std::sqrt(squares / static_cast<double>(k)) + 1e-8;
       const double step = grid.zero_is_level ? s : 2 * s / (grid.levels - 1);
       for (double& x : q) {
-        const double code = std::clamp(std::floor(x / step + (grid.zero_is_level ? 0.5 : 0.0)), static_cast<double>(grid.lowest()),
-                                       static_cast<double>(grid.highest()));
+        const double code = std::clamp(std::floor(x / step + (grid.zero_is_level ? 0.5 : 0.0)),
+                                       static_cast<double>(grid.lowest()), static_cast<double>(grid.highest()));
         x = (code + (grid.zero_is_level ? 0.0 : 0.5)) * step;
       }
       kernels::reference::hadamard_row(std::span(q), group ? 1 : 128);
@@ -212,7 +223,8 @@ TEST(Cage, PullsWeightsByAPartOfTheirDistanceToTheirGrid) {
 }
 
 TEST(Distillation, GradientsLieBetweenThoseOfTheTokensAndThoseOfTheTeacherAndVanishWhenTheTeacherIsTheModel) {
-  Model student("f32", Transform::none, 3, false), teacher("f32", Transform::none, 9, false), twin("f32", Transform::none, 3, false);
+  Model student("f32", Transform::none, 3, false), teacher("f32", Transform::none, 9, false),
+      twin("f32", Transform::none, 3, false);
   const std::vector<double> hard = student.gradients();
   const double loss = student.loss();
   student.llama.set_teacher(&twin.llama, 1);

@@ -14,10 +14,10 @@
 // The training engine that ships, in float32, against runs that were computed outside of it in float64.
 //
 // Tolerances. In none of these runs does a code lie so near to a cell's edge that float32 decides it otherwise, on any
-// instruction set (LOWBIT_ISA=scalar, avx2, avx512). So all ten steps are held to float32's own accuracy: 1e-6 of a loss
-// of 4.5, 5e-6 of logits and of the gradients' norms (seen: 3e-7). A wrong constant, mask, rotation or layer shows from
-// the first step on, a missing weight decay as 1e-5. Should a backward pass that sums in another order flip a code, the
-// losses after it differ by 1e-1: look which code it is, and give make_golden.py another seed.
+// instruction set (LOWBIT_ISA=scalar, avx2, avx512). So all ten steps are held to float32's own accuracy: 1e-6 of a
+// loss of 4.5, 5e-6 of logits and of the gradients' norms (seen: 3e-7). A wrong constant, mask, rotation or layer shows
+// from the first step on, a missing weight decay as 1e-5. Should a backward pass that sums in another order flip a
+// code, the losses after it differ by 1e-1: look which code it is, and give make_golden.py another seed.
 namespace lowbit::golden::closed_form {
 namespace {
 
@@ -102,11 +102,13 @@ TEST_P(ClosedFormTraining, TenLossesFollow) {
   for (std::size_t step = 0; step < kSteps; ++step) {
     loss.see(std::abs(engine.accumulate(step) - golden.loss[step]));
     const auto at = static_cast<std::int64_t>(step);
-    norm.see(relative(optimizer.update(at + 1, model::one_cycle_cosine(at, kSteps, kWarmup, kPeak)), golden.grad_norm[step]));
+    norm.see(relative(optimizer.update(at + 1, model::one_cycle_cosine(at, kSteps, kWarmup, kPeak)),
+                      golden.grad_norm[step]));
     engine.llama.refresh();
   }
   loss.see(std::abs(engine.accumulate(kSteps) - golden.extra_loss));
-  std::printf("%s: largest difference of a loss %.1e, of a gradient norm %.1e\n", GetParam().c_str(), loss.value, norm.value);
+  std::printf("%s: largest difference of a loss %.1e, of a gradient norm %.1e\n", GetParam().c_str(), loss.value,
+              norm.value);
   EXPECT_LE(loss.value, 1e-6);
   EXPECT_LE(norm.value, 3e-6);
 }

@@ -124,8 +124,8 @@ TEST_P(GoldenTraining, HasTheInitialLossesLogitsAndGradients) {
   engine.llama.logits(engine.ids, 64, logits.data());
   const std::vector<float> last(logits.begin() + 63 * 512, logits.begin() + 64 * 512);
   const double logit_distance = distance(last, golden.step0.logits);
-  // No code flips at step 0 for most runs, and then float32 agrees to 1e-6. Where one does (a tie without Hadamard, a fine
-  // cell), its step shows: golden/runs/README.md, "One-step deviations", columns logits0 and grad0.
+  // No code flips at step 0 for most runs, and then float32 agrees to 1e-6. Where one does (a tie without Hadamard, a
+  // fine cell), its step shows: golden/runs/README.md, "One-step deviations", columns logits0 and grad0.
   const bool flips = ties || fine || name.starts_with("w4a8") || name.starts_with("w2a8") || name.starts_with("w2a2");
   EXPECT_LE(logit_distance, flips ? 0.2 : 5e-6);
 
@@ -153,16 +153,17 @@ TEST_P(GoldenTraining, HasTheInitialLossesLogitsAndGradients) {
 }
 
 std::vector<Case> cases() {
-  std::vector<Case> list{{"none", kernels::Precision::f32}, {"none", kernels::Precision::bf16}, {"w4a4@closed", kernels::Precision::f32}};
+  std::vector<Case> list{
+      {"none", kernels::Precision::f32}, {"none", kernels::Precision::bf16}, {"w4a4@closed", kernels::Precision::f32}};
   // Float activations rotated with the weights: the published tolerances of these three were taken over from their
   // neighbours, not measured, and with bf16 gradients two of them leave by more (w1a16-full 1e-3 at step 3, w4a16-full
   // 4e-2 after step 20, either way with small changes elsewhere). In f32 they hold.
   for (const char* name : {"w4a16-full", "w2a16-full", "w1a16-full"}) list.push_back({name, kernels::Precision::f32});
   // Levels of a table are no integers: --backward bf16 rounds them, which moves gradients' norms by up to 3e-3.
   list.push_back({"w4a4-gaussian", kernels::Precision::f32});
-  for (const char* name : {"w8a8@closed", "w4a4@closed", "w3a3@closed", "w2a2@closed", "w1a1", "w4a8@closed", "w2a8@closed", "w4a16",
-                           "w2a16", "w1a16", "w4a4-nohadamard@closed", "w4a4-ste",
-                           "w4a4-clip", "w1a1-nohadamard", "fp4", "fp4-paper", "w4a4+2:4", "w4a4-absmax"})
+  for (const char* name : {"w8a8@closed", "w4a4@closed", "w3a3@closed", "w2a2@closed", "w1a1", "w4a8@closed",
+                           "w2a8@closed", "w4a16", "w2a16", "w1a16", "w4a4-nohadamard@closed", "w4a4-ste", "w4a4-clip",
+                           "w1a1-nohadamard", "fp4", "fp4-paper", "w4a4+2:4", "w4a4-absmax"})
     list.push_back({name, kernels::Precision::bf16});
   return list;
 }
@@ -171,8 +172,9 @@ std::vector<Case> cases() {
 std::vector<std::string> golden_names(const model::StepSpec& spec) {
   const std::string at = spec.tensor.name.substr(0, spec.tensor.name.rfind('.'));
   std::string layer = at.ends_with("q_proj") ? at.substr(0, at.size() - 6) + "qkv_proj" : at;
-  const std::string what = !spec.input ? ".weight_quantizer.alpha_weight"
-                                       : spec.offset ? ".activation_quantizer.beta_weight" : ".activation_quantizer.alpha_weight";
+  const std::string what = !spec.input   ? ".weight_quantizer.alpha_weight"
+                           : spec.offset ? ".activation_quantizer.beta_weight"
+                                         : ".activation_quantizer.alpha_weight";
   std::vector<std::string> names{layer + what};
   if (spec.input && layer.ends_with("gate_proj")) names.push_back(layer.replace(layer.size() - 9, 9, "up_proj") + what);
   return names;
@@ -192,14 +194,17 @@ TEST(GoldenSteps, OfLsqPlusWithOneStepForQKAndVBeginAndLearnAsTheFusedOnesOfTheC
     const std::vector<std::string> names = golden_names(specs[i]);
     const double value = begin[names[0]];
     // What an input begins with follows a code that float32 decides otherwise.
-    EXPECT_NEAR(*p.value.const_data_ptr<float>(), value, (specs[i].input ? 5e-5 : 3e-7) * std::abs(value)) << p.spec.name;
+    EXPECT_NEAR(*p.value.const_data_ptr<float>(), value, (specs[i].input ? 5e-5 : 3e-7) * std::abs(value))
+        << p.spec.name;
     double gradient = 0;
     for (const std::string& name : names) gradient += golden.step0.grad.at(name).sum;
-    // README, "One-step deviations", float32: 8e-4 of the worst tensor; a step's gradient is a sum of terms of either sign.
+    // README, "One-step deviations", float32: 8e-4 of the worst tensor; a step's gradient is a sum of terms of either
+    // sign.
     EXPECT_NEAR(*p.grad.const_data_ptr<float>(), gradient, 1e-2 * std::abs(gradient) + 2e-8) << p.spec.name;
   }
   std::vector<double> differences;
-  for (std::size_t b = 0; b < golden.init_losses.size(); ++b) differences.push_back(std::abs(engine.accumulate(b) - golden.init_losses[b]));
+  for (std::size_t b = 0; b < golden.init_losses.size(); ++b)
+    differences.push_back(std::abs(engine.accumulate(b) - golden.init_losses[b]));
   std::sort(differences.begin(), differences.end());
   ASSERT_EQ(differences.size(), 41u);
   EXPECT_LE(differences[20], 5e-6);
@@ -209,7 +214,8 @@ TEST(GoldenSteps, OfLsqPlusWithOneStepForQKAndVBeginAndLearnAsTheFusedOnesOfTheC
 TEST(GoldenSteps, OfLsqBeginAsTheFusedOnesOfTheCodeOnlyWhereTheyAreShared) {
   LOWBIT_NEEDS_DATA();
   const files::Json json = files::read_json(test::golden_folder() / "runs/golden.json");
-  const double fused = json["variants"]["w4a4-lsq@tie0"]["step_params_init"]["model.layers.1.self_attn.qkv_proj.weight_quantizer.alpha_weight"];
+  const double fused = json["variants"]["w4a4-lsq@tie0"]["step_params_init"]
+                           ["model.layers.1.self_attn.qkv_proj.weight_quantizer.alpha_weight"];
   for (const bool shared : {true, false}) {
     Scheme scheme = golden_setup("w4a4-lsq@tie0").scheme;
     scheme.share_steps = shared;

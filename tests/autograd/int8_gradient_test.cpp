@@ -17,8 +17,10 @@ constexpr std::size_t kRows = 160, kLength = 80;
 /// The gradients of all parameters, one after another.
 class Model {
  public:
-  Model(const std::string& format, const std::string& head, kernels::Precision precision, int threads, std::int64_t scale_group = 0)
-      : executor_(threads), llama_(executor_, test::small_config(2), scheme(format, head, scale_group), precision, kLength) {
+  Model(const std::string& format, const std::string& head, kernels::Precision precision, int threads,
+        std::int64_t scale_group = 0)
+      : executor_(threads),
+        llama_(executor_, test::small_config(2), scheme(format, head, scale_group), precision, kLength) {
     llama_.initialize(3);
     for (autograd::Parameter& p : llama_.parameters()) {
       if (p.spec.role == model::TensorRole::norm) continue;
@@ -74,8 +76,13 @@ TEST(Int8Backward, GradientsAreThoseOfFloat32WithNoiseThatAveragesOut) {
     const char *format, *head;
     std::int64_t group = 0;
   };
-  for (const auto& [format, head, group] : {Case{"w4a4", "bf16"}, {"w4a4", "w8a8"}, {"w1a1", "bf16"}, {"w1.58a8", "w4a8"},
-                                            {"w8a8", "f32"}, {"w4a16", "bf16"}, {"w2a2", "bf16", 64}}) {
+  for (const auto& [format, head, group] : {Case{"w4a4", "bf16"},
+                                            {"w4a4", "w8a8"},
+                                            {"w1a1", "bf16"},
+                                            {"w1.58a8", "w4a8"},
+                                            {"w8a8", "f32"},
+                                            {"w4a16", "bf16"},
+                                            {"w2a2", "bf16", 64}}) {
     const std::vector<float> exact = Model(format, head, kernels::Precision::f32, 1, group).gradients({});
     const double of_bf16 = relative_error(Model(format, head, kernels::Precision::bf16, 1, group).gradients({}), exact);
     Model model(format, head, kernels::Precision::int8, 1, group);
@@ -90,7 +97,8 @@ TEST(Int8Backward, GradientsAreThoseOfFloat32WithNoiseThatAveragesOut) {
     std::vector<float> mean(sum.size());
     for (std::size_t j = 0; j < sum.size(); ++j) mean[j] = static_cast<float>(sum[j] / kDraws);
     const double of_mean = relative_error(mean, exact);
-    RecordProperty(fmt::format("{}_{}_{}", format, head, group), std::to_string(of_one) + " mean " + std::to_string(of_mean));
+    RecordProperty(fmt::format("{}_{}_{}", format, head, group),
+                   std::to_string(of_one) + " mean " + std::to_string(of_mean));
     EXPECT_LT(of_one, 0.05) << format;
     EXPECT_GT(of_one, of_bf16) << format;
     // 64 draws leave an eighth of the noise, beside what bf16 rounds (attention, products without codes).

@@ -9,8 +9,8 @@
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/base/rng.h"
 
-// One linear layer of the training engine in every kind of format against the reference templates on whole matrices: the
-// forward bit by bit, the gradients to the rounding of float32 sums.
+// One linear layer of the training engine in every kind of format against the reference templates on whole matrices:
+// the forward bit by bit, the gradients to the rounding of float32 sums.
 namespace lowbit {
 namespace {
 
@@ -32,7 +32,8 @@ struct Layer {
   std::vector<float> x = normal(kRows * k, 1), w = normal(kN * k, 2), dy = normal(kRows * kN, 3);
   std::vector<float> y = std::vector<float>(kRows * kN), dx = std::vector<float>(kRows * k);
 
-  explicit Layer(const model::TensorCoding& coding, std::size_t columns = kK, kernels::Precision precision = kernels::Precision::f32)
+  explicit Layer(const model::TensorCoding& coding, std::size_t columns = kK,
+                 kernels::Precision precision = kernels::Precision::f32)
       : k(columns) {
     const auto wide = static_cast<std::int64_t>(k);
     const auto options = at::TensorOptions().dtype(at::kFloat);
@@ -43,7 +44,8 @@ struct Layer {
     std::fill_n(parameter.grad.mutable_data_ptr<float>(), w.size(), 0.0f);
     weights.set(executor, coding, kN, k, w.data(), {true, true});
     const autograd::Draws draws{1, 2, 3};
-    autograd::LinearGroup group({.executor = &executor, .precision = precision, .draws = &draws}, {&weights}, {&parameter});
+    autograd::LinearGroup group({.executor = &executor, .precision = precision, .draws = &draws}, {&weights},
+                                {&parameter});
     group.prepare(x.data(), kRows, true);
     float* const out = y.data();
     group.multiply_into(std::span(&out, 1));
@@ -70,8 +72,8 @@ void expect_near(const std::vector<float>& found, const std::vector<float>& want
 }
 
 struct Keys {
-  std::string format, estimator = "trust", transform = "hadamard", scale = "rms", grid = "uniform", fp4_threshold = "paper",
-                      sparse_scale = "dense";
+  std::string format, estimator = "trust", transform = "hadamard", scale = "rms", grid = "uniform",
+                      fp4_threshold = "paper", sparse_scale = "dense";
 };
 
 class LayerGradient : public testing::TestWithParam<Keys> {};
@@ -96,14 +98,15 @@ TEST_P(LayerGradient, AndOutputAreThoseOfTheDefinition) {
   expect_near(layer.dx, dx, "dx");
   expect_near(layer.dw(), dw, "dw");
   if (keys.estimator == "ste") return;
-  const auto masked = std::count(x.trusted.begin(), x.trusted.end(), 0) + std::count(w.trusted.begin(), w.trusted.end(), 0);
+  const auto masked =
+      std::count(x.trusted.begin(), x.trusted.end(), 0) + std::count(w.trusted.begin(), w.trusted.end(), 0);
   EXPECT_GT(masked, 0) << "masks that take nothing out test nothing";
 }
 
 std::string test_name(const testing::TestParamInfo<Keys>& info) {
   const Keys& k = info.param;
-  std::string name = fmt::format("{}_{}_{}_{}_{}_{}_{}", k.format, k.estimator, k.transform, k.scale, k.grid, k.fp4_threshold,
-                                 k.sparse_scale);
+  std::string name = fmt::format("{}_{}_{}_{}_{}_{}_{}", k.format, k.estimator, k.transform, k.scale, k.grid,
+                                 k.fp4_threshold, k.sparse_scale);
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
@@ -112,13 +115,15 @@ std::string test_name(const testing::TestParamInfo<Keys>& info) {
 INSTANTIATE_TEST_SUITE_P(
     Formats, LayerGradient,
     testing::Values(Keys{"w4a4"}, Keys{"w1.58a2", "clip"}, Keys{"w4a16"}, Keys{"w2a16", "trust", "hadamard-weights"},
-                    Keys{"fp4"}, Keys{"fp4", "clip", "none"}, Keys{"fp4", "trust", "hadamard", "rms", "uniform", "code"},
-                    Keys{"wfp4a2"}, Keys{"wfp4a16"}, Keys{"w4a4+2:4"}, Keys{"w1a1+2:4"}, Keys{"w7a4+2:4", "clip", "none"},
+                    Keys{"fp4"}, Keys{"fp4", "clip", "none"},
+                    Keys{"fp4", "trust", "hadamard", "rms", "uniform", "code"}, Keys{"wfp4a2"}, Keys{"wfp4a16"},
+                    Keys{"w4a4+2:4"}, Keys{"w1a1+2:4"}, Keys{"w7a4+2:4", "clip", "none"},
                     Keys{"w2a16+2:4", "trust", "hadamard-weights"},
                     Keys{"w4a4+2:4", "trust", "hadamard", "rms", "uniform", "paper", "refit"}, Keys{"w2a2+2:4", "ste"},
                     Keys{"w4a4", "ste", "hadamard", "absmax"}, Keys{"w1.58a8", "ste", "none", "absmax"},
                     Keys{"fp4", "ste", "hadamard", "absmax"}, Keys{"w4a4", "trust", "hadamard", "rms", "gaussian"},
-                    Keys{"w2a3", "clip", "none", "rms", "gaussian"}, Keys{"w1a16", "trust", "hadamard", "rms", "gaussian"},
+                    Keys{"w2a3", "clip", "none", "rms", "gaussian"},
+                    Keys{"w1a16", "trust", "hadamard", "rms", "gaussian"},
                     Keys{"w3a4", "trust", "hadamard", "rms", "gaussian-converged"}, Keys{"w16a4"},
                     Keys{"w16afp4", "clip", "none"}, Keys{"w16a2", "trust", "hadamard", "rms", "gaussian"}),
     test_name);
@@ -178,8 +183,9 @@ std::string group_test_name(const testing::TestParamInfo<GroupKeys>& info) {
 INSTANTIATE_TEST_SUITE_P(Formats, ScaleGroupGradient,
                          testing::Values(GroupKeys{"w1a1"}, GroupKeys{"w2a2", "none", "uniform", 64},
                                          GroupKeys{"w2a2", "none", "uniform", 64, "mse"}, GroupKeys{"w1.58a8"},
-                                         GroupKeys{"w3a16", "hadamard-weights"}, GroupKeys{"fp4", "none", "uniform", 64},
-                                         GroupKeys{"w2a4+2:4"}, GroupKeys{"w2a3", "none", "gaussian", 64}),
+                                         GroupKeys{"w3a16", "hadamard-weights"},
+                                         GroupKeys{"fp4", "none", "uniform", 64}, GroupKeys{"w2a4+2:4"},
+                                         GroupKeys{"w2a3", "none", "gaussian", 64}),
                          group_test_name);
 
 // y = bf16(x) . bf16(w o mask); only what survives has a gradient.

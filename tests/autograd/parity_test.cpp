@@ -34,11 +34,11 @@ model::Config config_of(const Keys& keys) {
 }
 
 std::string test_name(const testing::TestParamInfo<Keys>& keys) {
-  std::string name = keys.param.format + "_" + keys.param.head + "_" + keys.param.attention + "_" + keys.param.transform + "_" +
-                     keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale + keys.param.estimator +
-                     (keys.param.layers.empty() ? "" : "_with_" + keys.param.layers) +
-                     (keys.param.qk_norm ? "_qk_norm" : "") +
-                     (keys.param.scale_group ? "_group_" + std::to_string(keys.param.scale_group) : "");
+  std::string name =
+      keys.param.format + "_" + keys.param.head + "_" + keys.param.attention + "_" + keys.param.transform + "_" +
+      keys.param.scale + "_" + keys.param.grid + "_" + keys.param.sparse_scale + keys.param.estimator +
+      (keys.param.layers.empty() ? "" : "_with_" + keys.param.layers) + (keys.param.qk_norm ? "_qk_norm" : "") +
+      (keys.param.scale_group ? "_group_" + std::to_string(keys.param.scale_group) : "");
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
   return name;
@@ -64,7 +64,8 @@ Scheme scheme_of(const Keys& keys) {
 std::vector<std::int32_t> some_ids(std::size_t n, std::int64_t vocab) {
   const Rng rng(17);
   std::vector<std::int32_t> ids(n);
-  for (std::size_t i = 0; i < n; ++i) ids[i] = static_cast<std::int32_t>(rng.below(i, static_cast<std::uint64_t>(vocab)));
+  for (std::size_t i = 0; i < n; ++i)
+    ids[i] = static_cast<std::int32_t>(rng.below(i, static_cast<std::uint64_t>(vocab)));
   return ids;
 }
 
@@ -72,7 +73,8 @@ std::size_t differing_bits(const std::vector<float>& a, const std::vector<float>
   EXPECT_EQ(a.size(), b.size());
   std::size_t bits = 0;
   for (std::size_t i = 0; i < a.size(); ++i)
-    bits += static_cast<std::size_t>(std::popcount(std::bit_cast<std::uint32_t>(a[i]) ^ std::bit_cast<std::uint32_t>(b[i])));
+    bits += static_cast<std::size_t>(
+        std::popcount(std::bit_cast<std::uint32_t>(a[i]) ^ std::bit_cast<std::uint32_t>(b[i])));
   return bits;
 }
 
@@ -83,8 +85,9 @@ void make_lively(autograd::Llama& llama) {
     float* values = p.value.mutable_data_ptr<float>();
     const Rng rng(5, RandomUse::test, static_cast<std::uint64_t>(p.spec.elements() + p.spec.layer));
     for (std::int64_t i = 0; i < p.value.numel(); ++i)
-      values[i] = p.spec.role == model::TensorRole::norm ? static_cast<float>(1 + 0.3 * rng.normal(static_cast<std::uint64_t>(i)))
-                                                         : values[i] * 3;
+      values[i] = p.spec.role == model::TensorRole::norm
+                      ? static_cast<float>(1 + 0.3 * rng.normal(static_cast<std::uint64_t>(i)))
+                      : values[i] * 3;
   }
   llama.refresh();
 }
@@ -92,19 +95,22 @@ void make_lively(autograd::Llama& llama) {
 nn::LlamaWeights weights_of(Executor& executor, autograd::Llama& llama, std::size_t positions) {
   nn::LlamaWeights weights = nn::make_llama(llama.weights().config, llama.weights().scheme, positions);
   const auto steps = model::step_tensors(weights.config, weights.scheme);
-  for (std::size_t i = 0; i < steps.size(); ++i) nn::set_step(weights, steps[i], *llama.steps()[i].value.const_data_ptr<float>());
+  for (std::size_t i = 0; i < steps.size(); ++i)
+    nn::set_step(weights, steps[i], *llama.steps()[i].value.const_data_ptr<float>());
   for (const autograd::Parameter& p : llama.parameters())
     nn::set_tensor(executor, weights, p.spec, p.value.const_data_ptr<float>(), {});
   return weights;
 }
 
-std::vector<float> run_logits(Executor& executor, const nn::LlamaWeights& weights, const std::vector<std::int32_t>& ids, std::size_t chunk) {
+std::vector<float> run_logits(Executor& executor, const nn::LlamaWeights& weights, const std::vector<std::int32_t>& ids,
+                              std::size_t chunk) {
   run::Engine engine(executor, weights, chunk);
   run::Sequence sequence(weights, ids.size());
   std::vector<float> logits(ids.size() * static_cast<std::size_t>(weights.config.vocab));
   for (std::size_t at = 0; at < ids.size(); at += chunk) {
     const std::size_t n = std::min(chunk, ids.size() - at);
-    engine.feed_all(sequence, std::span(ids).subspan(at, n), logits.data() + at * static_cast<std::size_t>(weights.config.vocab));
+    engine.feed_all(sequence, std::span(ids).subspan(at, n),
+                    logits.data() + at * static_cast<std::size_t>(weights.config.vocab));
   }
   return logits;
 }
@@ -122,14 +128,15 @@ std::vector<Isa> supported_isas() {
 }
 
 /// Several scales a row.
-Keys grouped(const std::string& format, std::int64_t scale_group, const std::string& head = "bf16", const std::string& transform = "hadamard",
-             const std::string& scale = "rms", const std::string& grid = "uniform", const std::string& layers = "") {
+Keys grouped(const std::string& format, std::int64_t scale_group, const std::string& head = "bf16",
+             const std::string& transform = "hadamard", const std::string& scale = "rms",
+             const std::string& grid = "uniform", const std::string& layers = "") {
   return {format, head, "f32", transform, scale, grid, "dense", "", layers, false, scale_group};
 }
 
 /// Formats by layer, kernels of every kind side by side.
-Keys mixed(const std::string& format, const std::string& transform, const std::string& grid, const std::string& estimator,
-           const std::string& layers) {
+Keys mixed(const std::string& format, const std::string& transform, const std::string& grid,
+           const std::string& estimator, const std::string& layers) {
   return {format, "bf16", "f32", transform, "rms", grid, "dense", estimator, layers};
 }
 
@@ -166,23 +173,22 @@ INSTANTIATE_TEST_SUITE_P(
     Formats, Parity,
     testing::Values(Keys{"w1a1", "bf16", "f32", "hadamard"}, Keys{"w1a2", "bf16", "f32", "hadamard"},
                     Keys{"w2a1", "w8a8", "f32", "none"}, Keys{"w1.58a2", "bf16", "f32", "hadamard"},
-                    Keys{"w1.58a8", "bf16", "f32", "hadamard"},
-                    Keys{"w2a2", "bf16", "f32", "hadamard"}, Keys{"w3a3", "bf16", "f32", "hadamard"},
-                    Keys{"w4a4", "bf16", "f32", "hadamard"}, Keys{"w4a8", "bf16", "f32", "hadamard"},
-                    Keys{"w8a8", "bf16", "f32", "hadamard"}, Keys{"w4a16", "bf16", "f32", "hadamard"},
-                    Keys{"w4a16", "bf16", "f32", "hadamard-weights"}, Keys{"bf16", "bf16", "bf16", "hadamard"},
-                    Keys{"f32", "f32", "f32", "hadamard"}, Keys{"w4a4", "f32", "f32", "hadamard"},
-                    Keys{"w4a4", "w8a8", "f32", "hadamard"}, Keys{"w4a4", "w4a8", "bf16", "hadamard"},
-                    Keys{"w5a6", "bf16", "bf16", "none"}, Keys{"w7a1", "bf16", "f32", "none"},
-                    Keys{"fp4", "bf16", "f32", "hadamard"}, Keys{"fp4", "bf16", "f32", "none"},
-                    Keys{"wfp4a8", "w8a8", "f32", "hadamard"}, Keys{"w2afp4", "bf16", "f32", "hadamard"},
-                    Keys{"wfp4a16", "bf16", "f32", "hadamard-weights"},
+                    Keys{"w1.58a8", "bf16", "f32", "hadamard"}, Keys{"w2a2", "bf16", "f32", "hadamard"},
+                    Keys{"w3a3", "bf16", "f32", "hadamard"}, Keys{"w4a4", "bf16", "f32", "hadamard"},
+                    Keys{"w4a8", "bf16", "f32", "hadamard"}, Keys{"w8a8", "bf16", "f32", "hadamard"},
+                    Keys{"w4a16", "bf16", "f32", "hadamard"}, Keys{"w4a16", "bf16", "f32", "hadamard-weights"},
+                    Keys{"bf16", "bf16", "bf16", "hadamard"}, Keys{"f32", "f32", "f32", "hadamard"},
+                    Keys{"w4a4", "f32", "f32", "hadamard"}, Keys{"w4a4", "w8a8", "f32", "hadamard"},
+                    Keys{"w4a4", "w4a8", "bf16", "hadamard"}, Keys{"w5a6", "bf16", "bf16", "none"},
+                    Keys{"w7a1", "bf16", "f32", "none"}, Keys{"fp4", "bf16", "f32", "hadamard"},
+                    Keys{"fp4", "bf16", "f32", "none"}, Keys{"wfp4a8", "w8a8", "f32", "hadamard"},
+                    Keys{"w2afp4", "bf16", "f32", "hadamard"}, Keys{"wfp4a16", "bf16", "f32", "hadamard-weights"},
                     Keys{"w4a4+2:4", "bf16", "f32", "hadamard"}, Keys{"w1a1+2:4", "bf16", "f32", "hadamard"},
                     Keys{"w7a8+2:4", "bf16", "f32", "none"}, Keys{"w3a16+2:4", "bf16", "f32", "hadamard-weights"},
                     Keys{"w4a4+2:4", "bf16", "f32", "hadamard", "rms", "uniform", "refit"},
                     Keys{"w4a4", "bf16", "f32", "hadamard", "absmax"}, Keys{"w2a2", "bf16", "f32", "none", "absmax"},
-                    Keys{"fp4", "bf16", "f32", "hadamard", "absmax"},
-                    Keys{"w1a1", "bf16", "f32", "hadamard", "mse"}, Keys{"w2a4+2:4", "bf16", "f32", "none", "mse", "uniform", "refit"},
+                    Keys{"fp4", "bf16", "f32", "hadamard", "absmax"}, Keys{"w1a1", "bf16", "f32", "hadamard", "mse"},
+                    Keys{"w2a4+2:4", "bf16", "f32", "none", "mse", "uniform", "refit"},
                     Keys{"w4a4", "bf16", "f32", "hadamard", "rms", "gaussian"},
                     Keys{"w2a3", "bf16", "f32", "none", "rms", "gaussian"},
                     Keys{"w1a16", "bf16", "f32", "hadamard", "rms", "gaussian"},
@@ -202,22 +208,27 @@ INSTANTIATE_TEST_SUITE_P(
                     Keys{"w3a16", "bf16", "f32", "none", "rms", "uniform", "dense", "lsq+"},
                     Keys{"bf16+2:4", "bf16", "bf16", "hadamard"}, Keys{"w16a4", "bf16", "f32", "hadamard"},
                     Keys{"w16afp4", "bf16", "f32", "none"}, Keys{"w16a3", "bf16", "f32", "hadamard", "rms", "gaussian"},
-                    mixed("w2a2", "hadamard", "uniform", "", "down=w2a3,k=w4a2,blocks.1.*=w4a4,blocks.2.o=bf16,blocks.2.down=w3a16"),
-                    mixed("bf16", "hadamard", "uniform", "", "blocks.0.*=w1.58a8,blocks.1.down=fp4,blocks.2.q=w4a4+2:4,blocks.2.k=w4a4,blocks.2.v=w1a4"),
+                    mixed("w2a2", "hadamard", "uniform", "",
+                          "down=w2a3,k=w4a2,blocks.1.*=w4a4,blocks.2.o=bf16,blocks.2.down=w3a16"),
+                    mixed("bf16", "hadamard", "uniform", "",
+                          "blocks.0.*=w1.58a8,blocks.1.down=fp4,blocks.2.q=w4a4+2:4,blocks.2.k=w4a4,blocks.2.v=w1a4"),
                     mixed("w4a4", "none", "uniform", "lsq", "down=w2a3,blocks.0.o=bf16,gate=w1a4"),
                     mixed("w16a3", "hadamard", "gaussian", "", "v=w2a3,up=w4a3,blocks.2.down=w1a1"),
                     Keys{"w4a4", "w8a8", "f32", "hadamard", "rms", "uniform", "dense", "", "", true},
                     Keys{"bf16", "bf16", "bf16", "hadamard", "rms", "uniform", "dense", "", "", true},
                     grouped("w2a2", 128), grouped("w1a1", 128, "w8a8"), grouped("w1a1", 64, "bf16", "none", "mse"),
-                    grouped("w4a8", 128, "w4a8"), grouped("w1.58a2", 64, "bf16", "none"), grouped("w3a16", 128, "bf16", "hadamard-weights"),
-                    grouped("fp4", 64, "bf16", "none"), grouped("w2a4+2:4", 128), grouped("w2a3", 64, "bf16", "none", "rms", "gaussian"),
-                    grouped("w2a2", 128, "bf16", "hadamard", "rms", "uniform", "down=w1a3,blocks.1.o=bf16,k=w4a2,blocks.2.down=w3a16")),
+                    grouped("w4a8", 128, "w4a8"), grouped("w1.58a2", 64, "bf16", "none"),
+                    grouped("w3a16", 128, "bf16", "hadamard-weights"), grouped("fp4", 64, "bf16", "none"),
+                    grouped("w2a4+2:4", 128), grouped("w2a3", 64, "bf16", "none", "rms", "gaussian"),
+                    grouped("w2a2", 128, "bf16", "hadamard", "rms", "uniform",
+                            "down=w1a3,blocks.1.o=bf16,k=w4a2,blocks.2.down=w3a16")),
     test_name);
 
 TEST(Parity, OneWeightMovedByOneStepTurnsTheComparisonRed) {
   const std::vector<std::int32_t> ids = some_ids(70, 101);
   autograd::TorchExecutor training(1);
-  autograd::Llama llama(training, test::small_config(3), default_scheme(parse_format("w4a4")), kernels::Precision::bf16, 80);
+  autograd::Llama llama(training, test::small_config(3), default_scheme(parse_format("w4a4")), kernels::Precision::bf16,
+                        80);
   make_lively(llama);
   std::vector<float> trained(ids.size() * 101);
   llama.logits(ids, ids.size(), trained.data());

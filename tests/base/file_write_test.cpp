@@ -50,7 +50,8 @@ TEST(AtomicFile, TwoWritersOfOneNameDoNotMeetEvenWithOneProcessNumber) {
   a.commit();
   EXPECT_EQ(read_file(folder / "x"), "first");
   EXPECT_EQ(names_in(folder.path()), std::set<std::string>{"x"});
-  for (const auto& name : {a.temporary(), b.temporary()}) EXPECT_TRUE(is_temporary_name(name.filename().native())) << name;
+  for (const auto& name : {a.temporary(), b.temporary()})
+    EXPECT_TRUE(is_temporary_name(name.filename().native())) << name;
 }
 
 TEST(AtomicFile, NeitherFollowsNorOverwritesWhatHasItsTemporaryName) {
@@ -204,7 +205,8 @@ TEST(AtomicFile, AnOpenFileOfOursIsWrittenWhereItStands) {
 
 TEST(Temporaries, OnlyOurOwnNamesAreRemoved) {
   const TemporaryFolder folder;
-  for (const char* name : {"run.json.tmp-0123456789abcdef", "run.json.tmp-12-0", "notes.tmp-mine", "a.tmp-", "tmp-1", "x"})
+  for (const char* name :
+       {"run.json.tmp-0123456789abcdef", "run.json.tmp-12-0", "notes.tmp-mine", "a.tmp-", "tmp-1", "x"})
     write_file(folder / name, "x");
   remove_temporaries(folder.path());
   EXPECT_EQ(names_in(folder.path()), (std::set<std::string>{"notes.tmp-mine", "a.tmp-", "tmp-1", "x"}));

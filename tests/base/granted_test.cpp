@@ -26,8 +26,10 @@ struct FakeSystem {
     fs::create_directories(file.parent_path());
     std::ofstream(file) << text;
   }
-  void mount(const std::string& type, const std::string& point, const std::string& options, const std::string& group = "/") {
-    mounts += "30 23 0:26 " + group + " /" + point + " rw,nosuid shared:4 - " + type + " " + type + " " + options + "\n";
+  void mount(const std::string& type, const std::string& point, const std::string& options,
+             const std::string& group = "/") {
+    mounts +=
+        "30 23 0:26 " + group + " /" + point + " rw,nosuid shared:4 - " + type + " " + type + " " + options + "\n";
     write("proc/self/mountinfo", "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n" + mounts);
   }
   Granted granted() const { return granted_by_control_groups(root()); }
@@ -151,8 +153,11 @@ TEST(Granted, AQuotaOfThisSystemIsSeen) {
   }
   if (group.empty()) GTEST_SKIP() << "no control group can be made here";
   const bool v2 = fs::exists(group / "cpu.max");
-  const auto set = [&](const char* file, const char* text) { return !!(std::ofstream(group / file) << text << std::flush); };
-  bool ready = v2 ? set("cpu.max", "50000 100000") : set("cpu.cfs_period_us", "100000") && set("cpu.cfs_quota_us", "50000");
+  const auto set = [&](const char* file, const char* text) {
+    return !!(std::ofstream(group / file) << text << std::flush);
+  };
+  bool ready =
+      v2 ? set("cpu.max", "50000 100000") : set("cpu.cfs_period_us", "100000") && set("cpu.cfs_quota_us", "50000");
   int threads = -1;
   if (ready) {
     const pid_t child = fork();

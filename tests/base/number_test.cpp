@@ -36,9 +36,9 @@ TEST(Number, SignsStay) {
 }
 
 TEST(Number, WhatIsTooLargeOverflowsAndNeverWraps) {
-  for (const char* text : {"18446744073709551616", "1e20", "1e400", "1e99999999999999999999", "99999999999999999999999999999",
-                           "20000000T", "18014398509481984Ki", "1844674407370955162e1", "-1e30",
-                           "100000000000000000000000000000000000000000000000000"})
+  for (const char* text :
+       {"18446744073709551616", "1e20", "1e400", "1e99999999999999999999", "99999999999999999999999999999", "20000000T",
+        "18014398509481984Ki", "1844674407370955162e1", "-1e30", "100000000000000000000000000000000000000000000000000"})
     EXPECT_TRUE(parse_whole(text).overflow) << text;
 }
 
@@ -49,8 +49,9 @@ TEST(Number, WhatIsNotWholeIsAFraction) {
 }
 
 TEST(Number, AnythingElseIsNoNumber) {
-  for (const char* text : {"", " ", "abc", "nan", "inf", "-inf", "0x10", "1,000", "1.000.000", "1__0", "_1", "1_", "1 ", " 1",
-                           "--1", "+-1", "1e", "1e+", "e5", ".", "-", "1kk", "1ki5", "1Bi", "1q", "1_k", "0b1", "1k ", "٣", "1\n"}) {
+  for (const char* text : {"",   " ",   "abc",  "nan", "inf", "-inf", "0x10", "1,000", "1.000.000", "1__0",
+                           "_1", "1_",  "1 ",   " 1",  "--1", "+-1",  "1e",   "1e+",   "e5",        ".",
+                           "-",  "1kk", "1ki5", "1Bi", "1q",  "1_k",  "0b1",  "1k ",   "٣",         "1\n"}) {
     EXPECT_EQ(parse_whole(text).kind, Kind::no_number) << text;
     EXPECT_FALSE(parse_real(text, true)) << text;
   }

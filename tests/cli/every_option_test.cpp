@@ -1,5 +1,5 @@
-// Every flag of every verb, as the program itself lists them, is given values that it must refuse: in one line that names
-// the flag and the value, with exit code 2, and never as something else.
+// Every flag of every verb, as the program itself lists them, is given values that it must refuse: in one line that
+// names the flag and the value, with exit code 2, and never as something else.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -74,7 +74,8 @@ class EveryOption : public testing::Test {
   }
 };
 
-/// lowbit-train takes a third of a second to start: of its flags with the same kind and range, one is tried with all values.
+/// lowbit-train takes a third of a second to start: of its flags with the same kind and range, one is tried with all
+/// values.
 bool slow(const Flag& flag) {
   return flag.verb == "train" || flag.verb == "diagnose" || flag.verb == "bench --train";
 }
@@ -90,14 +91,17 @@ TEST_F(EveryOption, RefusesWhatIsNoNumberOfItsRange) {
     ++numbers;
     const bool first = first_of_kind(seen, flag);
     expect_refused(flag, "-1");
-    const bool unlimited = flag.name == "--clip" || flag.name == "--flops" || flag.name == "--memory" || flag.name == "--fit-below";
+    const bool unlimited =
+        flag.name == "--clip" || flag.name == "--flops" || flag.name == "--memory" || flag.name == "--fit-below";
     if (first || !slow(flag)) expect_refused(flag, unlimited ? "1e400" : "18446744073709551616");
     if (first)
-      for (const char* value : {"nan", "inf", "-inf", "", "abc", "1e400", "-1e400", "0x10", "1,000", "1__0", "1 0", "--1"})
+      for (const char* value :
+           {"nan", "inf", "-inf", "", "abc", "1e400", "-1e400", "0x10", "1,000", "1__0", "1 0", "--1"})
         expect_refused(flag, value);
     if (flag.type != "N") continue;
     // The range that help shows is the range that holds.
-    const std::vector<std::string> ends = split(flag.allowed, flag.allowed.find(" to ") == std::string::npos ? " or " : " to ");
+    const std::vector<std::string> ends =
+        split(flag.allowed, flag.allowed.find(" to ") == std::string::npos ? " or " : " to ");
     ASSERT_EQ(ends.size(), 2u) << flag.allowed;
     const long lowest = std::stol(ends[0]);
     if (lowest > 0) expect_refused(flag, "0");

@@ -70,7 +70,8 @@ TEST(FitVerb, BadInputIsOneLineAndExitCode2) {
   refuse("N,D,format,loss\n1M,1M,bf16,3\n1M,2M,bf16,2.9\n", {}, "N = 1e+06");
   refuse("N,D,format,loss\n1M,1M,bf16,3\n", {"--hold", "alpha"}, "--hold 'alpha'");
   refuse("N,D,format,loss\n1M,1M,bf16,3\n", {"--predict", "1M"}, "--predict '1M'");
-  refuse("N,D,format,loss\n1M,1M,bf16,3\n", {"--law", "best"}, "--law best: unknown; choose efficiency, additive, bits");
+  refuse("N,D,format,loss\n1M,1M,bf16,3\n", {"--law", "best"},
+         "--law best: unknown; choose efficiency, additive, bits");
   refuse("N,D,format,loss\n1M,1M,bf16,3\n", {"--flops", "1e9"}, "--memory");
 }
 

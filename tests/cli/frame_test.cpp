@@ -41,8 +41,8 @@ TEST(Frame, ListsVerbsWhenGivenNone) {
 TEST(Frame, HelpShowsFlagsWithDefaults) {
   const Outcome outcome = sample({"print", "--help"});
   EXPECT_EQ(outcome.exit_code, 0);
-  for (const char* part : {"Usage: lowbit print [flags]\n", "--tokens N", "(1 to 1000000; default: 10)", "how many tokens", "--config",
-                           "texts to read (required)"})
+  for (const char* part : {"Usage: lowbit print [flags]\n", "--tokens N", "(1 to 1000000; default: 10)",
+                           "how many tokens", "--config", "texts to read (required)"})
     EXPECT_NE(outcome.out.find(part), std::string::npos) << part << "\n" << outcome.out;
 }
 
@@ -67,7 +67,8 @@ TEST(Frame, RefusesWrongUseInOneLine) {
   expect_line(sample({"print", "--in", "a", "-x"}), 2, "no flag -x");
   expect_line(sample({"print", "--in"}), 2, "--in");
   expect_line(sample({"print", "--in", "a", "--tokens", "many"}), 2, "--tokens");
-  expect_line(sample({"print", "--in", "a", "--tokens", "1000001"}), 2, "--tokens 1000001: choose a whole number from 1 to 1000000");
+  expect_line(sample({"print", "--in", "a", "--tokens", "1000001"}), 2,
+              "--tokens 1000001: choose a whole number from 1 to 1000000");
   expect_line(sample({"print", "--in", "a", "--tokens", "5", "--tokens", "6"}), 2, "--tokens");
   expect_line(sample({"print", "--in", "a", "--threads", "-1"}), 2, "--threads");
   expect_line(sample({"print", "--in", "a", "--isa", "mmx"}), 2, "mmx");
@@ -83,7 +84,8 @@ TEST(Frame, ReadsNumbersAsPeopleWriteThem) {
                                   "18446744073709551615", "--rate", "1e-3", "--shade", "blue", "--all"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_NE(outcome.out.find("tokens=500000 rate=0.001 "), std::string::npos) << outcome.out;
-  EXPECT_NE(outcome.out.find("steps=64000 memory=1600000000 shade=blue seed=18446744073709551615\n"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("steps=64000 memory=1600000000 shade=blue seed=18446744073709551615\n"), std::string::npos)
+      << outcome.out;
 }
 
 TEST(Frame, NamesFlagValueAndRange) {
@@ -93,21 +95,25 @@ TEST(Frame, NamesFlagValueAndRange) {
   };
   refuse({"--tokens", "0"}, "--tokens 0: choose a whole number from 1 to 1000000");
   refuse({"--tokens", "2.5"}, "--tokens 2.5: not a whole number; choose a whole number from 1 to 1000000");
-  refuse({"--tokens="}, "--tokens '': no number is given; choose a whole number from 1 to 1000000 (such as 500, 64k or 2.5M)");
+  refuse({"--tokens="},
+         "--tokens '': no number is given; choose a whole number from 1 to 1000000 (such as 500, 64k or 2.5M)");
   refuse({"--steps", "1e400"}, "--steps 1e400: choose a whole number from 1 to 10^15");
   refuse({"--seed", "-1"}, "--seed -1: choose a whole number from 0 to 18446744073709551615");
-  refuse({"--seed", "18446744073709551616"}, "--seed 18446744073709551616: choose a whole number from 0 to 18446744073709551615");
+  refuse({"--seed", "18446744073709551616"},
+         "--seed 18446744073709551616: choose a whole number from 0 to 18446744073709551615");
   refuse({"--rate", "-2"}, "--rate -2: choose a number above -2 and at most 10");
   refuse({"--rate", "nan"}, "--rate nan: not a finite number; choose a number above -2 and at most 10");
   refuse({"--memory", "-1G"}, "--memory -1G: choose a number above 0, such as 30M or 3e7");
   refuse({"--shade", "gren"}, "--shade gren: unknown (did you mean 'green'?); choose red, green, blue");
   refuse({"--path", ""}, "--path '': the path is empty; name a file or folder");
   refuse({"--tokens"}, "--tokens needs a value; 'lowbit print --help' says which");
-  refuse({"--tokens", "--seed", "5"}, "--tokens needs a value, but the flag --seed follows (if --seed is the value, write --tokens=--seed)");
+  refuse({"--tokens", "--seed", "5"},
+         "--tokens needs a value, but the flag --seed follows (if --seed is the value, write --tokens=--seed)");
   refuse({"--tokens", "5", "--tokens=6"}, "--tokens is given twice, with 5 and 6; give it once");
   refuse({"--loud=maybe"}, "--loud maybe: a switch takes no value, or true or false");
   refuse({"--loud", "--quiet"}, "'lowbit print' was given both --loud=true and --quiet=true; give one of them");
-  refuse({"-tokens", "5"}, "'lowbit print' has no flag -tokens (did you mean '--tokens'?); 'lowbit print --help' lists the flags");
+  refuse({"-tokens", "5"},
+         "'lowbit print' has no flag -tokens (did you mean '--tokens'?); 'lowbit print --help' lists the flags");
 }
 
 TEST(Frame, AValueAfterTheEqualsSignMayLookLikeAFlag) {
@@ -181,7 +187,8 @@ TEST(Config, ReachesNestedVerbs) {
 
 TEST(Config, RefusesUnknownKeysWithFileAndLine) {
   const ConfigFile file("in = 'a'\n\ntokns = 20\n");
-  expect_line(sample({"print", "--config", file.path}), 2, "run.toml:3: 'tokns' is no flag of 'lowbit print' (did you mean 'tokens'?)");
+  expect_line(sample({"print", "--config", file.path}), 2,
+              "run.toml:3: 'tokns' is no flag of 'lowbit print' (did you mean 'tokens'?)");
 }
 
 TEST(Config, RefusesWhatNoFlagTakes) {

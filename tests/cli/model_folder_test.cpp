@@ -92,9 +92,9 @@ TEST(RunContext, ThatIsFullIsNamedAsWhatEndedTheText) {
   EXPECT_EQ(found["tokens"].size() + found["prompt_tokens"].size(), 48u);
   EXPECT_NE(run(folder.path(), {"--prompt", "he", "--max-tokens", "100"}).err.find("ended by the end of the context"),
             std::string::npos);
-  EXPECT_NE(
-      run(folder.path(), {"--prompt", "he", "--max-tokens", "5", "--context", "6"}).err.find("ended by the end of the context"),
-      std::string::npos);
+  EXPECT_NE(run(folder.path(), {"--prompt", "he", "--max-tokens", "5", "--context", "6"})
+                .err.find("ended by the end of the context"),
+            std::string::npos);
   EXPECT_NE(run(folder.path(), {"--prompt", "he", "--max-tokens", "5"}).err.find("ended by --max-tokens"),
             std::string::npos);
 }
@@ -170,7 +170,8 @@ TEST(RunSpecialTokens, AreTokensOnlyWhereAskedForAndNeverSplitInSilence) {
 
 TEST(RunBeginToken, IsTheTokenizersWithALineWhereConfigJsonHasAnother) {
   const TemporaryFolder folder;
-  write_model(folder.path(), small_model(), random_tensors(small_model()), [](Json& json) { json["bos_token_id"] = 5; });
+  write_model(folder.path(), small_model(), random_tensors(small_model()),
+              [](Json& json) { json["bos_token_id"] = 5; });
   add_tokenizer(folder.path());
   const Outcome outcome = run(folder.path(), {"--prompt", "he", "--max-tokens", "1"});
   EXPECT_NE(outcome.err.find("bos_token_id is 5"), std::string::npos) << outcome.err;

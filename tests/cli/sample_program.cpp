@@ -45,8 +45,9 @@ void add_print(CLI::App& verb) {
   add_common(verb, flags->common);
   verb.callback([flags] {
     const int threads = apply_common(flags->common);
-    std::cout << fmt::format("in={} name={} tokens={} rate={} loud={} threads>0={} json={}\n", fmt::join(flags->in, ","),
-                             flags->name, flags->tokens, flags->rate, flags->loud, threads > 0, flags->common.json);
+    std::cout << fmt::format("in={} name={} tokens={} rate={} loud={} threads>0={} json={}\n",
+                             fmt::join(flags->in, ","), flags->name, flags->tokens, flags->rate, flags->loud,
+                             threads > 0, flags->common.json);
     if (flags->all)
       std::cout << fmt::format("steps={} memory={} shade={} seed={}\n", flags->steps, flags->memory, flags->shade,
                              flags->seed);

@@ -28,9 +28,11 @@ std::string file_of(std::string header, std::string_view data) {
 std::string python_bytes() {
   using namespace std::string_literals;
   return file_of(
-      R"({"__metadata__":{"format":"pt"},"scalar":{"dtype":"I64","shape":[],"data_offsets":[0,8]},"empty":{"dtype":"F32",)"
+      R"({"__metadata__":{"format":"pt"},"scalar":{"dtype":"I64","shape":[],"data_offsets":[0,8]},)"
+      R"("empty":{"dtype":"F32",)"
       R"("shape":[0,4],"data_offsets":[8,8]},"weights":{"dtype":"F32","shape":[2,3],"data_offsets":[8,32]},"half":)"
-      R"({"dtype":"F16","shape":[3],"data_offsets":[32,38]},"bytes":{"dtype":"U8","shape":[3],"data_offsets":[38,41]}}  )",
+      R"({"dtype":"F16","shape":[3],"data_offsets":[32,38]},)"
+      R"("bytes":{"dtype":"U8","shape":[3],"data_offsets":[38,41]}}  )",
       "\xf9\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\xbf\x00\x00\x80\xbe\x00\x00\x00\x00\x00\x00\x80\x3e\x00\x00\x00\x3f"
       "\x00\x00\x40\x3f\x00\x3e\x01\x00\xff\xfb\x01\x02\xff"s);
 }

@@ -39,7 +39,8 @@ double gaussian_mse(const Grid& g) {
 TEST(Grids, HaveTheGaussianErrorsAndMaskedSharesOfThePublishedTable) {
   const std::vector<double> mse{0.3633802276, 0.1901740393, 0.1188460504, 0.0374396594, 0.0115428845,
                                 0.0034952114, 0.0010400476, 0.0003043660, 0.0000878216};
-  const std::vector<double> masked{0.110540, 0.066356, 0.046439, 0.019074, 0.0073287, 0.0026111, 0.00087282, 0.00028408, 0.000096124};
+  const std::vector<double> masked{0.110540,  0.066356,   0.046439,   0.019074,   0.0073287,
+                                   0.0026111, 0.00087282, 0.00028408, 0.000096124};
   for (std::size_t i = 0; i < kGrids.size(); ++i) {
     EXPECT_NEAR(gaussian_mse(kGrids[i]), mse[i], 2e-10) << kGrids[i].name;
     const double edge = kGrids[i].trust_edge * kGrids[i].alpha;
@@ -78,14 +79,14 @@ TEST(Format, ReadsEveryWordBackAsItIsWritten) {
 }
 
 TEST(Format, ReadsTheWordsOfFp4AndPairsBackAsTheyAreWritten) {
-  for (std::string_view word : {"fp4", "wfp4a8", "w4afp4", "wfp4a16", "w4a4+2:4", "w1a1+2:4", "w7a8+2:4", "w4a16+2:4", "w2afp4+2:4", "bf16+2:4",
-                                "w16a4", "w16afp4", "w16a8"})
+  for (std::string_view word : {"fp4", "wfp4a8", "w4afp4", "wfp4a16", "w4a4+2:4", "w1a1+2:4", "w7a8+2:4", "w4a16+2:4",
+                                "w2afp4+2:4", "bf16+2:4", "w16a4", "w16afp4", "w16a8"})
     EXPECT_EQ(parse_format(word).name(), word);
   EXPECT_EQ(parse_format("wfp4afp4").name(), "fp4");
   EXPECT_EQ(parse_format("w4a4+2:4").weight->dense, find_grid("4"));
   EXPECT_EQ(parse_format("w4a4+2:4").activation, find_grid("4"));
-  for (std::string_view word : {"w8a8+2:4", "w1.58a4+2:4", "fp4+2:4", "wfp4a4+2:4", "f32+2:4", "w4+2:4a4", "fp8", "+2:4", "w16a4+2:4",
-                                "w16a16", "w16a1.58"})
+  for (std::string_view word : {"w8a8+2:4", "w1.58a4+2:4", "fp4+2:4", "wfp4a4+2:4", "f32+2:4", "w4+2:4a4", "fp8",
+                                "+2:4", "w16a4+2:4", "w16a16", "w16a1.58"})
     EXPECT_THROW(parse_format(word), Error) << word;
 }
 
@@ -157,7 +158,8 @@ TEST(Scheme, TrustsAnEntryUpToHalfAnOutermostIntervalPastTheGrid) {
 }
 
 TEST(Format, RefusesUnknownWordsWithTheListOfKnownOnes) {
-  for (std::string_view word : {"", "w", "w9a4", "w4a9", "w4a", "wa", "w4a1.58", "w0a4", "W4A4", "w4a4 ", "int4", "w16a16"}) {
+  for (std::string_view word :
+       {"", "w", "w9a4", "w4a9", "w4a", "wa", "w4a1.58", "w0a4", "W4A4", "w4a4 ", "int4", "w16a16"}) {
     try {
       parse_format(word);
       ADD_FAILURE() << word;
@@ -270,7 +272,8 @@ TEST(PairsLayout, PacksAndUnpacksEveryGridAndLength) {
       for (std::size_t g = 0; g < k; g += 8) {
         const std::size_t a = rng.below(k * 1000 + g, 4), b = (a + 1 + rng.below(k * 1000 + g + 1, 3)) % 4;
         for (const std::size_t i : {2 * a, 2 * a + 1, 2 * b, 2 * b + 1})
-          codes[g + i] = static_cast<std::uint8_t>(2 * rng.below(k * 1000 + g + i + 2, static_cast<std::uint64_t>(grid.dense->levels)));
+          codes[g + i] = static_cast<std::uint8_t>(
+              2 * rng.below(k * 1000 + g + i + 2, static_cast<std::uint64_t>(grid.dense->levels)));
       }
       std::vector<std::uint8_t> packed(stored_row_bytes(grid, k)), back(k);
       EXPECT_EQ(packed.size(), (k / 2 * static_cast<std::size_t>(grid.storage_bits) + 7) / 8 + (k / 8 + 1) / 2);

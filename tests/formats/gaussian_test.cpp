@@ -11,8 +11,8 @@ namespace lowbit {
 namespace {
 
 TEST(Gaussian, ErrorsAndMaskedSharesOfEveryGridAreThePublishedTables) {
-  // Mean square error at the alpha in use, and P(mask = 0), on N(0, 1), integrated numerically. Ternary has its own grid
-  // there.
+  // Mean square error at the alpha in use, and P(mask = 0), on N(0, 1), integrated numerically. Ternary has its own
+  // grid there.
   constexpr struct {
     std::string_view grid;
     double error, masked;

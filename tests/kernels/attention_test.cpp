@@ -62,14 +62,16 @@ struct Cache {
 constexpr std::size_t kGap = 5;  // floats between rows of the result: the guard inside
 
 /// Runs the kernel in chunks of `chunk` rows over memory that begins as `fill`; checks bits and guards.
-void expect_reference_bits(Executor& executor, const Sequence& s, std::size_t chunk, std::uint8_t fill, const std::string& what) {
+void expect_reference_bits(Executor& executor, const Sequence& s, std::size_t chunk, std::uint8_t fill,
+                           const std::string& what) {
   Cache cache(s.shape, s.rows, fill);
   const std::size_t stride = s.width + kGap;
   Guarded out(s.rows * stride);
   std::vector<float> log_sum(s.log_sum.size());
   for (std::size_t first = 0; first < s.rows; first += chunk) {
     const std::size_t rows = std::min(chunk, s.rows - first);
-    store_keys(s.shape, cache.view(), first, rows, &s.k[first * s.kv_width], s.kv_width, &s.v[first * s.kv_width], s.kv_width);
+    store_keys(s.shape, cache.view(), first, rows, &s.k[first * s.kv_width], s.kv_width, &s.v[first * s.kv_width],
+               s.kv_width);
     std::vector<float> part(s.shape.heads * rows);
     const AttentionJob job{cache.view(), first, rows, &s.q[first * s.width], out.data() + first * stride, part.data()};
     attention(executor, s.shape, 1, &job, s.width, stride);
@@ -175,7 +177,8 @@ TEST_P(Attention, OfSeveralSequencesAtOnceIsThatOfEach) {
       for (std::size_t i = 0; i < sequences.size(); ++i) {
         const Sequence& s = sequences[i];
         const std::size_t first = last ? s.rows - 1 : 0, rows = last ? 1 : s.rows - 1;
-        jobs.push_back({caches[i]->view(), first, rows, s.q.data() + first * s.width, out[i].data() + first * s.width, nullptr});
+        jobs.push_back(
+            {caches[i]->view(), first, rows, s.q.data() + first * s.width, out[i].data() + first * s.width, nullptr});
       }
       attention(pool, shape, jobs.size(), jobs.data(), shape.heads * shape.head_dim, shape.heads * shape.head_dim);
     }
@@ -185,9 +188,9 @@ TEST_P(Attention, OfSeveralSequencesAtOnceIsThatOfEach) {
 }
 
 TEST_P(Attention, StaysNearASoftmaxInDouble) {
-  // A score carries at most about d * 2^-24 * |q||k| (f32) or 2^-8 * |q||k| (bf16: both operands rounded by 2^-9 at most,
-  // relatively) of error, over sqrt(d); p moves by that factor, and the weighted mean of the v by twice it at most, times
-  // the largest |v|. Sums over 130 keys add 130 * 2^-24, p and v in bfloat16 2^-9 each.
+  // A score carries at most about d * 2^-24 * |q||k| (f32) or 2^-8 * |q||k| (bf16: both operands rounded by 2^-9 at
+  // most, relatively) of error, over sqrt(d); p moves by that factor, and the weighted mean of the v by twice it at
+  // most, times the largest |v|. Sums over 130 keys add 130 * 2^-24, p and v in bfloat16 2^-9 each.
   Sequence s({2, 1, 64, GetParam()}, 130, 8);
   SerialExecutor serial;
   Cache cache(s.shape, s.rows, 0);

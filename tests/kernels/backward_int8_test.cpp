@@ -29,7 +29,9 @@ struct Gradient {
     view.values = stored.data();
     view.contracted_scale = scale.empty() ? nullptr : scale.data();
   }
-  float& at(std::size_t i, std::size_t l) { return stored[view.transposed ? l * view.stride + i : i * view.stride + l]; }
+  float& at(std::size_t i, std::size_t l) {
+    return stored[view.transposed ? l * view.stride + i : i * view.stride + l];
+  }
   float scaled(std::size_t i, std::size_t l) { return at(i, l) * (scale.empty() ? 1.0f : scale[l]); }
 };
 
@@ -297,7 +299,8 @@ TEST(BackwardInt8, MeansOverKeysApproachTheFloatProductWithTheVarianceOfTheClose
       double ratio = 0;
       for (std::size_t i = 0; i < c.size(); ++i)
         ratio += std::pow(sum[i] / static_cast<double>(keys) - exact[i], 2) / (variance[i] / static_cast<double>(keys));
-      EXPECT_NEAR(ratio / static_cast<double>(c.size()), 1, 0.15) << keys << (transposed ? " keys, transposed" : " keys");
+      EXPECT_NEAR(ratio / static_cast<double>(c.size()), 1, 0.15)
+          << keys << (transposed ? " keys, transposed" : " keys");
     }
   }
 }

@@ -41,8 +41,8 @@ TEST(RmsNormBackward, AgreesWithTheReferenceInDoubleOnEveryMachine) {
           Guarded got(rows, k, 0), got_weight(1, k, 0);
           got.fill(start);
           got_weight.fill(dweight_start);
-          rms_norm_backward(serial, rows, k, x.data(), weight.data(), inv.data(), dy.data(), accumulate ? start.data() : nullptr,
-                            got.data(), got_weight.data());
+          rms_norm_backward(serial, rows, k, x.data(), weight.data(), inv.data(), dy.data(),
+                            accumulate ? start.data() : nullptr, got.data(), got_weight.data());
           ASSERT_TRUE(got.guards_stand() && got_weight.guards_stand());
           const auto values = got.values();
           terms = error = 0;
@@ -114,9 +114,11 @@ TEST(SwigluBackward, StoresLargeResultsPastTheCachesWithTheSameBits) {
                     [&](std::size_t first, std::size_t count) {
                       for (std::size_t r = first; r < first + count; ++r) ++ready[r];
                     });
-    swiglu_backward(pool, rows, k, gate.data(), up.data(), k, dy.data(), apart.data() + 1, apart.data() + 1 + rows * k, k);
+    swiglu_backward(pool, rows, k, gate.data(), up.data(), k, dy.data(), apart.data() + 1, apart.data() + 1 + rows * k,
+                    k);
     EXPECT_EQ(std::memcmp(whole.data(), apart.data() + 1, 2 * rows * k * sizeof(float)), 0) << machine.name();
-    EXPECT_EQ(std::count(ready.begin(), ready.end(), 1u), static_cast<std::ptrdiff_t>(rows)) << "each row made ready once";
+    EXPECT_EQ(std::count(ready.begin(), ready.end(), 1u), static_cast<std::ptrdiff_t>(rows))
+        << "each row made ready once";
   }
 }
 

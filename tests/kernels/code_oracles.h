@@ -8,8 +8,9 @@
 #include "kernels/code_support.h"
 #include "lowbit/kernels/reference.h"
 
-// Numbers computed outside of this project, in float64, from the method's formulas: see docs/reference/arithmetic.md for what each
-// stands for. Tolerance: 1e-6 relative for the reference in double (or the digits that are printed), 1e-4 for float32.
+// Numbers computed outside of this project, in float64, from the method's formulas: see docs/reference/arithmetic.md
+// for what each stands for. Tolerance: 1e-6 relative for the reference in double (or the digits that are printed), 1e-4
+// for float32.
 namespace lowbit::kernels::test {
 
 inline constexpr double kTight = 1e-6, kLoose = 1e-4;

@@ -91,8 +91,9 @@ TEST(CodeRows, EqualTheReferenceInEveryBitOnEveryInstructionSetGridShapeAndConte
             const RowCoding coding{grid, group, trust, scale, SparseScale{1 + grid->id % 2}};
             OwnedRows out(kinds, k, trust.edge < kInfinity || grid->id % 2 == 0);
             code_rows(serial, coding, kinds, k, x.data(), stride, out.view());
-            expect_coded(coding, kinds, k, x, stride, out,
-                         fmt::format("{} grid {} K {} group {} {}", isa_name(isa), grid->name, k, group, name_of(scale)));
+            expect_coded(
+                coding, kinds, k, x, stride, out,
+                fmt::format("{} grid {} K {} group {} {}", isa_name(isa), grid->name, k, group, name_of(scale)));
             if (HasFatalFailure()) return;
           }
         }

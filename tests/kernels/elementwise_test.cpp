@@ -37,8 +37,8 @@ TEST(RmsNorm, GivesTheReferencesBitsInEveryFormWidthAndThreadCount) {
 }
 
 TEST(RmsNorm, IsWithinItsRoundingsOfTheClosedForm) {
-  // The sum of squares: at most ceil(k/16) + 4 roundings of positive terms, halved by the root; then division by k, + eps
-  // (halved too), root, reciprocal and two products. A relative 2^-24 each.
+  // The sum of squares: at most ceil(k/16) + 4 roundings of positive terms, halved by the root; then division by k, +
+  // eps (halved too), root, reciprocal and two products. A relative 2^-24 each.
   const std::size_t k = 1000;
   const auto x = normal_floats(k, 3), weight = normal_floats(k, 4);
   SerialExecutor serial;
@@ -82,7 +82,8 @@ TEST(Rope, GivesTheReferencesBitsAndTurnsBack) {
         const std::size_t at = static_cast<std::size_t>(position[i]) * half;
         std::vector<float> minus(&table.sin[at], &table.sin[at] + half);
         for (float& v : minus) v = -v;
-        reference::rope_row<float>({&want[i * stride + h * head_dim], head_dim}, {&table.cos[at], half}, {&table.sin[at], half});
+        reference::rope_row<float>({&want[i * stride + h * head_dim], head_dim}, {&table.cos[at], half},
+                                   {&table.sin[at], half});
         reference::rope_row<float>({&back[i * stride + h * head_dim], head_dim}, {&table.cos[at], half}, minus);
       }
     for (const Form& form : every_form()) {

@@ -25,7 +25,8 @@ inline void compare_float_exp(const std::vector<float>& x, const char* what) {
   }
 }
 
-/// Finite bfloat16 of any exponent, denormal ones and zeros of both signs among them. spread: how many exponents; 0 all.
+/// Finite bfloat16 of any exponent, denormal ones and zeros of both signs among them. spread: how many exponents; 0
+/// all.
 inline std::vector<bf16> wild_bf16(std::size_t n, std::uint64_t seed, std::uint32_t spread) {
   const Rng rng(seed);
   std::vector<bf16> values(n);
@@ -45,7 +46,8 @@ inline void compare_wild_sums(std::size_t rounds, std::size_t k) {
   for (std::size_t round = 0; round < rounds; ++round)
     for (std::uint32_t spread : {0u, 140u, 40u, 4u}) {
       // 140 exponents about 1: products reach far below the least normal number, sums do not overflow.
-      const auto w = wild_bf16(n * k, 1000 * round + spread, spread), x = wild_bf16(m * k, 999 * round + spread + 7, spread);
+      const auto w = wild_bf16(n * k, 1000 * round + spread, spread),
+                 x = wild_bf16(m * k, 999 * round + spread + 7, spread);
       std::vector<bf16> rows(m * bf16_stride(k));
       for (std::size_t i = 0; i < m; ++i) std::copy_n(&x[i * k], k, &rows[i * bf16_stride(k)]);
       Bf16Panels panels;

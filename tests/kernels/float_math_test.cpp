@@ -18,11 +18,13 @@ std::vector<float> interesting_floats() {
     centres.push_back(static_cast<float>(n * std::numbers::ln2));
     centres.push_back(static_cast<float>((n + 0.5) * std::numbers::ln2));  // where the nearest integer changes
   }
-  for (std::uint32_t special : {0x7F800000u, 0xFF800000u, 0x7FC00000u, 0xFFC00000u, 0x7F800001u, 0x00800000u, 0x80800000u})
+  for (std::uint32_t special :
+       {0x7F800000u, 0xFF800000u, 0x7FC00000u, 0xFFC00000u, 0x7F800001u, 0x00800000u, 0x80800000u})
     centres.push_back(std::bit_cast<float>(special));
   std::vector<float> all;
   for (float centre : centres)
-    for (std::uint32_t step = 0; step < 256; ++step) all.push_back(std::bit_cast<float>(std::bit_cast<std::uint32_t>(centre) + step - 128));
+    for (std::uint32_t step = 0; step < 256; ++step)
+      all.push_back(std::bit_cast<float>(std::bit_cast<std::uint32_t>(centre) + step - 128));
   return all;
 }
 
@@ -77,7 +79,8 @@ TEST(VectorExp, OfDoublesGivesTheScalarBits) {
   for (int n = -1025; n <= 1025; ++n)
     for (int step = -3; step <= 3; ++step)
       for (double half : {0.0, 0.5})
-        x.push_back(std::bit_cast<double>(std::bit_cast<std::uint64_t>((n + half) * std::numbers::ln2) + static_cast<std::uint64_t>(step)));
+        x.push_back(std::bit_cast<double>(std::bit_cast<std::uint64_t>((n + half) * std::numbers::ln2) +
+                                          static_cast<std::uint64_t>(step)));
   for (std::uint64_t i = 0; i < 500'000; ++i) x.push_back(rng.uniform(i) * 1420 - 710);
   for (std::uint64_t i = 500'000; i < 600'000; ++i) x.push_back(std::bit_cast<double>(rng.bits(i)));
   compare_doubles(x, false);
@@ -88,7 +91,8 @@ TEST(VectorCosSin, GivesTheScalarBitsUpToTheLongestContext) {
   std::vector<double> x{0.0, -0.0};
   for (int n = -2000; n <= 2000; ++n)
     for (int step = -3; step <= 3; ++step)
-      x.push_back(std::bit_cast<double>(std::bit_cast<std::uint64_t>(n * std::numbers::pi / 4) + static_cast<std::uint64_t>(step)));
+      x.push_back(std::bit_cast<double>(std::bit_cast<std::uint64_t>(n * std::numbers::pi / 4) +
+                                        static_cast<std::uint64_t>(step)));
   for (std::uint64_t i = 0; i < 300'000; ++i) x.push_back((rng.uniform(i) - 0.5) * (i % 2 ? 20 : 3e6));
   compare_doubles(x, true);
 }

@@ -16,13 +16,14 @@ struct Size {
   std::size_t m, n, k;
 };
 
-// Around the width of a panel (16), the tile (6 rows, 4 panels; 8 wide for one row), the blocks of k (1024 words) and the
-// tasks (48 rows, 12 panels).
+// Around the width of a panel (16), the tile (6 rows, 4 panels; 8 wide for one row), the blocks of k (1024 words) and
+// the tasks (48 rows, 12 panels).
 std::vector<Size> sizes() {
   std::vector<Size> all;
   for (std::size_t m = 1; m <= 9; ++m)
     for (std::size_t n : {1, 15, 16, 17, 64, 65, 130}) all.push_back({m, n, 33});
-  for (std::size_t k : {1, 2, 3, 95, 257, 515, 1023, 1024, 1025, 2047, 2049}) all.push_back({7, 33, k}), all.push_back({1, 31, k});
+  for (std::size_t k : {1, 2, 3, 95, 257, 515, 1023, 1024, 1025, 2047, 2049})
+    all.push_back({7, 33, k}), all.push_back({1, 31, k});
   all.push_back({49, 200, 200});
   all.push_back({97, 17, 31});
   all.push_back({8, 17, 2055});
@@ -117,8 +118,8 @@ TEST(FloatProduct, OfOneAndManyRowsIsTheSameRowByRow) {
 }
 
 TEST(FloatProduct, StaysWithinTheBoundOfASequentialSum) {
-  // |error| <= k * 2^-24 * sum |x w| to first order: each of the k fmas rounds once, by at most half a unit of a partial
-  // sum that the sum of absolute values bounds.
+  // |error| <= k * 2^-24 * sum |x w| to first order: each of the k fmas rounds once, by at most half a unit of a
+  // partial sum that the sum of absolute values bounds.
   const Size s{7, 33, 1000};
   const auto x = normal_floats(s.m * s.k, 5), w = normal_floats(s.n * s.k, 6);
   SerialExecutor serial;
@@ -244,7 +245,8 @@ TEST(RoundRows, RoundsEveryKindOfFloatAsTheDefinitionDoesAndPadsWithZeros) {
   // Every upper half, with lower halves about the tie: NaNs, infinities, denormals and both zeros among them.
   std::vector<float> x;
   for (std::uint32_t upper = 0; upper < 0x10000; ++upper)
-    for (std::uint32_t lower : {0u, 1u, 0x7FFFu, 0x8000u, 0x8001u, 0xFFFFu}) x.push_back(std::bit_cast<float>(upper << 16 | lower));
+    for (std::uint32_t lower : {0u, 1u, 0x7FFFu, 0x8000u, 0x8001u, 0xFFFFu})
+      x.push_back(std::bit_cast<float>(upper << 16 | lower));
   const std::size_t k = 47, rows = x.size() / k;
   for (const Form& form : every_form()) {
     const UseForm use(form);

@@ -180,10 +180,12 @@ TEST(Offsets, GradientsOfStepsRotateRowsAsTheyWereCoded) {
     std::vector<float> rotated(x.size());
     rotate_rows(pool, kGroup, kRows, kK, x.data(), kK, rotated.data(), kK);
     const auto own = step_gradient(pool, kGroup, grid, 0.3f, 0.1f, false, kRows, kK, g.data(), x.data(), codes.data());
-    const auto before = step_gradient(pool, 1, grid, 0.3f, 0.1f, false, kRows, kK, g.data(), rotated.data(), codes.data());
+    const auto before =
+        step_gradient(pool, 1, grid, 0.3f, 0.1f, false, kRows, kK, g.data(), rotated.data(), codes.data());
     EXPECT_EQ(own.step, before.step) << isa_name(isa);
     EXPECT_EQ(own.offset, before.offset) << isa_name(isa);
-    EXPECT_NE(own.step, step_gradient(pool, 1, grid, 0.3f, 0.1f, false, kRows, kK, g.data(), x.data(), codes.data()).step);
+    EXPECT_NE(own.step,
+              step_gradient(pool, 1, grid, 0.3f, 0.1f, false, kRows, kK, g.data(), x.data(), codes.data()).step);
     std::vector<float> d = g, e = g;
     EXPECT_EQ(adabin_input(pool, kGroup, 0.9f, 0.2f, kRows, kK, d.data(), x.data()).alpha,
               adabin_input(pool, 1, 0.9f, 0.2f, kRows, kK, e.data(), rotated.data()).alpha);

@@ -57,7 +57,8 @@ TEST(Fit, AFormatThatWasNotRunLiesBetweenItsNeighboursInTheLogarithmOfItsCost) {
   FitOptions options = with(Law::additive);
   options.questions = {{4e8, 4e10, "w3a3"}, {4e8, 4e10, "w6a6"}, {4e8, 4e10, "w4a4"}};
   const Fit result = fit(made_up(Law::additive, c, names, kUsualSizes, kUsualRatios), options);
-  const double three = 2 * std::cbrt(3.0), six = std::sqrt(0.5 * 2);  // a third of the way from 4 to 1 bits, half from 8 to 4
+  const double three = 2 * std::cbrt(3.0),
+               six = std::sqrt(0.5 * 2);  // a third of the way from 4 to 1 bits, half from 8 to 4
   EXPECT_NEAR(result.answers[0].loss, loss_at(Law::additive, c, 4e8, 4e10, three), 1e-4);
   EXPECT_NEAR(result.answers[1].loss, loss_at(Law::additive, c, 4e8, 4e10, six), 1e-4);
   EXPECT_NEAR(result.answers[2].loss, loss_at(Law::additive, c, 4e8, 4e10, 2), 1e-4);

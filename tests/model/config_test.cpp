@@ -218,7 +218,8 @@ TEST(PublishedConfigs, OfPlainLlamasAreRead) {
     "transformers_version": "4.42.3", "use_cache": true, "vocab_size": 49152, "unsloth_fixed": true,
     "unsloth_version": "2025.1"})";
   EXPECT_EQ(parse_whole(smol).config.rope_theta, 100000);
-  const std::string newer = R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+  const std::string newer =
+      R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
     "bos_token_id": 1, "dtype": "float32", "eos_token_id": [2, 5], "head_dim": 64, "hidden_act": "silu",
     "hidden_size": 512, "initializer_range": 0.02, "intermediate_size": 1408, "max_position_embeddings": 2048,
     "mlp_bias": false, "model_type": "llama", "num_attention_heads": 8, "num_hidden_layers": 8,

@@ -6,8 +6,8 @@
 #include "lowbit/nn/load.h"
 #include "lowbit/run/engine.h"
 
-// A random Qwen3 of 6,256 parameters (grouped queries, heads wider than width / heads, normed q and k) as the transformers library
-// 5.23 saved it, and its logits there in float64.
+// A random Qwen3 of 6,256 parameters (grouped queries, heads wider than width / heads, normed q and k) as the
+// transformers library 5.23 saved it, and its logits there in float64.
 namespace lowbit {
 namespace {
 
@@ -24,7 +24,8 @@ TEST(Qwen3, FolderOfTheTransformersLibraryGivesItsLogits) {
   engine.feed_all(sequence, ids, logits.data());
   for (std::size_t i = 0; i < ids.size(); ++i)
     for (std::size_t j = 0; j < 24; ++j)
-      EXPECT_NEAR(logits[24 * i + j], golden.at("logits").at(i).at(j).get<double>(), 1e-5) << "token " << i << ", logit " << j;
+      EXPECT_NEAR(logits[24 * i + j], golden.at("logits").at(i).at(j).get<double>(), 1e-5)
+          << "token " << i << ", logit " << j;
 }
 
 }  // namespace

@@ -33,7 +33,9 @@ TEST(Sampler, DrawsWithTheProbabilitiesOfTheSoftmax) {
   const auto found = shares(options, draws);
   for (std::size_t i = 0; i < kLogits.size(); ++i) {
     const double p = std::exp(kLogits[i] / 0.7) / sum;
-    EXPECT_NEAR(found.count(static_cast<std::int32_t>(i)) ? found.at(static_cast<std::int32_t>(i)) : 0, p, 5 * std::sqrt(p * (1 - p) / draws)) << i;
+    EXPECT_NEAR(found.count(static_cast<std::int32_t>(i)) ? found.at(static_cast<std::int32_t>(i)) : 0, p,
+                5 * std::sqrt(p * (1 - p) / draws))
+        << i;
   }
 }
 

@@ -12,8 +12,8 @@
 #include "lowbit/model/config.h"
 #include "lowbit/nn/linear.h"
 
-// Weights with several scales a row, against the definition: a row is cut, each slice is coded as a row of its own, and the
-// slices' products are added in their order.
+// Weights with several scales a row, against the definition: a row is cut, each slice is coded as a row of its own, and
+// the slices' products are added in their order.
 namespace lowbit::nn {
 namespace {
 
@@ -85,7 +85,8 @@ struct Layer {
       : coding(model::coding_of({"", model::TensorRole::q, 0, kN, kK}, scheme_of(c))),
         slice(static_cast<std::size_t>(c.group)),
         slices(kK / slice) {
-    for (std::size_t i = 0; i < kN * slices; ++i) rows.push_back(code(values.data() + i * slice, slice, coding.weight, coding.group));
+    for (std::size_t i = 0; i < kN * slices; ++i)
+      rows.push_back(code(values.data() + i * slice, slice, coding.weight, coding.group));
   }
   /// What the layer gives for an input row, by the definition; or with the slices added from the last to the first.
   std::vector<float> output(const float* x, bool turned = false) const {
@@ -94,16 +95,18 @@ struct Layer {
     std::vector<float> values_read = input.rotated;
     if (!format.activation) reference::hadamard_row<float>(values_read, coding.input_group);
     if (format.decoded())
-      for (std::size_t i = 0; i < kK; ++i) values_read[i] = static_cast<float>(format.activation->value(input.codes[i])) * input.coded.scale;
+      for (std::size_t i = 0; i < kK; ++i)
+        values_read[i] = static_cast<float>(format.activation->value(input.codes[i])) * input.coded.scale;
     std::vector<float> y(kN);
     for (std::size_t n = 0; n < kN; ++n)
       y[n] = reference::sum_of_slices<float>(slices, [&](std::size_t number) {
         const std::size_t s = turned ? slices - 1 - number : number;
         const Slice& w = rows[n * slices + s];
         if (format.integer())
-          return reference::code_product<float>({input.codes.data() + s * slice, slice}, *format.activation, input.coded.scale, w.codes,
-                                                *format.weight, w.coded.scale);
-        return reference::wide_product<float>({values_read.data() + s * slice, slice}, w.codes, *format.weight, w.coded.scale);
+          return reference::code_product<float>({input.codes.data() + s * slice, slice}, *format.activation,
+                                                input.coded.scale, w.codes, *format.weight, w.coded.scale);
+        return reference::wide_product<float>({values_read.data() + s * slice, slice}, w.codes, *format.weight,
+                                              w.coded.scale);
       });
     return y;
   }
@@ -140,7 +143,8 @@ TEST(ScaleGroup, CodesScalesAndMasksAreThoseOfSlicesAsRowsOfTheirOwnOnEveryInstr
           ASSERT_EQ(weights.coded().codes[at], expected.codes[j]) << name_of(c) << isa_name(isa) << " at " << at;
           const bool trusted = reference::trusted(expected.rotated[j], expected.coded,
                                                   reference::is_pruned(*layer.coding.format.weight, expected.codes[j]));
-          ASSERT_EQ(weights.coded().mask[at / 64] >> at % 64 & 1, trusted) << name_of(c) << isa_name(isa) << " at " << at;
+          ASSERT_EQ(weights.coded().mask[at / 64] >> at % 64 & 1, trusted)
+              << name_of(c) << isa_name(isa) << " at " << at;
         }
       }
     }
@@ -187,7 +191,8 @@ TEST(ScaleGroup, ProductsAreTheSlicesProductsAddedInTheirOrderOnEveryInstruction
             for (std::size_t i = 0; i < m; ++i) {
               for (std::size_t n = 0; n < kN; ++n)
                 ASSERT_TRUE(same(y[i * kStride + n], expected[i * kN + n]))
-                    << name_of(c) << " " << isa_name(isa) << " m " << m << " at " << i << ", " << n << (weights == &coded ? "" : " stored");
+                    << name_of(c) << " " << isa_name(isa) << " m " << m << " at " << i << ", " << n
+                    << (weights == &coded ? "" : " stored");
               ASSERT_TRUE(y[i * kStride + kN] == 7 && y[i * kStride + kN + 1] == 7) << "wrote beside its columns";
             }
           }
@@ -246,9 +251,11 @@ TEST(ScaleGroup, RowsThatItDoesNotDivideAndRotationsThatItCutsAreRefusedByTheLay
     });
   };
   EXPECT_EQ(check({"w2a2", "hadamard"}), "--scale-group 128 does not divide the rows of blocks.0.down, of 192 weights");
-  EXPECT_EQ(check({"w2a2", "none", "rms", "uniform", "dense", 256}), "--scale-group 256 does not divide the rows of blocks.0.q, of 128 weights");
+  EXPECT_EQ(check({"w2a2", "none", "rms", "uniform", "dense", 256}),
+            "--scale-group 256 does not divide the rows of blocks.0.q, of 128 weights");
   EXPECT_EQ(check({"w2a2", "hadamard", "rms", "uniform", "dense", 64}),
-            "--scale-group 64 cuts the Hadamard groups of blocks.0.q, of 128 weights: choose 128 or more, or --transform none");
+            "--scale-group 64 cuts the Hadamard groups of blocks.0.q, of 128 weights: choose 128 or more, or "
+            "--transform none");
   EXPECT_EQ(check({"w2a2", "none", "rms", "uniform", "dense", 64}), "not refused");
   EXPECT_EQ(check({"w2a2", "hadamard"}, "down=bf16"), "not refused") << "what is not coded has no scales";
 }

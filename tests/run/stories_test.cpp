@@ -73,7 +73,8 @@ TEST(Stories260K, HasTheMeanLossOfTheFloat64Reference) {
     at = end + 2;
     if (paragraph.find_first_not_of(" \n\r\t") == std::string::npos) continue;
     chunk += (chunk.empty() ? "" : "\n\n") + paragraph;
-    const auto characters = std::count_if(chunk.begin(), chunk.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+    const auto characters = std::count_if(chunk.begin(), chunk.end(),
+                                          [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
     if (characters >= 900) {
       chunks.push_back(chunk);
       chunk.clear();
@@ -91,7 +92,8 @@ TEST(Stories260K, HasTheMeanLossOfTheFloat64Reference) {
     run::Sequence sequence(s.weights, 512);
     engine.feed_all(sequence, ids, logits.data());
     for (std::size_t i = 0; i + 1 < ids.size(); ++i)
-      nats += kernels::reference::cross_entropy_row<float>({logits.data() + i * 512, 512}, static_cast<std::size_t>(ids[i + 1]));
+      nats += kernels::reference::cross_entropy_row<float>({logits.data() + i * 512, 512},
+                                                           static_cast<std::size_t>(ids[i + 1]));
     predicted += static_cast<std::int64_t>(ids.size()) - 1;
   }
   const files::Json& golden = s.golden.at("tinystories_nll");

@@ -172,14 +172,16 @@ TEST_P(Additions, AreComparedWithATwinThatHasThemToo) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Groups, Additions,
-                         testing::Values(std::pair("gain-lr", "4"), std::pair("qk-norm", "true"), std::pair("distill", "teacher")));
+                         testing::Values(std::pair("gain-lr", "4"), std::pair("qk-norm", "true"),
+                                         std::pair("distill", "teacher")));
 
 TEST(StudyPage, TellsEveryWayApartInWhichAFormatWasTrainedAndPutsFloatActivationsIntoTheGrid) {
   const TemporaryFolder folder;
   const auto put = [&](const char* name, const char* format, const char* estimator, double loss,
                        std::vector<std::pair<std::string, std::string>> flags = {}) {
     MadeUpRun run;
-    run.format = format, run.estimator = estimator, run.transform = "hadamard", run.loss = loss, run.flags = std::move(flags);
+    run.format = format, run.estimator = estimator, run.transform = "hadamard", run.loss = loss,
+    run.flags = std::move(flags);
     write_run(folder / name, run);
   };
   put("a", "w4a4", "trust", 3.1);
@@ -189,7 +191,8 @@ TEST(StudyPage, TellsEveryWayApartInWhichAFormatWasTrainedAndPutsFloatActivation
   put("e", "w2a4", "trust", 3.5);
   put("f", "w2a16", "trust", 3.456);
   const std::string page = study_page(runs_in(folder.path()), quick());
-  for (const char* way : {"<th>trust, hadamard</th>", "<th>trust, hadamard, qk-norm</th>", "<th>ste, hadamard</th>", "<th>ste, hadamard, absmax</th>"})
+  for (const char* way : {"<th>trust, hadamard</th>", "<th>trust, hadamard, qk-norm</th>", "<th>ste, hadamard</th>",
+                          "<th>ste, hadamard, absmax</th>"})
     EXPECT_TRUE(has(page, way)) << way;
   EXPECT_TRUE(has(page, "<th>a16</th>"));
   EXPECT_TRUE(has(page, "3.456"));
@@ -200,7 +203,8 @@ TEST(StudyPage, DrawsWhatADiagnosisInARunFolderSays) {
   write_run(folder / "a", {});
   write_run(folder / "b", {.format = "w2a2"});
   std::ofstream(folder / "a" / "diagnosis.json")
-      << R"({"format":"w4a4","blocks":[{"layer":0,"cosine":0.8,"norm_ratio":1},{"layer":1,"cosine":0.98,"norm_ratio":1}],)"
+      << R"({"format":"w4a4","blocks":[{"layer":0,"cosine":0.8,"norm_ratio":1},)"
+      << R"({"layer":1,"cosine":0.98,"norm_ratio":1}],)"
       << R"("changes":[{"name":"model.layers.0.mlp.up_proj","still_masked":0.3,"codes_changed":0.01}]})";
   std::ofstream(folder / "b" / "diagnosis.json") << "torn";
   const std::string page = study_page(runs_in(folder.path()), quick());

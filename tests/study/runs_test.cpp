@@ -63,7 +63,8 @@ TEST(Runs, WhatAllRunsShareWithFullPrecisionIsLeftOutOfTheirNames) {
     write_run(folder / name, made);
     return read_run(folder / name, {"lr"});
   };
-  std::vector<study::Run> runs{run("a", "w4a4", {{"qk-norm", "true"}, {"cage", "0.1"}}), run("b", "bf16", {{"qk-norm", "true"}}),
+  std::vector<study::Run> runs{run("a", "w4a4", {{"qk-norm", "true"}, {"cage", "0.1"}}),
+                               run("b", "bf16", {{"qk-norm", "true"}}),
                                run("c", "w2a2", {{"qk-norm", "true"}, {"cage", "0.1"}})};
   const std::string said = take_out_shared(runs, {"lr"});
   EXPECT_NE(said.find("qk-norm"), std::string::npos) << said;
@@ -131,11 +132,12 @@ TEST(Runs, CsvFilesAndRunFoldersMayStandTogether) {
 
 TEST(Runs, ATableOfResultsGivesRunsWithTheirFlagsAndIntervals) {
   const TemporaryFolder folder;
-  std::ofstream(folder / "t.csv") << "# made up\n"
-                                     "recipe,N,D,format,seed,lr,estimator,transform,loss,loss_low,loss_high,stored_bytes\n"
-                                     "best,524928,4194304,w2a2,3,0.002,clip,hadamard,4.1,4.05,4.2,1195520\n"
-                                     "quest,524928,4194304,w2a2,4,0.002,trust,hadamard,-,,,\n"
-                                     "quest,1M,2M,bf16,4,0.004,,,3.9,,,\n";
+  std::ofstream(folder / "t.csv")
+      << "# made up\n"
+         "recipe,N,D,format,seed,lr,estimator,transform,loss,loss_low,loss_high,stored_bytes\n"
+         "best,524928,4194304,w2a2,3,0.002,clip,hadamard,4.1,4.05,4.2,1195520\n"
+         "quest,524928,4194304,w2a2,4,0.002,trust,hadamard,-,,,\n"
+         "quest,1M,2M,bf16,4,0.004,,,3.9,,,\n";
   const std::vector<study::Run> runs = read_table(folder / "t.csv", {"recipe"});
   ASSERT_EQ(runs.size(), 2u);
   EXPECT_EQ(runs[0].format, "w2a2 clip recipe=best");

@@ -26,7 +26,9 @@ std::map<std::string, TensorSummary> summaries(const nlohmann::json& json) {
 
 std::filesystem::path golden_folder() { return data_folder() / "golden"; }
 
-GoldenRun load_golden_run(const std::string& name) { return load_golden_run(golden_folder() / "runs/golden.json", name); }
+GoldenRun load_golden_run(const std::string& name) {
+  return load_golden_run(golden_folder() / "runs/golden.json", name);
+}
 
 GoldenRun load_golden_run(const std::filesystem::path& path, const std::string& name) {
   const nlohmann::json all = files::parse_large_json(read_file(path), path.string());
@@ -67,7 +69,8 @@ LossTolerance loss_tolerance(const std::string& name, bool bf16_backward) {
     return {{1e-6, 3e-6, 3e-6, 5e-6, 5e-6}, {1e-6, 1e-6}};
   }
   if (is({"w8a8"})) return {{3e-4, 1e-3, 1e-3, 5e-3, 4e-2}, {2e-3, 1e-2}};
-  if (is({"w4a4", "w4a8", "fp4", "fp4-paper", "w4a4+2:4", "w4a4-gaussian"})) return {{5e-4, 4e-3, 6e-3, 2e-2, 0.1}, {6e-3, 2e-2}};
+  if (is({"w4a4", "w4a8", "fp4", "fp4-paper", "w4a4+2:4", "w4a4-gaussian"}))
+    return {{5e-4, 4e-3, 6e-3, 2e-2, 0.1}, {6e-3, 2e-2}};
   if (is({"w3a3"})) return {{5e-4, 5e-3, 2e-2, 2e-2, 0.1}, {6e-3, 3e-2}};
   if (is({"w2a2"})) return {{1e-3, 1.2e-2, 1.5e-2, 4e-2, 0.2}, {8e-3, 3e-2}};
   if (is({"w2a8"})) return {{1e-3, 1.2e-2, 1.5e-2, 4e-2, kSane}, {8e-3, 0.1}};

@@ -195,7 +195,8 @@ TEST_F(Dataset, AStopBetweenTheShardsLeavesAFolderThatHoldsNoDataAndTheRepeatedC
 
 TEST_F(Dataset, LeftoversOfAKilledProcessGoAndDoNotNeedForce) {
   fs::create_directories(folder / "data");
-  for (const char* name : {"train.lbd.tmp-0123456789abcdef", "valid.lbd.tmp-1-0"}) write_file(folder / "data" / name, "x");
+  for (const char* name : {"train.lbd.tmp-0123456789abcdef", "valid.lbd.tmp-1-0"})
+    write_file(folder / "data" / name, "x");
   make_text_data(options({file("a.txt", test::sample_text(100000))}));
   for (const auto& entry : fs::directory_iterator(folder / "data"))
     EXPECT_FALSE(is_temporary_name(entry.path().filename().native())) << entry.path();

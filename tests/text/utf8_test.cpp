@@ -24,7 +24,8 @@ TEST(Utf8, EveryCodePointIsWellFormedAndEveryProperPrefixUnfinished) {
 }
 
 TEST(Utf8, RefusesSurrogatesOverlongFormsAndWhatIsTooLarge) {
-  for (char32_t c = 0xD800; c < 0xE000; ++c) ASSERT_EQ(first_invalid_utf8(std::string("x").append(test::utf8_of(c))), 1u);
+  for (char32_t c = 0xD800; c < 0xE000; ++c)
+    ASSERT_EQ(first_invalid_utf8(std::string("x").append(test::utf8_of(c))), 1u);
   for (const std::string_view bad :
        {"\xC0\x80", "\xC1\xBF", "\xE0\x80\x80", "\xE0\x9F\xBF", "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF",
         "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\x80", "\xBF", "\xFE", "\xFF", "\xC3(", "\xE2\x82(", "\xF0\x9F\x98("})

@@ -38,7 +38,8 @@ struct Trained {
     return folder / name;
   }
   std::vector<std::string> logits(const fs::path& model) {
-    return {lowbit_program(), "logits", "--model", model.string(), "--ids", ids.string(), "--out", (folder / "out.npy").string()};
+    return {lowbit_program(), "logits",     "--model", model.string(),
+            "--ids",          ids.string(), "--out",   (folder / "out.npy").string()};
   }
 };
 
@@ -81,10 +82,14 @@ TEST(BadInput, TrainRefusesWrongFlagsAndFiles) {
   expect_refused(run({"--unknown-flag", "1"}), "unknown-flag");
   expect_refused(run({"--seq", "31"}), "whole number");
   expect_refused(run({"--init", (folder / "nothing").string()}), "nothing");
-  expect_refused({train_program(), "train", "--data", (folder / "nothing").string(), "--size", "1m", "--tokens", "1000", "--out", (folder / "run").string()}, "nothing");
+  expect_refused({train_program(), "train", "--data", (folder / "nothing").string(), "--size", "1m", "--tokens", "1000",
+                  "--out", (folder / "run").string()},
+                 "nothing");
   expect_refused({train_program(), "train", "--resume", "--out", (folder / "nowhere").string()}, "nowhere");
   std::ofstream(folder / "empty").close();
-  expect_refused({train_program(), "train", "--batches", (folder / "empty").string(), "--batch", "1", "--seq", "8", "--vocab", "64", "--size", "0.5m", "--steps", "1", "--out", (folder / "run").string()}, "empty");
+  expect_refused({train_program(), "train", "--batches", (folder / "empty").string(), "--batch", "1", "--seq", "8",
+                  "--vocab", "64", "--size", "0.5m", "--steps", "1", "--out", (folder / "run").string()},
+                 "empty");
 }
 
 TEST(BadInput, ARunFolderIsNotOverwrittenAndNotSharedByTwoProcesses) {
@@ -101,8 +106,12 @@ TEST(BadInput, ARunFolderIsNotOverwrittenAndNotSharedByTwoProcesses) {
 TEST(BadInput, APredictionThatDoesNotFitIsRefusedBeforeAnythingIsMade) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 16, 32, 1);
-  expect_refused({train_program(), "train", "--batches", (folder / "b").string(), "--batch", "4", "--seq", "32", "--vocab", "64", "--steps", "4",
-                  "--layers", "1000", "--width", "65536", "--heads", "512", "--out", (folder / "run").string()}, "memory");
+  expect_refused({train_program(), "train", "--batches", (folder / "b").string(),
+                  "--batch",       "4",     "--seq",     "32",
+                  "--vocab",       "64",    "--steps",   "4",
+                  "--layers",      "1000",  "--width",   "65536",
+                  "--heads",       "512",   "--out",     (folder / "run").string()},
+                 "memory");
 }
 
 TEST(BadInput, DamagedModelsAreRefusedWithWhatIsWrong) {

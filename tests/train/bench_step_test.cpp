@@ -20,8 +20,8 @@ Outcome bench(std::vector<std::string> flags) {
 }
 
 TEST(BenchStep, ToldForEachFormatBackwardAndLengthAsAShareOfTheUnits) {
-  const Outcome outcome = bench({"--shape", kTiny, "--format", "w4a4,bf16", "--backward", "bf16,int8", "--seq", "16,32", "--batch",
-                                 "4", "--rounds", "2", "--threads", "2", "--output", "json"});
+  const Outcome outcome = bench({"--shape", kTiny, "--format", "w4a4,bf16", "--backward", "bf16,int8", "--seq", "16,32",
+                                 "--batch", "4", "--rounds", "2", "--threads", "2", "--output", "json"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const Json json = files::parse_json(outcome.out, "the output");
   ASSERT_EQ(json.at("results").size(), 8u);

@@ -11,8 +11,9 @@ namespace {
 namespace fs = std::filesystem;
 
 files::Json diagnose(const fs::path& model, const fs::path& batches, const std::vector<std::string>& more) {
-  const Outcome outcome = run_program(plus(
-      {lowbit_program(), "diagnose", "--json", "--model", model.string(), "--batches", batches.string(), "--windows", "8"}, more));
+  const Outcome outcome = run_program(plus({lowbit_program(), "diagnose", "--json", "--model", model.string(),
+                                            "--batches", batches.string(), "--windows", "8"},
+                                           more));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   return files::parse_json(outcome.out, "the output");
 }
@@ -53,11 +54,13 @@ TEST(Diagnose, EveryFormThatIsCodedHasAnExpectationAndWhatIsNotHasNone) {
     bool weight, input;
   };
   int number = 0;
-  for (const Case& c : {Case{"w4a4+2:4", {}, true, true}, Case{"w4a4", {"--scale", "absmax"}, true, true},
-                        Case{"w3a3", {"--estimator", "lsq+"}, true, true}, Case{"w1a1", {"--estimator", "adabin"}, true, true},
-                        Case{"w16a4", {}, false, true}, Case{"w2a16", {}, true, false}}) {
+  for (const Case& c :
+       {Case{"w4a4+2:4", {}, true, true}, Case{"w4a4", {"--scale", "absmax"}, true, true},
+        Case{"w3a3", {"--estimator", "lsq+"}, true, true}, Case{"w1a1", {"--estimator", "adabin"}, true, true},
+        Case{"w16a4", {}, false, true}, Case{"w2a16", {}, true, false}}) {
     const fs::path run = folder / std::to_string(number++);
-    ASSERT_EQ(run_program(plus(with_format(small_run(folder / "b", run, 8), c.format), c.more)).exit_code, 0) << c.format;
+    ASSERT_EQ(run_program(plus(with_format(small_run(folder / "b", run, 8), c.format), c.more)).exit_code, 0)
+        << c.format;
     for (const auto& layer : diagnose(run, folder / "b", {})["layers"])
       for (const char* side : {"weight", "input"}) {
         const bool coded = side == std::string("weight") ? c.weight : c.input;
@@ -69,7 +72,8 @@ TEST(Diagnose, EveryFormThatIsCodedHasAnExpectationAndWhatIsNotHasNone) {
         EXPECT_GT(ratio, side == std::string("weight") ? 0.8 : 0.1) << c.format << " " << side << " " << layer["name"];
         EXPECT_LT(ratio, side == std::string("weight") ? 1.2 : 10) << c.format << " " << side << " " << layer["name"];
       }
-    const Outcome printed = run_program({lowbit_program(), "diagnose", "--model", run.string(), "--batches", (folder / "b").string(), "--windows", "8"});
+    const Outcome printed = run_program({lowbit_program(), "diagnose", "--model", run.string(), "--batches",
+                                         (folder / "b").string(), "--windows", "8"});
     EXPECT_EQ(printed.out.find("nan"), std::string::npos) << printed.out;
     if (!c.weight || !c.input) {
       EXPECT_NE(printed.out.find(" -"), std::string::npos) << printed.out;
@@ -102,9 +106,10 @@ TEST(Diagnose, RefusesWhatHasNoCodesOrNoSuchWindowsInOneLine) {
   write_batches(folder / "b", 80, 32, 1);
   ASSERT_EQ(run_program(with_format(small_run(folder / "b", folder / "run", 4), "bf16")).exit_code, 0);
   const std::vector<std::string> base{lowbit_program(), "diagnose", "--model", (folder / "run").string()};
-  for (const std::vector<std::string>& more :
-       {std::vector<std::string>{"--batches", (folder / "b").string()}, {}, {"--batches", (folder / "b").string(), "--against", "w4"},
-        {"--batches", (folder / "b").string(), "--windows", "100000"}}) {
+  for (const std::vector<std::string>& more : {std::vector<std::string>{"--batches", (folder / "b").string()},
+                                               {},
+                                               {"--batches", (folder / "b").string(), "--against", "w4"},
+                                               {"--batches", (folder / "b").string(), "--windows", "100000"}}) {
     const Outcome refused = run_program(plus(base, more));
     EXPECT_EQ(refused.exit_code, 2) << refused.err;
     EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;

@@ -13,8 +13,9 @@ namespace fs = std::filesystem;
 
 std::string logits(const fs::path& folder, const fs::path& model, const std::vector<std::string>& more) {
   const fs::path out = folder / "logits.npy";
-  const Outcome outcome = run_program(
-      plus({lowbit_program(), "logits", "--model", model.string(), "--ids", (folder / "ids").string(), "--out", out.string()}, more));
+  const Outcome outcome = run_program(plus({lowbit_program(), "logits", "--model", model.string(), "--ids",
+                                            (folder / "ids").string(), "--out", out.string()},
+                                           more));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   return bytes_of(out);
 }
@@ -28,7 +29,8 @@ TEST(LearnedSteps, OfEveryEstimatorAreServedAsTheyWereTrainedFromTheCheckpointAn
   }
   for (const char* estimator : {"lsq", "pact", "pact-code", "lsq+", "lsq+code"}) {
     const fs::path run = folder / estimator, packed = folder / (estimator + std::string("-packed"));
-    const Outcome outcome = run_program(plus(small_run(folder / "b", run, 12), {"--estimator", estimator, "--transform", "none"}));
+    const Outcome outcome =
+        run_program(plus(small_run(folder / "b", run, 12), {"--estimator", estimator, "--transform", "none"}));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     const Outcome pack = run_program({lowbit_program(), "pack", "--model", run.string(), "--out", packed.string()});
     ASSERT_EQ(pack.exit_code, 0) << pack.err;
@@ -51,7 +53,8 @@ TEST(LearnedSteps, OfAdabinAreServedWithTheMeansOfTheWeightsRowsAndWhatItCannotB
   }
   for (const char* format : {"w1a1", "w1a16"}) {
     const fs::path run = folder / format, packed = folder / (format + std::string("-packed"));
-    const Outcome outcome = run_program(plus(with_format(small_run(folder / "b", run, 12), format), {"--estimator", "adabin"}));
+    const Outcome outcome =
+        run_program(plus(with_format(small_run(folder / "b", run, 12), format), {"--estimator", "adabin"}));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
     ASSERT_EQ(run_program({lowbit_program(), "pack", "--model", run.string(), "--out", packed.string()}).exit_code, 0);
     const std::string trained = logits(folder.path(), run, {"--engine", "train"});
@@ -62,10 +65,13 @@ TEST(LearnedSteps, OfAdabinAreServedWithTheMeansOfTheWeightsRowsAndWhatItCannotB
     EXPECT_EQ(weights.find("model.layers.1.mlp.gate_proj.input_offset") != nullptr, format == std::string("w1a1"));
     EXPECT_EQ(run_program({lowbit_program(), "inspect", packed.string()}).exit_code, 0);
   }
-  for (const std::vector<std::string>& more : {std::vector<std::string>{"--format", "w4a4"}, {"--format", "w1a1", "--cage", "1"},
-                                               {"--format", "w1a1", "--share-steps"}, {"--format", "w1a1+2:4"}}) {
+  for (const std::vector<std::string>& more : {std::vector<std::string>{"--format", "w4a4"},
+                                               {"--format", "w1a1", "--cage", "1"},
+                                               {"--format", "w1a1", "--share-steps"},
+                                               {"--format", "w1a1+2:4"}}) {
     const std::vector<std::string> rest(more.begin() + 2, more.end());
-    const Outcome refused = run_program(plus(plus(with_format(small_run(folder / "b", folder / "no", 4), more[1]), {"--estimator", "adabin"}), rest));
+    const Outcome refused = run_program(
+        plus(plus(with_format(small_run(folder / "b", folder / "no", 4), more[1]), {"--estimator", "adabin"}), rest));
     EXPECT_EQ(refused.exit_code, 2) << more[1] << refused.err;
     EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
   }
@@ -109,9 +115,12 @@ TEST(LearnedSteps, WhatHasNoStepToLearnAndCheckpointsWithoutStepsAreRefusedInOne
   expect_refused({"--estimator", "lsq", "--gain-lr", "1"});
   expect_refused({"--estimator", "pact", "--scale", "absmax"});
   expect_refused({"--estimator", "trust", "--share-steps"});
-  ASSERT_EQ(run_program(plus(small_run(folder / "b", folder / "run", 12), {"--estimator", "lsq", "--keep", "20"})).exit_code, 0);
-  const Outcome early = run_program({lowbit_program(), "eval", "--model", (folder / "run" / "checkpoints" / "step-0").string(), "--text",
-                                     (folder / "b").string()});
+  ASSERT_EQ(
+      run_program(plus(small_run(folder / "b", folder / "run", 12), {"--estimator", "lsq", "--keep", "20"})).exit_code,
+      0);
+  const Outcome early =
+      run_program({lowbit_program(), "eval", "--model", (folder / "run" / "checkpoints" / "step-0").string(), "--text",
+                   (folder / "b").string()});
   EXPECT_EQ(early.exit_code, 2) << early.err;
 }
 

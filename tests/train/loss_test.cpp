@@ -47,7 +47,8 @@ TEST(RecordedLoss, IsThatOfTheInferenceEngineOnTheSameBatchAndWeightsToTheLastBi
     window_losses(ids, targets, 32, nats);
     double sum = 0;
     for (const double loss : nats) sum += loss;
-    EXPECT_EQ(losses[step], static_cast<double>(static_cast<float>(sum / static_cast<double>(nats.size())))) << "step " << step + 1;
+    EXPECT_EQ(losses[step], static_cast<double>(static_cast<float>(sum / static_cast<double>(nats.size()))))
+        << "step " << step + 1;
   }
 }
 

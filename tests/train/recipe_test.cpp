@@ -9,8 +9,8 @@
 namespace lowbit::test {
 namespace {
 
-train::Options filled(const std::string& recipe, const std::string& format, std::int64_t tokens, double lr = 0, double gain = -1,
-                      const std::string& size = "0.5m") {
+train::Options filled(const std::string& recipe, const std::string& format, std::int64_t tokens, double lr = 0,
+                      double gain = -1, const std::string& size = "0.5m") {
   train::Options o;
   o.config = model::preset(size);
   o.config.vocab = 2048;
@@ -32,12 +32,15 @@ TEST(Recipe, BestTakesAHigherRateButAtTwoAndThreeBitsAndInShortRuns) {
   EXPECT_DOUBLE_EQ(filled("best", "w2a2", kLong).lr, 2e-3);
   EXPECT_DOUBLE_EQ(filled("best", "w3a3", kLong).lr, 2e-3);
   EXPECT_DOUBLE_EQ(filled("best", "w1a1", 1'000'000).lr, 2e-3);
-  EXPECT_DOUBLE_EQ(filled("best", "w4a4", 1'000'000'000, 0, -1, "50m").lr, filled("quest", "w4a4", 1'000'000'000, 0, -1, "50m").lr);
+  EXPECT_DOUBLE_EQ(filled("best", "w4a4", 1'000'000'000, 0, -1, "50m").lr,
+                   filled("quest", "w4a4", 1'000'000'000, 0, -1, "50m").lr);
 }
 
 TEST(Recipe, BestLearnsGainsAtTwoBitsAndFewer) {
-  for (const char* format : {"w1a1", "w2a2", "w1.58a8", "w2a16"}) EXPECT_EQ(filled("best", format, kLong).gain_lr, 5) << format;
-  for (const char* format : {"bf16", "f32", "w3a3", "w4a4", "fp4", "w16a4"}) EXPECT_EQ(filled("best", format, kLong).gain_lr, 0) << format;
+  for (const char* format : {"w1a1", "w2a2", "w1.58a8", "w2a16"})
+    EXPECT_EQ(filled("best", format, kLong).gain_lr, 5) << format;
+  for (const char* format : {"bf16", "f32", "w3a3", "w4a4", "fp4", "w16a4"})
+    EXPECT_EQ(filled("best", format, kLong).gain_lr, 0) << format;
   EXPECT_EQ(filled("quest", "w2a2", kLong).gain_lr, 0);
 }
 
@@ -45,7 +48,8 @@ TEST(Recipe, BestTakesHalfTheBatchOfSmallModelsAndSoTwiceTheSteps) {
   EXPECT_EQ(filled("quest", "w4a4", kLong).tokens_per_step(), 8192);
   EXPECT_EQ(filled("best", "w4a4", kLong).tokens_per_step(), 4096);
   EXPECT_EQ(filled("best", "w4a4", kLong).steps, 1024);
-  EXPECT_EQ(filled("best", "w4a4", 100'000'000, 0, -1, "8m").tokens_per_step(), filled("quest", "w4a4", 100'000'000, 0, -1, "8m").tokens_per_step());
+  EXPECT_EQ(filled("best", "w4a4", 100'000'000, 0, -1, "8m").tokens_per_step(),
+            filled("quest", "w4a4", 100'000'000, 0, -1, "8m").tokens_per_step());
 }
 
 TEST(Recipe, BestNormsQueriesAndKeysUnlessThatWasRefused) {

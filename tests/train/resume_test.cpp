@@ -29,8 +29,11 @@ TEST(Resume, ThreeKillsLeaveTheBytesOfTheUninterruptedRunWithEverythingThatRecip
   const TemporaryFolder folder;
   write_batches(folder / "b", 48, 32, 1);
   ASSERT_EQ(run_program(with_format(small_run(folder / "b", folder / "teacher", 12), "bf16")).exit_code, 0);
-  EXPECT_EQ(kill_and_resume(60, 5, 3, 17, {"--gain-lr", "3", "--damp", "1e-3", "--scale", "mse", "--cage", "10", "--cage-start", "0.5", "--float-start", "0.3", "--final-lr",
-                                           "0", "--distill", (folder / "teacher").string()}), "");
+  EXPECT_EQ(
+      kill_and_resume(60, 5, 3, 17,
+                      {"--gain-lr", "3", "--damp", "1e-3", "--scale", "mse", "--cage", "10", "--cage-start", "0.5",
+                       "--float-start", "0.3", "--final-lr", "0", "--distill", (folder / "teacher").string()}),
+      "");
 }
 
 TEST(Resume, AnotherNumberOfThreadsGivesTheSameBytes) {
@@ -112,7 +115,8 @@ TEST(Resume, MoreStepsExtendAFinishedRunAndOtherFlagsCannotChange) {
   const Outcome longer = run_program(plus(resume, {"--steps", "20"}));
   EXPECT_EQ(longer.exit_code, 0) << longer.err;
   EXPECT_TRUE(fs::exists(folder / "run" / "checkpoints" / "step-20"));
-  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--lr", "1e-4"}, {"--format", "w2a2"}, {"--seed", "3"}, {"--steps", "5"}}) {
+  for (const std::vector<std::string>& wrong :
+       {std::vector<std::string>{"--lr", "1e-4"}, {"--format", "w2a2"}, {"--seed", "3"}, {"--steps", "5"}}) {
     const Outcome refused = run_program(plus(resume, wrong));
     EXPECT_EQ(refused.exit_code, 2) << wrong[0];
     EXPECT_EQ(line_count(refused.err), 1) << refused.err;
@@ -126,7 +130,8 @@ TEST(Resume, CtrlCSavesAndStopsWith130AndTheRunGoesOnToTheSameBytes) {
   const auto stopped = plus(small_run(folder / "b", folder / "stopped", 500), {"--threads", "1"});
   ASSERT_EQ(run_program(whole).exit_code, 0);
   // `timeout` sends SIGINT as a terminal would.
-  const Outcome outcome = run_program(plus({"/usr/bin/timeout", "--foreground", "--preserve-status", "-s", "INT", "1"}, stopped));
+  const Outcome outcome =
+      run_program(plus({"/usr/bin/timeout", "--foreground", "--preserve-status", "-s", "INT", "1"}, stopped));
   ASSERT_EQ(outcome.exit_code, 130) << outcome.err;
   EXPECT_NE(outcome.err.find("go on with"), std::string::npos) << outcome.err;
   const auto saved = files::newest_complete(folder / "stopped");
@@ -137,8 +142,8 @@ TEST(Resume, CtrlCSavesAndStopsWith130AndTheRunGoesOnToTheSameBytes) {
   EXPECT_EQ(differing_files(folder / "whole", folder / "stopped", 500), "");
 }
 
-/// Starts a run in the background and sends SIGTERM once its metrics hold `steps` steps. returns its exit code and what it
-/// wrote to standard error.
+/// Starts a run in the background and sends SIGTERM once its metrics hold `steps` steps. returns its exit code and what
+/// it wrote to standard error.
 Outcome stop_after_steps(const std::vector<std::string>& arguments, const fs::path& run, int steps) {
   const fs::path err = run.parent_path() / "stopped.err";
   const pid_t child = fork();
@@ -181,8 +186,9 @@ TEST(Resume, AStopInTheMiddleOfAnEvaluationKeepsTheStepsBeforeItAndTheEvaluation
   const TemporaryFolder folder;
   write_batches(folder / "b", 64, 32, 1);
   write_batches(folder / "held", 6000, 32, 2);  // many times the work of the steps
-  const std::vector<std::string> more{"--threads", "1", "--eval-batches", (folder / "held").string(), "--eval-every", "4",
-                                      "--eval-windows", "6000", "--checkpoint-every", "100"};
+  const std::vector<std::string> more{"--threads",          "1",  "--eval-batches", (folder / "held").string(),
+                                      "--eval-every",       "4",  "--eval-windows", "6000",
+                                      "--checkpoint-every", "100"};
   const auto whole = plus(small_run(folder / "b", folder / "whole", 6), more);
   const auto stopped = plus(small_run(folder / "b", folder / "stopped", 6), more);
   ASSERT_EQ(run_program(whole).exit_code, 0);
@@ -201,8 +207,8 @@ TEST(Resume, AStopInTheLastEvaluationLeavesARunThatEndsWithIt) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 64, 32, 1);
   write_batches(folder / "held", 6000, 32, 2);
-  const std::vector<std::string> more{"--threads", "1", "--eval-batches", (folder / "held").string(), "--eval-every", "100",
-                                      "--checkpoint-every", "100"};
+  const std::vector<std::string> more{"--threads",    "1",   "--eval-batches",     (folder / "held").string(),
+                                      "--eval-every", "100", "--checkpoint-every", "100"};
   const auto arguments = plus(small_run(folder / "b", folder / "run", 6), more);
   const Outcome outcome = stop_after_steps(arguments, folder / "run", 6);
   ASSERT_EQ(outcome.exit_code, 130) << outcome.err;

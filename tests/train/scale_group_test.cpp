@@ -14,9 +14,11 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Rows of 128 and of 256 weights.
-std::vector<std::string> grouped(const fs::path& batches, const fs::path& out, int steps, const std::vector<std::string>& more) {
+std::vector<std::string> grouped(const fs::path& batches, const fs::path& out, int steps,
+                                 const std::vector<std::string>& more) {
   const std::vector<std::string> all =
-      plus(small_run(batches, out, steps), {"--width", "128", "--mlp", "256", "--format", "w2a2", "--scale-group", "64", "--transform", "none"});
+      plus(small_run(batches, out, steps),
+           {"--width", "128", "--mlp", "256", "--format", "w2a2", "--scale-group", "64", "--transform", "none"});
   return plus(all, more);
 }
 
@@ -39,9 +41,11 @@ TEST(ScaleGroup, IsServedAsItWasTrainedFromTheCheckpointAndPackedAndItsScalesAre
     std::int64_t down;  ///< scales of a row of 256
   };
   int number = 0;
-  for (const Case& c : {Case{{}, 2.5, 4}, Case{{"--format", "w1a1", "--scale", "mse", "--backward", "int8"}, 1.5, 4},
-                        Case{{"--format", "w4a8", "--transform", "hadamard", "--scale-group", "128", "--head", "bf16"}, 4.25, 2}}) {
-    const fs::path run = folder / ("run" + std::to_string(number)), packed = folder / ("packed" + std::to_string(number));
+  for (const Case& c :
+       {Case{{}, 2.5, 4}, Case{{"--format", "w1a1", "--scale", "mse", "--backward", "int8"}, 1.5, 4},
+        Case{{"--format", "w4a8", "--transform", "hadamard", "--scale-group", "128", "--head", "bf16"}, 4.25, 2}}) {
+    const fs::path run = folder / ("run" + std::to_string(number)),
+                   packed = folder / ("packed" + std::to_string(number));
     ++number;
     const Outcome outcome = run_program(grouped(folder / "b", run, 12, c.flags));
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -52,26 +56,31 @@ TEST(ScaleGroup, IsServedAsItWasTrainedFromTheCheckpointAndPackedAndItsScalesAre
     EXPECT_TRUE(trained == logits(folder.path(), run, {}));
     for (const Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
       if (!isa_supported(isa)) continue;
-      EXPECT_TRUE(trained == logits(folder.path(), packed, {"--chunk", "3", "--isa", std::string(isa_name(isa))})) << isa_name(isa);
+      EXPECT_TRUE(trained == logits(folder.path(), packed, {"--chunk", "3", "--isa", std::string(isa_name(isa))}))
+          << isa_name(isa);
     }
     EXPECT_TRUE(trained == logits(folder.path(), packed, {"--threads", "2", "--kernel", "codes"}));
-    const Outcome refused = run_program({lowbit_program(), "logits", "--model", packed.string(), "--ids", (folder / "ids").string(), "--out",
-                                         (folder / "no.npy").string(), "--kernel", "packed"});
+    const Outcome refused =
+        run_program({lowbit_program(), "logits", "--model", packed.string(), "--ids", (folder / "ids").string(),
+                     "--out", (folder / "no.npy").string(), "--kernel", "packed"});
     EXPECT_EQ(refused.exit_code, 2);
     EXPECT_NE(refused.err.find("with several scales a row; these can: codes"), std::string::npos) << refused.err;
 
     const files::SafetensorsFile weights(packed / "model.safetensors");
     EXPECT_EQ(weights.at("model.layers.1.mlp.down_proj.weight.scale").shape, (std::vector<std::int64_t>{128, c.down}));
-    EXPECT_EQ(weights.at("model.layers.0.self_attn.q_proj.weight.scale").shape, (std::vector<std::int64_t>{128, c.down / 2}));
+    EXPECT_EQ(weights.at("model.layers.0.self_attn.q_proj.weight.scale").shape,
+              (std::vector<std::int64_t>{128, c.down / 2}));
     const Outcome inspected = run_program({lowbit_program(), "inspect", packed.string(), "--json"});
     ASSERT_EQ(inspected.exit_code, 0) << inspected.err;
     const files::Json json = files::parse_json(inspected.out, "inspect");
     EXPECT_EQ(json["scale_group"], 256 / c.down);
     EXPECT_DOUBLE_EQ(json["parts"][1]["bits_per_weight"].get<double>(), c.bits);
     const files::Json sizes = files::read_json(run / "run.json")["sizes"];
-    EXPECT_EQ(sizes["codes"].get<std::uint64_t>() + sizes["scales"].get<std::uint64_t>(), json["parts"][1]["bytes"].get<std::uint64_t>());
+    EXPECT_EQ(sizes["codes"].get<std::uint64_t>() + sizes["scales"].get<std::uint64_t>(),
+              json["parts"][1]["bytes"].get<std::uint64_t>());
     for (const std::vector<std::string>& look :
-         {std::vector<std::string>{"diagnose", "--json", "--model", run.string(), "--batches", (folder / "b").string(), "--windows", "4"},
+         {std::vector<std::string>{"diagnose", "--json", "--model", run.string(), "--batches", (folder / "b").string(),
+                                   "--windows", "4"},
           {"bench", "--model", packed.string(), "--kernels", "--rows", "1", "--rounds", "1", "--output", "csv"},
           {"roofline", "--model", packed.string(), "--predict", "--rows", "1"}}) {
       const Outcome seen = run_program(plus({lowbit_program()}, look));
@@ -99,7 +108,8 @@ TEST(ScaleGroup, ScalesOfAnotherShapeAreRefusedInOneLine) {
     EXPECT_EQ(line_count(outcome.err), 1) << outcome.err;
     return outcome.err;
   };
-  EXPECT_NE(with("128").find("q_proj.weight.scale\" has shape [128, 2], wanted [128, 1]"), std::string::npos) << with("128");
+  EXPECT_NE(with("128").find("q_proj.weight.scale\" has shape [128, 2], wanted [128, 1]"), std::string::npos)
+      << with("128");
   EXPECT_NE(with("").find("q_proj.weight.scale\" has shape [128, 2], wanted [128]"), std::string::npos) << with("");
   EXPECT_NE(with("256").find("does not divide the rows of blocks.0.q"), std::string::npos) << with("256");
   EXPECT_NE(with("-64").find("--scale-group must be a power of two"), std::string::npos) << with("-64");
@@ -107,9 +117,10 @@ TEST(ScaleGroup, ScalesOfAnotherShapeAreRefusedInOneLine) {
 }
 
 TEST(ScaleGroup, ThreeKillsLeaveTheBytesOfTheUninterruptedRunWithEverythingThatReadsItsScales) {
-  EXPECT_EQ(kill_and_resume(60, 5, 3, 41, {"--width", "128", "--mlp", "256", "--format", "w2a2", "--scale-group", "64", "--transform",
-                                           "none", "--scale", "mse", "--backward", "int8", "--gain-lr", "3", "--damp", "1e-3", "--cage", "10",
-                                           "--cage-start", "0.5", "--float-start", "0.3"}),
+  EXPECT_EQ(kill_and_resume(60, 5, 3, 41,
+                            {"--width",     "128",  "--mlp",   "256", "--format",     "w2a2", "--scale-group", "64",
+                             "--transform", "none", "--scale", "mse", "--backward",   "int8", "--gain-lr",     "3",
+                             "--damp",      "1e-3", "--cage",  "10",  "--cage-start", "0.5",  "--float-start", "0.3"}),
             "");
 }
 
@@ -136,14 +147,16 @@ TEST(ScaleGroup, BitsThatAreAllottedCountItsScales) {
   const TemporaryFolder folder;
   write_batches(folder / "b", 80, 32, 1);
   const fs::path run = folder / "run";
-  const Outcome outcome = run_program(grouped(folder / "b", run, 12, {"--bits-budget", "2.5", "--bits-choices", "1,2,3"}));
+  const Outcome outcome =
+      run_program(grouped(folder / "b", run, 12, {"--bits-budget", "2.5", "--bits-choices", "1,2,3"}));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const files::Json bits = files::read_json(run / "bits.json");
   EXPECT_DOUBLE_EQ(bits["layers"]["blocks.0.down"]["choices"]["w1a2"]["bits"].get<double>(), 1.5);
   EXPECT_LE(bits["bits"].get<double>(), 2.5);
   const fs::path packed = folder / "packed";
   ASSERT_EQ(run_program({lowbit_program(), "pack", "--model", run.string(), "--out", packed.string()}).exit_code, 0);
-  const files::Json json = files::parse_json(run_program({lowbit_program(), "inspect", packed.string(), "--json"}).out, "inspect");
+  const files::Json json =
+      files::parse_json(run_program({lowbit_program(), "inspect", packed.string(), "--json"}).out, "inspect");
   EXPECT_NEAR(json["parts"][1]["bits_per_weight"].get<double>(), bits["bits"].get<double>(), 1e-12);
 }
 
@@ -156,7 +169,8 @@ TEST(ScaleGroup, WhatItCannotDivideIsRefusedInOneLineBeforeAnythingIsMade) {
     EXPECT_EQ(line_count(refused.err), 1) << refused.err;
     EXPECT_NE(refused.err.find(word), std::string::npos) << refused.err;
   };
-  for (const char* value : {"0", "3", "32", "48"}) expect_refused({"--scale-group", value}, "choose a whole number from 64 to");
+  for (const char* value : {"0", "3", "32", "48"})
+    expect_refused({"--scale-group", value}, "choose a whole number from 64 to");
   expect_refused({"--scale-group", "192"}, "--scale-group must be a power of two from 64 on");
   expect_refused({"--scale-group", "x"}, "--scale-group");
   expect_refused({"--scale-group", "256"}, "--scale-group 256 does not divide the rows of blocks.0.q, of 128 weights");
@@ -164,7 +178,8 @@ TEST(ScaleGroup, WhatItCannotDivideIsRefusedInOneLineBeforeAnythingIsMade) {
   expect_refused({"--transform", "hadamard"}, "--scale-group 64 cuts the Hadamard groups of blocks.0.q, of 128");
   expect_refused({"--format", "bf16"}, "--format bf16 does not have");
   expect_refused({"--format", "w16a4"}, "--format w16a4 does not have");
-  for (const char* estimator : {"lsq", "lsq+", "pact"}) expect_refused({"--estimator", estimator}, "leave --scale-group out");
+  for (const char* estimator : {"lsq", "lsq+", "pact"})
+    expect_refused({"--estimator", estimator}, "leave --scale-group out");
   expect_refused({"--format", "w1a1", "--estimator", "adabin"}, "leave --scale-group out");
   EXPECT_FALSE(fs::exists(folder / "no" / "run.json"));
 }

@@ -37,16 +37,29 @@ void write_batches(const fs::path& file, std::size_t windows, std::size_t seq, s
 }
 
 std::vector<std::string> small_run(const fs::path& batches, const fs::path& out, int steps) {
-  return {train_program(), "train",     "--batches",    batches.string(), "--eval-batches", batches.string(), "--eval-windows", "4",
-          "--batch",       "4",         "--micro-batch", "2",             "--seq",          "32",             "--vocab",        "64",
-          "--layers",      "2",         "--width",      "64",             "--heads",        "2",              "--mlp",          "64",
-          "--format",      "w4a4",      "--head",       "w8a8",           "--lr",           "1e-2",           "--steps",        std::to_string(steps),
-          "--out",         out.string()};
+  return {train_program(),  "train",
+          "--batches",      batches.string(),
+          "--eval-batches", batches.string(),
+          "--eval-windows", "4",
+          "--batch",        "4",
+          "--micro-batch",  "2",
+          "--seq",          "32",
+          "--vocab",        "64",
+          "--layers",       "2",
+          "--width",        "64",
+          "--heads",        "2",
+          "--mlp",          "64",
+          "--format",       "w4a4",
+          "--head",         "w8a8",
+          "--lr",           "1e-2",
+          "--steps",        std::to_string(steps),
+          "--out",          out.string()};
 }
 
 std::vector<std::string> plus(std::vector<std::string> arguments, const std::vector<std::string>& more) {
   for (std::size_t i = 0; i < more.size(); ++i) {
-    const auto given = more[i].starts_with("--") ? std::find(arguments.begin(), arguments.end(), more[i]) : arguments.end();
+    const auto given =
+        more[i].starts_with("--") ? std::find(arguments.begin(), arguments.end(), more[i]) : arguments.end();
     if (given == arguments.end())
       arguments.push_back(more[i]);
     else if (i + 1 < more.size() && !more[i + 1].starts_with("--"))
@@ -97,7 +110,8 @@ bool run_and_kill(const std::vector<std::string>& arguments, int milliseconds) {
   int status = 0;
   waitpid(child, &status, 0);
   if (WIFSIGNALED(status)) return true;
-  if (WEXITSTATUS(status) != 0) throw std::runtime_error("the run failed by itself with " + std::to_string(WEXITSTATUS(status)));
+  if (WEXITSTATUS(status) != 0)
+    throw std::runtime_error("the run failed by itself with " + std::to_string(WEXITSTATUS(status)));
   return false;
 }
 
@@ -116,7 +130,8 @@ std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uin
   };
   const auto start = std::chrono::steady_clock::now();
   const Outcome uninterrupted = run_program(with(whole, {"--threads", "1"}));
-  const double milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  const double milliseconds =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   if (uninterrupted.exit_code != 0) return "the uninterrupted run failed: " + uninterrupted.err;
 
   const Rng rng(seed);
@@ -125,7 +140,8 @@ std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uin
   int done = 1;
   for (int i = 0; done < kills && i < 4 * kills; ++i) {
     const auto before = files::newest_complete(killed);
-    // From before the first step to about a third of the run, so that most kills land at work and the run still advances.
+    // From before the first step to about a third of the run, so that most kills land at work and the run still
+    // advances.
     const double after = rng.uniform(static_cast<std::uint64_t>(i)) * 0.35 * milliseconds;
     if (!fs::exists(killed / "run.json")) {
       run_and_kill(with(killed, {"--threads", "2"}), static_cast<int>(0.5 * milliseconds));
@@ -133,7 +149,8 @@ std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uin
     }
     done += run_and_kill(resume(1 + i % 2), static_cast<int>(after) + 1);
     const auto now = files::newest_complete(killed);
-    if (before && (!now || now->step < before->step)) return "a kill lost the checkpoint of step " + std::to_string(before->step);
+    if (before && (!now || now->step < before->step))
+      return "a kill lost the checkpoint of step " + std::to_string(before->step);
     if (now && now->step == steps) {  // it came through: begin anew, so that the other kills find work
       if (const std::string d = differing_files(whole, killed, steps); !d.empty()) return d;
       fs::remove_all(killed);
@@ -146,7 +163,8 @@ std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uin
   const Outcome end = run_program(resume(2));
   if (end.exit_code != 0) return "the last resume failed: " + end.err;
   std::smatch match;
-  if (!std::regex_search(end.err, match, std::regex("resumed  from step ([0-9]+)"))) return "it did not say from where it resumed: " + end.err;
+  if (!std::regex_search(end.err, match, std::regex("resumed  from step ([0-9]+)")))
+    return "it did not say from where it resumed: " + end.err;
   if (std::stoi(match[1]) != (last ? last->step : 0)) return "it resumed from step " + match[1].str();
   return differing_files(whole, killed, steps);
 }

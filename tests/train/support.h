@@ -18,7 +18,8 @@ void write_batches(const std::filesystem::path& file, std::size_t windows, std::
 /// A small run that takes about ten milliseconds a step: --batches FILE, w4a4, two blocks of width 64.
 std::vector<std::string> small_run(const std::filesystem::path& batches, const std::filesystem::path& out, int steps);
 
-/// The same arguments with `more` behind them, or in the place of a flag's value that was given already; with another --format.
+/// The same arguments with `more` behind them, or in the place of a flag's value that was given already; with another
+/// --format.
 std::vector<std::string> plus(std::vector<std::string> arguments, const std::vector<std::string>& more);
 std::vector<std::string> with_format(std::vector<std::string> arguments, const std::string& format);
 
@@ -31,9 +32,9 @@ std::string differing_files(const std::filesystem::path& run_a, const std::files
 /// killed; a program that fails by itself throws.
 bool run_and_kill(const std::vector<std::string>& arguments, int milliseconds);
 
-/// Kills a run `kills` times at moments drawn from `seed`, resuming it each time (every other time with another number of
-/// threads), lets it end, and compares it with one that was never killed. checkpoint_every steps are the most that a kill
-/// may cost. more: further flags of every run. returns what differs, or nothing.
+/// Kills a run `kills` times at moments drawn from `seed`, resuming it each time (every other time with another number
+/// of threads), lets it end, and compares it with one that was never killed. checkpoint_every steps are the most that a
+/// kill may cost. more: further flags of every run. returns what differs, or nothing.
 std::string kill_and_resume(int steps, int checkpoint_every, int kills, std::uint64_t seed,
                             const std::vector<std::string>& more = {});
 
