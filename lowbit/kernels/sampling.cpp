@@ -215,7 +215,9 @@ void exp_weights(std::size_t n, const float* x, float top, float slope, float le
 }
 
 void sums_before(std::size_t n, const float* x, const float* w, Rank rank, double* sums) {
-  sum_blocks(n, [&](std::size_t i) { return x[i] > rank.value || (x[i] == rank.value && i < rank.index) ? w[i] : 0.0f; }, sums);
+  sum_blocks(
+      n, [&](std::size_t i) { return x[i] > rank.value || (x[i] == rank.value && i < rank.index) ? w[i] : 0.0f; },
+      sums);
 }
 
 std::size_t gather_between(std::size_t n, const float* x, float low, float high, float* out, std::size_t& above) {

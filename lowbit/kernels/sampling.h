@@ -6,8 +6,8 @@
 // comparisons and counts are exact, exp is math::exp(float), and sums have one order.
 namespace lowbit::kernels {
 
-/// Sums of weights are formed in blocks of so many: within a block element i is added to partial sum i mod 16, in double,
-/// then the tree 8, 4, 2, 1.
+/// Sums of weights are formed in blocks of so many: within a block element i is added to partial sum i mod 16, in
+/// double, then the tree 8, 4, 2, 1.
 inline constexpr std::size_t kWeightBlock = 1024;
 constexpr std::size_t weight_blocks(std::size_t n) { return (n + kWeightBlock - 1) / kWeightBlock; }
 

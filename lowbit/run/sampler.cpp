@@ -13,7 +13,8 @@
 namespace lowbit::run {
 
 void check(const SamplerOptions& o) {
-  if (!(o.temperature >= 0 && o.temperature <= 100)) fail_usage("--temperature must lie in [0, 100], not {}", o.temperature);
+  if (!(o.temperature >= 0 && o.temperature <= 100))
+    fail_usage("--temperature must lie in [0, 100], not {}", o.temperature);
   if (o.top_k < 0) fail_usage("--top-k must not be negative (0 keeps all), not {}", o.top_k);
   if (!(o.top_p > 0 && o.top_p <= 1)) fail_usage("--top-p must lie in (0, 1], not {}", o.top_p);
   if (!(o.min_p >= 0 && o.min_p < 1)) fail_usage("--min-p must lie in [0, 1), not {}", o.min_p);
@@ -110,12 +111,13 @@ std::size_t Sampler::gather(std::size_t n, const float* x, float low, float high
 void Sampler::sum_before(std::size_t n, const float* x, float value, std::size_t index) {
   for_chunks(n, [&](std::size_t, std::size_t first, std::size_t count) {
     const std::size_t at = index > first ? index - first : 0;
-    kernels::sums_before(count, x + first, weights_.data() + first, {value, at}, sums_.data() + first / kernels::kWeightBlock);
+    kernels::sums_before(count, x + first, weights_.data() + first, {value, at},
+                         sums_.data() + first / kernels::kWeightBlock);
   });
 }
 
-/// The k-th largest of n values, 0 < k <= n, none of them NaN. A sample tells between which two values it most likely lies;
-/// what lies there is copied, and so on until few are left.
+/// The k-th largest of n values, 0 < k <= n, none of them NaN. A sample tells between which two values it most likely
+/// lies; what lies there is copied, and so on until few are left.
 float Sampler::kth_largest(std::size_t n, const float* x, std::size_t k) {
   float *const a = kept_.data(), *const b = spare_.data();
   constexpr std::size_t kSample = 128, kMargin = 12, kFew = 512;
@@ -162,10 +164,10 @@ bool before(float value, std::size_t index, kernels::Rank rank) {
   return value > rank.value || (value == rank.value && index < rank.index);
 }
 
-/// The element at which the weights of those before `rank`, added up in the order of their indices, exceed `left`. sums: of their
-/// blocks. Of rounding that lets none exceed it: the last of them.
-std::size_t element_at(double left, std::span<const double> sums, std::span<const float> values, std::span<const float> weights,
-                       kernels::Rank rank) {
+/// The element at which the weights of those before `rank`, added up in the order of their indices, exceed `left`.
+/// sums: of their blocks. Of rounding that lets none exceed it: the last of them.
+std::size_t element_at(double left, std::span<const double> sums, std::span<const float> values,
+                       std::span<const float> weights, kernels::Rank rank) {
   std::size_t last = 0, last_block = 0, block = 0;
   for (; block < sums.size(); ++block) {
     if (sums[block] > 0) last_block = block;
@@ -244,7 +246,8 @@ std::int32_t Sampler::choose(std::span<const float> logits, std::uint64_t positi
   const auto slope = static_cast<float>(1 / std::max(options_.temperature, 1e-30));
   const float least = not_below(options_.min_p);
   for_chunks(n, [&](std::size_t, std::size_t first, std::size_t count) {
-    kernels::exp_weights(count, z + first, top, slope, least, weights_.data() + first, sums_.data() + first / kernels::kWeightBlock);
+    kernels::exp_weights(count, z + first, top, slope, least, weights_.data() + first,
+                         sums_.data() + first / kernels::kWeightBlock);
   });
   const std::span<const double> sums(sums_.data(), kernels::weight_blocks(n));
   const auto total_of = [&] {
@@ -260,7 +263,8 @@ std::int32_t Sampler::choose(std::span<const float> logits, std::uint64_t positi
     const std::size_t chosen = element_at(rng.uniform(draw) * total, sums, {z, n}, {weights_.data(), n}, rank);
     const auto token = cut ? kept_tokens_[chosen] : static_cast<std::int32_t>(chosen);
     if (options_.top_p >= 1) return token;
-    // Inside the nucleus if what stands before it has less than its mass. If not, the nucleus lies before it: draw there.
+    // Inside the nucleus if what stands before it has less than its mass. If not, the nucleus lies before it: draw
+    // there.
     rank = {z[chosen], chosen};
     sum_before(n, z, rank.value, rank.index);
     total = total_of();

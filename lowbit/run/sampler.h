@@ -12,7 +12,8 @@ struct SamplerOptions {
   std::int64_t top_k = 0;          ///< keep the k likeliest; 0: all
   double top_p = 1;                ///< keep the likeliest that together have this probability
   double min_p = 0;                ///< drop what is less likely than this share of the likeliest
-  double repetition_penalty = 1;   ///< > 1 makes tokens that stand in the text less likely (Keskar et al. 2019, CTRL, sec. 4.1)
+  double repetition_penalty =
+      1;  ///< > 1 makes tokens that stand in the text less likely (Keskar et al. 2019, CTRL, sec. 4.1)
   std::uint64_t seed = 0;
 };
 /// throws Error(usage) that names the flag.
@@ -20,7 +21,8 @@ void check(const SamplerOptions& options);
 
 /// Chooses tokens from logits. The choice is a function of (logits, options, position, tokens seen) alone: the same on
 /// every machine, instruction set and number of threads. Filters apply in this order: repetition penalty, temperature,
-/// top-k, min-p, top-p. Nothing is sorted (docs/reference/arithmetic.md, "Sampling"). Allocates nothing after it is made.
+/// top-k, min-p, top-p. Nothing is sorted (docs/reference/arithmetic.md, "Sampling"). Allocates nothing after it is
+/// made.
 class Sampler {
  public:
   /// executor   whose threads share the passes over a large vocabulary; null: none.

@@ -1,5 +1,5 @@
-// The sampler against its definition, written plainly: softmax in double over all tokens, sorted, filtered one filter after
-// another.
+// The sampler against its definition, written plainly: softmax in double over all tokens, sorted, filtered one filter
+// after another.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,7 +23,8 @@ std::vector<float> some_logits(std::size_t n, double spread, std::uint64_t seed)
   return logits;
 }
 
-std::vector<double> probabilities(const SamplerOptions& o, std::span<const float> logits, std::span<const std::int32_t> seen) {
+std::vector<double> probabilities(const SamplerOptions& o, std::span<const float> logits,
+                                  std::span<const std::int32_t> seen) {
   const std::size_t n = logits.size();
   std::vector<double> z(logits.begin(), logits.end()), p(n);
   std::vector<char> done(n, 0);
@@ -73,8 +74,8 @@ std::vector<SamplerOptions> every_kind() {
 }
 
 std::string name_of(const SamplerOptions& o, std::size_t n) {
-  return fmt::format("n {}, temperature {}, top-k {}, top-p {}, min-p {}, penalty {}", n, o.temperature, o.top_k, o.top_p, o.min_p,
-                     o.repetition_penalty);
+  return fmt::format("n {}, temperature {}, top-k {}, top-p {}, min-p {}, penalty {}", n, o.temperature, o.top_k,
+                     o.top_p, o.min_p, o.repetition_penalty);
 }
 
 const std::vector<std::int32_t> kSeen{0, 7, 7, 33, 60};
@@ -88,7 +89,8 @@ TEST(SamplerDistribution, IsThatOfTheDefinition) {
       for (const std::int32_t token : kSeen) sampler.see(token);
       constexpr int kDraws = 20000;
       std::vector<int> counts(n, 0);
-      for (int i = 0; i < kDraws; ++i) ++counts[static_cast<std::size_t>(sampler.choose(logits, static_cast<std::uint64_t>(i)))];
+      for (int i = 0; i < kDraws; ++i)
+        ++counts[static_cast<std::size_t>(sampler.choose(logits, static_cast<std::uint64_t>(i)))];
       // Chi-square; what is rare counts together.
       double statistic = 0, rare = 0, rare_found = 0;
       int cells = 0;
@@ -108,7 +110,8 @@ TEST(SamplerDistribution, IsThatOfTheDefinition) {
       }
       if (rare >= 8) cell(rare, rare_found);
       const double freedom = std::max(1, cells - 1);
-      EXPECT_LT(statistic, freedom + 4.5 * std::sqrt(2 * freedom) + 5) << name_of(options, n) << ", " << cells << " cells";
+      EXPECT_LT(statistic, freedom + 4.5 * std::sqrt(2 * freedom) + 5)
+          << name_of(options, n) << ", " << cells << " cells";
     }
 }
 
@@ -136,7 +139,8 @@ TEST(SamplerDistribution, TheKthOfManyIsFoundWhereverItLies) {
         if (k <= 50) {
           std::vector<char> drawn(n, 0);
           for (std::uint64_t i = 0; i < 1000; ++i) drawn[static_cast<std::size_t>(sampler.choose(logits, i))] = 1;
-          for (std::size_t i = 0; i < n; ++i) ASSERT_EQ(drawn[i] != 0, p[i] > 0) << "n " << n << ", k " << k << ", kind " << kind;
+          for (std::size_t i = 0; i < n; ++i)
+            ASSERT_EQ(drawn[i] != 0, p[i] > 0) << "n " << n << ", k " << k << ", kind " << kind;
         }
       }
     }
@@ -164,7 +168,8 @@ TEST(SamplerDistribution, TheChoiceDoesNotDependOnTheThreads) {
   ThreadPool two(2), three(3);
   for (const SamplerOptions& options : every_kind()) {
     const std::vector<float> logits = some_logits(32000, 2, 9);
-    Sampler alone(options, logits.size()), shared(options, logits.size(), &two), by_three(options, logits.size(), &three);
+    Sampler alone(options, logits.size()), shared(options, logits.size(), &two),
+        by_three(options, logits.size(), &three);
     for (Sampler* sampler : {&alone, &shared, &by_three})
       for (const std::int32_t token : kSeen) sampler->see(token);
     for (std::uint64_t i = 0; i < 30; ++i) {
