@@ -10,7 +10,7 @@
 #include "lowbit/files/run_folder.h"
 #include "lowbit/files/token_shard.h"
 #include "lowbit/model/model_folder.h"
-#include "lowbit/text/dataset.h"
+#include "lowbit/text/data_folder.h"
 #include "lowbit/train/diagnose.h"
 
 namespace lowbit::cli {
@@ -108,14 +108,13 @@ void add_diagnose(CLI::App& verb) {
     if (options.length == 0) options.length = folder.config().positions;
     if (options.length > folder.config().positions)
       fail_usage("--seq {} is beyond the model's context of {}", options.length, folder.config().positions);
-    std::unique_ptr<files::TokenShard> shard;
+    std::unique_ptr<text::DataFolder> data;
     std::unique_ptr<train::Feed> feed;
     if (!f->data.empty()) {
-      shard = std::make_unique<files::TokenShard>(f->data / text::kValidShard);
-      shard->verify();
-      if (static_cast<std::int64_t>(shard->counts().vocabulary) > folder.config().vocab)
-        fail_input("{} has {} ids, the model {}; name the data it was trained on", shard->path(), shard->counts().vocabulary, folder.config().vocab);
-      feed = train::shard_feed(*shard, options.length, 0);
+      data = std::make_unique<text::DataFolder>(f->data);
+      data->valid().verify();
+      text::require_same_tokenizer(data->valid(), options.model, folder.config().vocab, "--model");
+      feed = train::shard_feed(data->valid(), options.length, 0);
     } else {
       feed = train::batches_feed(f->batches, options.length, folder.config().vocab);
     }

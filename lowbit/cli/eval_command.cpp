@@ -11,7 +11,8 @@
 #include "lowbit/machine/isa.h"
 #include "lowbit/nn/load.h"
 #include "lowbit/run/window_losses.h"
-#include "lowbit/text/dataset.h"
+#include "lowbit/text/data_folder.h"
+#include "lowbit/text/reader.h"
 #include "lowbit/text/tokenizer.h"
 
 namespace lowbit::cli {
@@ -114,13 +115,15 @@ void add_eval(CLI::App& verb) {
     const fs::path path = files::resolve_model(f->model);
     const model::ModelFolder folder(path);
     const auto length = static_cast<std::size_t>(f->seq > 0 ? f->seq : folder.config().positions);
-    std::unique_ptr<files::TokenShard> shard;
+    std::unique_ptr<text::DataFolder> data;
     EncodedText encoded;
     eval::TokenStream stream;
     if (!f->data.empty()) {
-      shard = std::make_unique<files::TokenShard>(f->data / text::kValidShard);
-      shard->verify();
-      stream = eval::stream_of(*shard);
+      data = std::make_unique<text::DataFolder>(f->data);
+      const files::TokenShard& shard = data->valid();
+      shard.verify();
+      text::require_same_tokenizer(shard, path, folder.config().vocab, "--model");
+      stream = eval::stream_of(shard);
     } else {
       encoded = encode(*f, path, folder.config().vocab);
       stream.tokens = encoded.ids.size();

@@ -13,7 +13,7 @@
 #include "lowbit/files/token_shard.h"
 #include "lowbit/formats/words.h"
 #include "lowbit/model/model_folder.h"
-#include "lowbit/text/dataset.h"
+#include "lowbit/text/data_folder.h"
 #include "lowbit/text/tokenizer.h"
 #include "lowbit/train/inputs.h"
 #include "lowbit/train/recipe.h"
@@ -39,25 +39,26 @@ std::vector<std::string> words(const std::vector<std::string_view>& names) { ret
 /// What the data or the weights to start from fix about the model: vocabulary, begin and end tokens.
 void take_from_data(train::Options& o) {
   if (o.data.empty()) return;
-  const files::TokenShard shard(o.data / text::kTrainShard);
-  if (o.config.vocab == 0) o.config.vocab = static_cast<std::int64_t>(shard.counts().vocabulary);
-  if (!fs::exists(o.data / text::kTokenizerFile)) return;
-  const text::Tokenizer tokenizer = text::Tokenizer::load(o.data / text::kTokenizerFile);
+  const text::DataFolder data(o.data);
+  if (o.config.vocab == 0) o.config.vocab = static_cast<std::int64_t>(data.train().counts().vocabulary);
+  if (data.tokenizer_file().empty()) return;
+  const text::Tokenizer tokenizer = text::Tokenizer::load(data.tokenizer_file());
   if (tokenizer.bos()) o.config.bos = *tokenizer.bos();
   // A model to start from may end texts by others besides.
   if (tokenizer.eos() && !o.config.ends_text(*tokenizer.eos())) o.config.eos.push_back(*tokenizer.eos());
 }
 
 /// Begin and end tokens are no flags: a run that goes on has those of its checkpoints.
-void take_from_checkpoints(const fs::path& run, train::Options& o) {
+bool take_from_checkpoints(const fs::path& run, train::Options& o) {
   for (const files::Checkpoint& checkpoint : files::list_checkpoints(run)) try {
       const fs::path path = checkpoint.folder / "config.json";
       const model::Config config = model::parse_config(files::read_json(path), path.string()).config;
       o.config.bos = config.bos;
       o.config.eos = config.eos;
-      return;
+      return true;
     } catch (const Error&) {  // damaged: another one says the same
     }
+  return false;
 }
 
 void take_shape(const CLI::App& verb, TrainFlags& f) {
@@ -148,6 +149,11 @@ bool same_as_recorded(const std::string& name, const std::vector<std::string>& g
   return false;
 }
 
+/// Flags that say where data lies. A resumed run takes the same data from another place; what it is, is checked by content.
+bool names_data(std::string_view flag) {
+  return flag == "data" || flag == "batches" || flag == "eval-batches" || flag == "distill";
+}
+
 /// Goes on with a run: its recorded flags, and of the given ones those that may change.
 void resume(const CLI::App& verb, TrainFlags& f) {
   const train::Options given = f.options;
@@ -158,12 +164,16 @@ void resume(const CLI::App& verb, TrainFlags& f) {
     std::string name = option->get_name();
     name.erase(0, name.find_first_not_of('-'));
     if (name == "out" || name == "resume" || name == "config" || name == "json" || name == "dry-run" || name == "profile" || name == "recompute" || name == "help") continue;
-    if (train::is_free_flag(name) || same_as_recorded(name, option->results(), o)) continue;
+    if (names_data(name) || train::is_free_flag(name) || same_as_recorded(name, option->results(), o)) continue;
     fail_usage("--{} cannot change when a run is resumed; start a new run with --init {}", name, f.out.string());
   }
   const auto take = [&](const char* flag, auto member) {
     if (verb.count(flag) > 0) o.*member = given.*member;
   };
+  take("--data", &train::Options::data);
+  take("--batches", &train::Options::batches);
+  take("--eval-batches", &train::Options::eval_batches);
+  take("--distill", &train::Options::distill);
   take("--steps", &train::Options::steps);
   take("--eval-every", &train::Options::eval_every);
   take("--eval-tokens", &train::Options::eval_tokens);
@@ -174,8 +184,7 @@ void resume(const CLI::App& verb, TrainFlags& f) {
   take("--sample-tokens", &train::Options::sample_tokens);
   if (f.tokens > 0) o.steps = std::max<std::int64_t>(1, f.tokens / o.tokens_per_step());
   f.options = o;
-  take_from_data(f.options);
-  take_from_checkpoints(f.out, f.options);
+  if (!take_from_checkpoints(f.out, f.options)) take_from_data(f.options);
   f.options.resume = true;
   f.options.profile = given.profile;
   f.options.recompute = given.recompute;

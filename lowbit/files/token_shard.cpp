@@ -31,7 +31,7 @@ struct Header {
 };
 static_assert(sizeof(Header) == 128);
 
-std::uint64_t header_hash(const Header& header) {
+std::uint64_t hash_of(const Header& header) {
   return hash_bytes(std::as_bytes(std::span(&header, 1)).first(offsetof(Header, header_hash)));
 }
 
@@ -95,7 +95,7 @@ std::uint64_t TokenShardWriter::commit() {
   header.hashes[0] = hasher_.value();
   header.hashes[1] = hash_bytes(std::as_bytes(std::span(starts_)));
   header.hashes[2] = hash_bytes(std::as_bytes(std::span(lengths_)));
-  header.header_hash = header_hash(header);
+  header.header_hash = hash_of(header);
   file_.write_at(0, std::as_bytes(std::span(&header, 1)));
   file_.commit();
   return header.header_hash;
@@ -111,10 +111,10 @@ TokenShard::TokenShard(const std::filesystem::path& path) : map_(path) {
     fail_input("{}: not a token shard of lowbit; lowbit data makes them", map_.path());
   if (map_.size() < sizeof(Header)) damaged("it ends inside its header");
   std::memcpy(&header, map_.bytes().data(), sizeof(header));
-  if (header.version != kVersion && header_hash(header) == header.header_hash)
+  if (header.version != kVersion && hash_of(header) == header.header_hash)
     fail_input("{}: a token shard of version {}, and this build reads version {}", map_.path(), header.version,
                kVersion);
-  if (header_hash(header) != header.header_hash) damaged("its header does not match its hash");
+  if (hash_of(header) != header.header_hash) damaged("its header does not match its hash");
   if ((header.width != 2 && header.width != 4) || header.vocabulary == 0 ||
       header.vocabulary > std::uint64_t{1} << 8 * header.width ||
       std::any_of(std::begin(header.reserved), std::end(header.reserved), [](std::uint64_t x) { return x != 0; }))
@@ -132,6 +132,7 @@ TokenShard::TokenShard(const std::filesystem::path& path) : map_(path) {
   counts_ = {header.vocabulary, header.tokenizer_hash, header.tokens, header.documents, header.bytes};
   width_ = header.width;
   std::copy(std::begin(header.hashes), std::end(header.hashes), hashes_);
+  header_hash_ = header.header_hash;
   const std::byte* tokens = map_.bytes().data() + sizeof(Header);
   if (width_ == 2)
     tokens16_ = {reinterpret_cast<const std::uint16_t*>(tokens), header.tokens};

@@ -56,6 +56,8 @@ class TokenShard {
   explicit TokenShard(const std::filesystem::path& path);
 
   const TokenShardCounts& counts() const { return counts_; }
+  /// The hash of the header, which holds those of all other bytes: it says which data this is.
+  std::uint64_t header_hash() const { return header_hash_; }
   std::uint64_t tokens() const { return counts_.tokens; }
   /// Bytes per id: 2 or 4.
   std::size_t width() const { return width_; }
@@ -85,7 +87,7 @@ class TokenShard {
   FileMap map_;
   TokenShardCounts counts_;
   std::size_t width_ = 0;
-  std::uint64_t hashes_[3] = {};
+  std::uint64_t hashes_[3] = {}, header_hash_ = 0;
   std::span<const std::uint16_t> tokens16_;
   std::span<const std::uint32_t> tokens32_;
   std::span<const std::uint64_t> starts_, lengths_;

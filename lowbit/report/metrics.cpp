@@ -212,12 +212,15 @@ std::string to_line(const EventRecord& r) {
 std::string to_json(const RunInfo& info) {
   Json flags = Json::object();
   for (const auto& [name, value] : info.flags) flags[name] = value;
+  Json data = Json::object();
+  for (const auto& [name, hash] : info.data) data[name] = hash;
   const auto& m = info.model;
   const auto& s = info.sizes;
   return dump(
       {{"version", 1},
        {"program", info.program},
        {"flags", std::move(flags)},
+       {"data", std::move(data)},
        {"format", info.format},
        {"head", info.head},
        {"estimator", info.estimator},
@@ -256,6 +259,7 @@ std::optional<RunInfo> parse_run_info(std::string_view bytes) {
   RunInfo info;
   info.program = text(json, "program");
   for (const auto& [name, value] : part(json, "flags").items()) info.flags.emplace_back(name, shown(value));
+  for (const auto& [name, value] : part(json, "data").items()) info.data.emplace_back(name, shown(value));
   info.format = text(json, "format");
   info.head = text(json, "head");
   info.estimator = text(json, "estimator");

@@ -107,6 +107,8 @@ std::string to_json(const BitsRecord& record);
 struct RunInfo {
   std::string program;                                     ///< "lowbit 0.1.0"
   std::vector<std::pair<std::string, std::string>> flags;  ///< every flag, defaults too, in the order of the help text
+  /// What it was trained and evaluated on, by content: parts and hashes (files/data_identity.h); empty in older runs.
+  std::vector<std::pair<std::string, std::string>> data;
   std::string format, head, estimator, transform;
   struct Model {
     std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, mlp = 0, vocab = 0, seq = 0;

@@ -2,11 +2,13 @@
 
 #include "lowbit/autograd/torch_executor.h"
 #include "lowbit/base/error.h"
+#include "lowbit/base/file_map.h"
 #include "lowbit/base/progress.h"
 #include "lowbit/files/run_folder.h"
 #include "lowbit/machine/memory.h"
 #include "lowbit/model/model_folder.h"
-#include "lowbit/text/dataset.h"
+#include "lowbit/report/metrics.h"
+#include "lowbit/text/data_folder.h"
 
 namespace lowbit::train {
 
@@ -40,28 +42,47 @@ Inputs open_inputs(const Options& options) {
       fail_input("{} holds {} windows, but {} steps of {} need {}", options.batches.string(), in.feed->windows(),
                  options.steps, options.batch, needed);
   } else {
-    in.train_shard = std::make_unique<files::TokenShard>(options.data / text::kTrainShard);
+    in.data = std::make_unique<text::DataFolder>(options.data);
+    in.train_shard = &in.data->train();
     in.train_shard->verify();
     const auto vocab = static_cast<std::int64_t>(in.train_shard->counts().vocabulary);
     if (vocab > options.config.vocab)
       fail_usage("--vocab {} is smaller than the {} ids of {}", options.config.vocab, vocab, in.train_shard->path());
     in.feed = shard_feed(*in.train_shard, seq, options.seed);
-    if (fs::exists(options.data / text::kTokenizerFile)) {
-      in.tokenizer_file = options.data / text::kTokenizerFile;
+    if (!in.data->tokenizer_file().empty()) {
+      in.tokenizer_file = in.data->tokenizer_file();
       in.tokenizer = std::make_unique<text::Tokenizer>(text::Tokenizer::load(in.tokenizer_file));
     }
   }
   if (!options.eval_batches.empty()) {
     in.eval_feed = batches_feed(options.eval_batches, seq, options.config.vocab);
-  } else if (!options.data.empty() && fs::exists(options.data / text::kValidShard)) {
-    in.valid_shard = std::make_unique<files::TokenShard>(options.data / text::kValidShard);
+  } else if (in.data) {
+    in.valid_shard = &in.data->valid();
     in.valid_shard->verify();
     if (static_cast<std::int64_t>(in.valid_shard->counts().vocabulary) > options.config.vocab)
       fail_usage("--vocab {} is smaller than the {} ids of {}", options.config.vocab,
                  in.valid_shard->counts().vocabulary, in.valid_shard->path());
   }
   if (!options.distill.empty()) in.teacher = open_teacher(options);
+  if (in.train_shard && in.teacher)
+    text::require_same_tokenizer(*in.train_shard, in.teacher->folder, in.teacher->config.vocab, "--distill");
+  if (in.train_shard && !options.init.empty() && !options.resume)
+    text::require_same_tokenizer(*in.train_shard, files::resolve_model(options.init), options.config.vocab, "--init");
+  in.identity = files::identity_of({options.data, options.batches, options.eval_batches, options.distill});
   return in;
+}
+
+void require_recorded_data(const fs::path& run_json, const Inputs& inputs, const Options& options) {
+  const auto info = report::parse_run_info(read_file(run_json));
+  if (!info) return;
+  const std::string part = files::other_data(info->data, inputs.identity);
+  if (part.empty()) return;
+  const bool shard = part == "train" || part == "valid";
+  const fs::path& path = part == "batches" ? options.batches : part == "eval-batches" ? options.eval_batches
+                         : part == "distill" ? options.distill : options.data;
+  fail_input("{} holds other data than this run was begun with ({} differs); name where its own data lies now with --{}, or "
+             "start a new run with --init",
+             path.string(), shard ? "the " + part + " shard" : "its content", shard ? "data" : part);
 }
 
 Prediction predict(const Options& options, const Inputs& inputs, const Peaks& peaks) {

@@ -31,10 +31,11 @@ report::RunInfo::Sizes packed_sizes(const model::Config& config, const Scheme& s
 }  // namespace
 
 void write_run_info(const std::filesystem::path& file, const Options& o, const Scheme& scheme, const Peaks& peaks,
-                    const Prediction& prediction) {
+                    const Prediction& prediction, const files::DataIdentity& data) {
   report::RunInfo info;
   info.program = "lowbit " LOWBIT_VERSION;
   info.flags = to_flags(o);
+  info.data = data;
   info.format = o.scheme.format.name();
   info.head = o.scheme.head.name();
   info.estimator = name_of(o.scheme.estimator);

@@ -59,6 +59,7 @@ class Run {
       return fmt::print("{}", report::closing_summary(report::read_run(folder_.path()), folder_.path()));
     }
     inputs_ = open_inputs(options_);
+    if (options_.resume) require_recorded_data(folder_.run_json(), inputs_, options_);
     announce();
     open_teacher();
     llama_ = std::make_unique<autograd::Llama>(executor_, options_.config, options_.scheme, options_.backward,
@@ -194,7 +195,7 @@ void Run::begin() {
   if (start_from_ || !options_.init.empty())
     companions_ = companions_of(start_from_ ? start_from_->folder : files::resolve_model(options_.init), inputs_.tokenizer_file);
   state_.total_steps = options_.steps;
-  write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_);
+  write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_, inputs_.identity);
   log_ = std::make_unique<report::RunLog>(folder_.path(), state_.step);
   if (state_.step > 0) {
     seconds_before_ = recorded_seconds(folder_.path());
@@ -285,7 +286,7 @@ void Run::allot_bits() {
   saved_step_ = -1;  // a checkpoint of this step from before is not this state
   log_->add(record);
   write_file(folder_.path() / "bits.json", report::to_json(record));
-  write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_);
+  write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_, inputs_.identity);
   log_->add(report::EventRecord{state_.step, "bits", fmt::format("measured in {:.1f} s: {}", since(start), text_of(state_.allotted))});
   progress_->line(report::bits_table(record));
 }
