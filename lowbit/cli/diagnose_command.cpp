@@ -27,7 +27,9 @@ struct DiagnoseFlags {
 };
 
 files::Json to_json(const train::SideDiagnosis& s) {
-  const auto expected = [&](double GaussianCoding::*what) { return s.normal ? files::Json((*s.normal).*what) : files::Json(); };
+  const auto expected = [&](double GaussianCoding::*what) {
+    return s.normal ? files::Json((*s.normal).*what) : files::Json();
+  };
   return {{"error", s.error}, {"normal_error", expected(&GaussianCoding::error)}, {"masked", s.masked},
           {"normal_masked", expected(&GaussianCoding::masked)}};
 }
@@ -39,7 +41,8 @@ files::Json to_json(const train::Diagnosis& d) {
   json["reference"] = d.reference;
   json["tokens"] = d.tokens;
   json["blocks"] = files::Json::array();
-  for (const auto& b : d.blocks) json["blocks"].push_back({{"layer", b.layer}, {"cosine", b.cosine}, {"norm_ratio", b.norm_ratio}});
+  for (const auto& b : d.blocks)
+    json["blocks"].push_back({{"layer", b.layer}, {"cosine", b.cosine}, {"norm_ratio", b.norm_ratio}});
   json["layers"] = files::Json::array();
   for (const auto& l : d.layers)
     json["layers"].push_back({{"name", l.name}, {"weight", to_json(l.weight)}, {"input", to_json(l.input)}});
@@ -56,14 +59,21 @@ void print(const train::Diagnosis& d) {
   fmt::print("Gradients of the residual stream after each block: {} compared with {}, over {}\n", d.format, d.reference,
              counted(d.tokens, "token"));
   bench::Table blocks{{"block", "cosine", "length, with / without"}, {}, 1};
-  for (const auto& b : d.blocks) blocks.rows.push_back({std::to_string(b.layer), fmt::format("{:.4f}", b.cosine), fmt::format("{:.3f}", b.norm_ratio)});
+  for (const auto& b : d.blocks)
+    blocks.rows.push_back(
+        {std::to_string(b.layer), fmt::format("{:.4f}", b.cosine), fmt::format("{:.3f}", b.norm_ratio)});
   fmt::print("{}\n", blocks.text());
-  fmt::print("Quantization: relative squared error and share of masked entries; \"normal\" is the value for a normal variable (-: not quantized, or unknown)\n");
-  bench::Table layers{{"layer", "weight error", "normal", "masked", "normal", "input error", "normal", "masked", "normal"}, {}, 1};
+  fmt::print(
+      "Quantization: relative squared error and share of masked entries; \"normal\" is the value for a normal variable "
+      "(-: not quantized, or unknown)\n");
+  bench::Table layers{
+      {"layer", "weight error", "normal", "masked", "normal", "input error", "normal", "masked", "normal"}, {}, 1};
   for (const auto& l : d.layers) {
     std::vector<std::string> row{l.name};
     const auto add = [&](const std::optional<train::SideDiagnosis>& s) {
-      const auto expected = [&](double GaussianCoding::*what) { return s && s->normal ? share((*s->normal).*what) : "-"; };
+      const auto expected = [&](double GaussianCoding::*what) {
+        return s && s->normal ? share((*s->normal).*what) : "-";
+      };
       row.insert(row.end(), {s ? share(s->error) : "-", expected(&GaussianCoding::error), s ? share(s->masked) : "-",
                              expected(&GaussianCoding::masked)});
     };
@@ -76,7 +86,8 @@ void print(const train::Diagnosis& d) {
   fmt::print("\nSince the earlier checkpoint\n");
   bench::Table changes{{"layer", "masked then", "masked now", "still masked", "codes changed"}, {}, 1};
   for (const auto& c : d.changes)
-    changes.rows.push_back({c.name, share(c.masked_before), share(c.masked_now), share(c.still_masked), share(c.codes_changed)});
+    changes.rows.push_back(
+        {c.name, share(c.masked_before), share(c.masked_now), share(c.still_masked), share(c.codes_changed)});
   fmt::print("{}", changes.text());
 }
 
@@ -88,7 +99,8 @@ void add_diagnose(CLI::App& verb) {
   add_option(verb, "--model", o.model, "run folder or checkpoint of a low-bit format")->required()->type_name("DIR");
   add_option(verb, "--data", f->data, "data folder: use windows of its held-out part")->type_name("DIR");
   add_option(verb, "--batches", f->batches, "file of raw uint16 windows [n, seq + 1] instead")->type_name("FILE");
-  add_option(verb, "--earlier", o.earlier, "earlier checkpoint: report which masks and codes changed since")->type_name("DIR");
+  add_option(verb, "--earlier", o.earlier, "earlier checkpoint: report which masks and codes changed since")
+      ->type_name("DIR");
   add_choice(verb, "--against", f->against, {"a16", "bf16"},
              "reference of the gradients. a16: the same weights with float activations; bf16: no quantization");
   add_option(verb, "--windows", o.windows, {1, 1 << 20}, "windows of text, all in memory at once");
@@ -99,7 +111,8 @@ void add_diagnose(CLI::App& verb) {
     train::DiagnoseOptions& options = f->options;
     const fs::path asked = options.model;
     if (f->save && !files::is_run_folder(asked))
-      fail_usage("--save writes into a run folder, which {} is not; name the folder that `lowbit train --out` made", asked.string());
+      fail_usage("--save writes into a run folder, which {} is not; name the folder that `lowbit train --out` made",
+                 asked.string());
     if (f->data.empty() == f->batches.empty()) fail_usage("say on what: --data DIR or --batches FILE");
     const int threads = apply_common(f->common);
     options.against_bf16 = f->against == "bf16";

@@ -28,7 +28,8 @@ struct TrainFlags {
   CommonFlags common;
   train::Options options;
   fs::path out;
-  std::string format = "w4a4", layer_formats, head, attention, estimator, transform = "hadamard", backward = "bf16", size;
+  std::string format = "w4a4", layer_formats, head, attention, estimator, transform = "hadamard", backward = "bf16",
+              size;
   std::string scale = "rms", grid = "uniform", fp4_threshold = "paper", sparse_scale = "dense";
   std::int64_t tokens = 0;
   bool dry_run = false;
@@ -120,7 +121,8 @@ void start(const CLI::App& verb, TrainFlags& f) {
   if (!o.batches.empty() && (o.batch == 0 || o.seq == 0 || o.config.vocab == 0))
     fail_usage("--batches FILE needs --batch, --seq and --vocab: the file holds nothing but ids");
   if (!o.data.empty() && !o.batches.empty()) fail_usage("give either --data DIR or --batches FILE, not both");
-  if (o.data.empty() && o.batches.empty()) fail_usage("say what to train on: --data DIR (made by lowbit data) or --batches FILE");
+  if (o.data.empty() && o.batches.empty())
+    fail_usage("say what to train on: --data DIR (made by lowbit data) or --batches FILE");
   take_scheme(f);
   take_shape(verb, f);
   take_from_data(o);
@@ -149,7 +151,8 @@ bool same_as_recorded(const std::string& name, const std::vector<std::string>& g
   return false;
 }
 
-/// Flags that say where data lies. A resumed run takes the same data from another place; what it is, is checked by content.
+/// Flags that say where data lies. A resumed run takes the same data from another place; what it is, is checked by
+/// content.
 bool names_data(std::string_view flag) {
   return flag == "data" || flag == "batches" || flag == "eval-batches" || flag == "distill";
 }
@@ -163,7 +166,9 @@ void resume(const CLI::App& verb, TrainFlags& f) {
     if (option->count() == 0) continue;
     std::string name = option->get_name();
     name.erase(0, name.find_first_not_of('-'));
-    if (name == "out" || name == "resume" || name == "config" || name == "json" || name == "dry-run" || name == "profile" || name == "recompute" || name == "help") continue;
+    if (name == "out" || name == "resume" || name == "config" || name == "json" || name == "dry-run" ||
+        name == "profile" || name == "recompute" || name == "help")
+      continue;
     if (names_data(name) || train::is_free_flag(name) || same_as_recorded(name, option->results(), o)) continue;
     fail_usage("--{} cannot change when a run is resumed; start a new run with --init {}", name, f.out.string());
   }
@@ -223,39 +228,49 @@ void add_train(CLI::App& verb) {
 
   group("Data and folders");
   add_option(verb, "--data", o.data, "data folder made by lowbit data")->type_name("DIR");
-  add_option(verb, "--batches", o.batches, "file of raw uint16 windows [steps, batch, seq + 1], taken in order, instead of --data")
+  add_option(verb, "--batches", o.batches,
+             "file of raw uint16 windows [steps, batch, seq + 1], taken in order, instead of --data")
       ->type_name("FILE");
-  add_option(verb, "--eval-batches", o.eval_batches, "file of raw uint16 windows [n, seq + 1] to evaluate on")->type_name("FILE");
+  add_option(verb, "--eval-batches", o.eval_batches, "file of raw uint16 windows [n, seq + 1] to evaluate on")
+      ->type_name("FILE");
   add_option(verb, "--out", f->out, "run folder to create, or with --resume to continue")->required()->type_name("DIR");
   add_option(verb, "--init", o.init, "model or run folder with the weights to start from")
       ->type_name("DIR")
       ->default_str("random weights");
-  add_flag(verb, "--resume", o.resume,
-           "continue an interrupted run from its latest complete checkpoint; with a larger --tokens or --steps, extend it");
+  add_flag(
+      verb, "--resume", o.resume,
+      "continue an interrupted run from its latest complete checkpoint; with a larger --tokens or --steps, extend it");
   add_flag(verb, "--dry-run", f->dry_run, "check everything and predict memory and time; write nothing");
 
   group("Model shape");
-  add_choice(verb, "--size", f->size, words(model::preset_names()), "a shape by name, from its parameters outside the embeddings");
+  add_choice(verb, "--size", f->size, words(model::preset_names()),
+             "a shape by name, from its parameters outside the embeddings");
   add_option(verb, "--layers", c.layers, {1, 10'000}, "number of transformer blocks");
   add_option(verb, "--width", c.width, {1, 1 << 20}, "width of the residual stream; a multiple of --heads");
   add_option(verb, "--heads", c.heads, {1, 1 << 16}, "number of attention heads");
   add_option(verb, "--kv-heads", c.kv_heads, {1, 1 << 16}, "number of key-value heads")->default_str("as --heads");
-  add_option(verb, "--mlp", c.mlp, {1, 1 << 24}, "width of the MLP")->default_str("8/3 of --width, rounded up to a multiple of 256");
-  add_option(verb, "--vocab", c.vocab, {1, std::int64_t{1} << 31}, "size of the vocabulary")->default_str("that of the data");
+  add_option(verb, "--mlp", c.mlp, {1, 1 << 24}, "width of the MLP")
+      ->default_str("8/3 of --width, rounded up to a multiple of 256");
+  add_option(verb, "--vocab", c.vocab, {1, std::int64_t{1} << 31}, "size of the vocabulary")
+      ->default_str("that of the data");
   add_flag(verb, "--tied", c.tied, "use the embedding as the head");
   add_flag(verb, "--qk-norm,!--no-qk-norm", c.qk_norm, "normalize the heads of queries and keys, as in Qwen3");
 
   group("Number format");
-  add_option(verb, "--format", f->format, fmt::format("format of the blocks' linear layers: {}", format_words()))->type_name("FORMAT");
-  add_option(verb, "--layer-formats", f->layer_formats,
-             "formats of some layers, such as down=w2a3,blocks.0.*=w4a4: a kind (q k v o gate up down) or a name with *; the "
-             "last that matches a layer wins")
+  add_option(verb, "--format", f->format, fmt::format("format of the blocks' linear layers: {}", format_words()))
+      ->type_name("FORMAT");
+  add_option(
+      verb, "--layer-formats", f->layer_formats,
+      "formats of some layers, such as down=w2a3,blocks.0.*=w4a4: a kind (q k v o gate up down) or a name with *; the "
+      "last that matches a layer wins")
       ->type_name("LIST");
-  add_choice(verb, "--head", f->head, head_words(), "format of the head and embedding")->default_str("bf16; f32 with --format f32");
+  add_choice(verb, "--head", f->head, head_words(), "format of the head and embedding")
+      ->default_str("bf16; f32 with --format f32");
   add_choice(verb, "--attention", f->attention, attention_words(), "format of attention scores and values")
       ->default_str("f32; bf16 with --format bf16");
   add_choice(verb, "--estimator", f->estimator, estimator_words(),
-             "gradient through the quantizer. trust, clip and ste use the scale of --scale; the others learn their steps: lsq+ "
+             "gradient through the quantizer. trust, clip and ste use the scale of --scale; the others learn their "
+             "steps: lsq+ "
              "also learns an offset of the inputs, adabin is for 1 bit")
       ->default_str("trust; ste with --scale absmax");
   add_choice(verb, "--transform", f->transform, transform_words(),
@@ -268,11 +283,14 @@ void add_train(CLI::App& verb) {
              "columns of a weight row that share a scale; a power of two")
       ->default_str("the whole row");
   add_choice(verb, "--grid", f->grid, grid_words(),
-             "levels: uniform, or Lloyd-Max levels of a normal variable for 1 to 4 bits (as in the reference code, or converged)");
-  add_choice(verb, "--fp4-threshold", f->fp4_threshold, fp4_threshold_words(), "trust rule of fp4; that of the reference code is narrower");
+             "levels: uniform, or Lloyd-Max levels of a normal variable for 1 to 4 bits (as in the reference code, or "
+             "converged)");
+  add_choice(verb, "--fp4-threshold", f->fp4_threshold, fp4_threshold_words(),
+             "trust rule of fp4; that of the reference code is narrower");
   add_choice(verb, "--sparse-scale", f->sparse_scale, sparse_scale_words(),
              "scale of a +2:4 row: from the whole row, or refitted to the weights that were kept");
-  add_flag(verb, "--share-steps", o.scheme.share_steps, "share one learned step among the q, k and v weights of a layer");
+  add_flag(verb, "--share-steps", o.scheme.share_steps,
+           "share one learned step among the q, k and v weights of a layer");
   add_choice(verb, "--backward", f->backward, {"bf16", "f32", "int8"},
              "operands of the backward products; int8 rounds the gradients of low-bit layers stochastically to 8 bits");
 
@@ -291,43 +309,57 @@ void add_train(CLI::App& verb) {
   add_option(verb, "--warmup", o.warmup, {0}, "steps of warm-up")->default_str("a tenth of the steps");
   add_option(verb, "--cooldown", o.cooldown, {0}, "with --schedule wsd: steps of decay")
       ->default_str("a fifth of the steps");
-  add_option(verb, "--final-lr", o.final_lr, {0, 1}, "with --schedule cosine: final learning rate as a fraction of the peak");
-  add_option(verb, "--weight-decay", o.weight_decay, {0, 10, false, true}, "decoupled weight decay of the blocks' linear weights");
+  add_option(verb, "--final-lr", o.final_lr, {0, 1},
+             "with --schedule cosine: final learning rate as a fraction of the peak");
+  add_option(verb, "--weight-decay", o.weight_decay, {0, 10, false, true},
+             "decoupled weight decay of the blocks' linear weights");
   add_option(verb, "--beta1", o.beta1, {0, 1, false, true}, "beta1 of AdamW");
   add_option(verb, "--beta2", o.beta2, {0, 1, false, true}, "beta2 of AdamW");
   add_option(verb, "--adam-eps", o.eps, {0, 1, true, true}, "epsilon of AdamW");
-  add_option(verb, "--clip", o.clip, {0, 1e30, true}, "clip the global gradient norm to this; a large number clips nothing");
-  add_option(verb, "--gain-lr", o.gain_lr, {0, 1e6}, "learn a gain for each matrix of the blocks at this multiple of --lr; 0: no gains")
+  add_option(verb, "--clip", o.clip, {0, 1e30, true},
+             "clip the global gradient norm to this; a large number clips nothing");
+  add_option(verb, "--gain-lr", o.gain_lr, {0, 1e6},
+             "learn a gain for each matrix of the blocks at this multiple of --lr; 0: no gains")
       ->default_str("by the recipe");
-  add_option(verb, "--cage", o.cage, {0, 1e6},
-             "pull weights to their grid after each update, w -= lr L (w - Q(w)), with L rising to this at the last step");
-  add_option(verb, "--cage-start", o.cage_start, {0, 1, false, true}, "fraction of the steps after which L of --cage rises from 0");
+  add_option(
+      verb, "--cage", o.cage, {0, 1e6},
+      "pull weights to their grid after each update, w -= lr L (w - Q(w)), with L rising to this at the last step");
+  add_option(verb, "--cage-start", o.cage_start, {0, 1, false, true},
+             "fraction of the steps after which L of --cage rises from 0");
   add_option(verb, "--damp", o.damp, {0, 1e6},
              "damp oscillations: add L (w - Q(w)) to the gradient, with L rising from 0 to this at the last step");
-  add_option(verb, "--float-start", o.float_start, {0, 1, false, true}, "fraction of the steps trained in bf16 before the format takes over");
+  add_option(verb, "--float-start", o.float_start, {0, 1, false, true},
+             "fraction of the steps trained in bf16 before the format takes over");
   add_option(verb, "--bits-budget", o.bits_budget, {0, 32, true},
              "mean stored bits per block weight, scales included: the run measures its layers and allots them widths")
       ->default_str("one format for all layers");
-  add_option(verb, "--bits-at", o.bits_at, {0, 1, true, true}, "fraction of the steps after which --bits-budget is allotted");
-  add_option(verb, "--bits-choices", o.bits_choices, "widths of weights that --bits-budget may give a layer")->type_name("LIST");
-  add_option(verb, "--distill", o.distill, "model folder of a teacher, whose distribution becomes part of the target")->type_name("DIR");
+  add_option(verb, "--bits-at", o.bits_at, {0, 1, true, true},
+             "fraction of the steps after which --bits-budget is allotted");
+  add_option(verb, "--bits-choices", o.bits_choices, "widths of weights that --bits-budget may give a layer")
+      ->type_name("LIST");
+  add_option(verb, "--distill", o.distill, "model folder of a teacher, whose distribution becomes part of the target")
+      ->type_name("DIR");
   add_option(verb, "--distill-weight", o.distill_weight, {0, 1}, "weight of the teacher's distribution in the target");
   add_seed(verb, o.seed, "seed of the initial weights and the order of the data");
 
   group("Evaluation and checkpoints");
   add_option(verb, "--eval-every", o.eval_every, {1}, "steps between evaluations")->default_str("a tenth of the steps");
-  add_option(verb, "--eval-tokens", o.eval_tokens, {1}, "held-out tokens per evaluation during the run; the last one uses all")
+  add_option(verb, "--eval-tokens", o.eval_tokens, {1},
+             "held-out tokens per evaluation during the run; the last one uses all")
       ->default_str("65536");
-  add_option(verb, "--eval-windows", o.eval_windows, {1}, "with --eval-batches: windows per evaluation")->default_str("all");
+  add_option(verb, "--eval-windows", o.eval_windows, {1}, "with --eval-batches: windows per evaluation")
+      ->default_str("all");
   add_option(verb, "--checkpoint-every", o.checkpoint_every, {1}, "steps between checkpoints")
       ->default_str("a tenth of the steps");
   add_option(verb, "--keep", o.keep, {1, 1 << 20}, "checkpoints to keep");
   add_option(verb, "--bytes-per-token", o.bytes_per_token, {0, 1e6, true},
              "bytes of text per token, for bits per byte of data that was made from raw tokens");
-  add_option(verb, "--sample-tokens", o.sample_tokens, {0, 1 << 20}, "tokens of the sample text shown at evaluations; 0: no sample");
+  add_option(verb, "--sample-tokens", o.sample_tokens, {0, 1 << 20},
+             "tokens of the sample text shown at evaluations; 0: no sample");
 
   group("Computation and output");
-  add_flag(verb, "--recompute", o.recompute, "recompute part of the forward pass during the backward pass: less memory, same result");
+  add_flag(verb, "--recompute", o.recompute,
+           "recompute part of the forward pass during the backward pass: less memory, same result");
   add_flag(verb, "--profile", o.profile, "end with a table of where the time of the steps went");
   add_common(verb, f->common);
   group("Options");

@@ -10,8 +10,8 @@
 #include "lowbit/base/file_write.h"
 #include "lowbit/base/hash.h"
 
-// Token shards, train.lbd and valid.lbd (docs/reference/formats.md, "Token shard"): token ids as one row of uint16 or uint32, and
-// where documents begin in it and how many bytes of text each holds.
+// Token shards, train.lbd and valid.lbd (docs/reference/formats.md, "Token shard"): token ids as one row of uint16 or
+// uint32, and where documents begin in it and how many bytes of text each holds.
 namespace lowbit::files {
 
 /// What a shard holds. tokenizer_hash is 0, and documents and bytes too, for token files that came without text.

@@ -90,25 +90,29 @@ class Sweep {
     }
   }
 
-  /// A cell that was begun holds a result of the data as it was then. Where the same path now holds other data, results of
-  /// two texts would stand in one table.
+  /// A cell that was begun holds a result of the data as it was then. Where the same path now holds other data, results
+  /// of two texts would stand in one table.
   void require_same_data(const CellState& state) {
     const auto text = read_file(state.folder / "run.json");
     const auto info = report::parse_run_info(text);
     if (!info || info->data.empty()) return;
     const auto flag = [&](std::string_view name) {
-      const auto given = std::find_if(state.cell.flags.begin(), state.cell.flags.end(), [&](const auto& f) { return f.first == name; });
+      const auto given = std::find_if(state.cell.flags.begin(), state.cell.flags.end(),
+                                      [&](const auto& f) { return f.first == name; });
       return given == state.cell.flags.end() ? std::string() : given->second;
     };
     const files::DataPaths paths{flag("data"), flag("batches"), flag("eval-batches"), flag("distill")};
-    const std::string key = paths.data.string() + "\n" + paths.batches.string() + "\n" + paths.eval_batches.string() + "\n" + paths.distill.string();
+    const std::string key = paths.data.string() + "\n" + paths.batches.string() + "\n" + paths.eval_batches.string() +
+                            "\n" + paths.distill.string();
     auto known = identities_.find(key);
     if (known == identities_.end()) known = identities_.emplace(key, files::identity_of(paths)).first;
     const std::string part = files::other_data(info->data, known->second);
     if (part.empty()) return;
-    fail_input("the cell {} was trained on other data than its flags name now ({} differs); put that data back, or name another "
-               "folder with --out",
-               state.cell.label, part);
+    fail_input(
+        "the cell {} was trained on other data than its flags name now ({} differs); put that data back, or name "
+        "another "
+        "folder with --out",
+        state.cell.label, part);
   }
 
   /// Takes the result of a run that came to its end. returns why it has none.

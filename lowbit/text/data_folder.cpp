@@ -23,7 +23,8 @@ std::unique_ptr<files::TokenShard> open_shard(const fs::path& folder, const char
   auto shard = std::make_unique<files::TokenShard>(folder / file);
   const auto wanted = files::required<std::string>(*entry, "header_hash", where);
   if (hash_text(shard->header_hash()) != wanted)
-    fail_input("{} is not the shard that {} describes, so the folder mixes two texts; {}", shard->path(), where, kMakeAgain);
+    fail_input("{} is not the shard that {} describes, so the folder mixes two texts; {}", shard->path(), where,
+               kMakeAgain);
   return shard;
 }
 
@@ -60,7 +61,8 @@ DataFolder::DataFolder(const fs::path& folder) : path_(folder) {
   const auto tokenizer = record.find("tokenizer");
   const bool described = tokenizer != record.end() && tokenizer->is_object();
   const bool there = fs::exists(folder / kTokenizerFile, error);
-  if (described != (hash != 0)) fail_input("{} and the shards disagree about whether there is a tokenizer; {}", where, kMakeAgain);
+  if (described != (hash != 0))
+    fail_input("{} and the shards disagree about whether there is a tokenizer; {}", where, kMakeAgain);
   if (hash == 0) {
     if (there)
       fail_input("{} holds ids without text, and a {} that they are not known to be of; remove it", folder.string(),
@@ -68,7 +70,8 @@ DataFolder::DataFolder(const fs::path& folder) : path_(folder) {
     return;
   }
   if (!there)
-    fail_input("{} holds no {}, which its ids are of; copy it there, or {}", folder.string(), kTokenizerFile, kMakeAgain);
+    fail_input("{} holds no {}, which its ids are of; copy it there, or {}", folder.string(), kTokenizerFile,
+               kMakeAgain);
   tokenizer_file_ = folder / kTokenizerFile;
   if (Tokenizer::load(tokenizer_file_).hash() != hash)
     fail_input("{} is not the tokenizer that the ids beside it are of; {}", tokenizer_file_.string(), kMakeAgain);

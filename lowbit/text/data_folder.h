@@ -8,12 +8,12 @@
 
 namespace lowbit::text {
 
-/// A data folder, opened (docs/reference/formats.md, "Data folder"): its description, shards and tokenizer are there and
-/// belong together.
+/// A data folder, opened (docs/reference/formats.md, "Data folder"): its description, shards and tokenizer are there
+/// and belong together.
 class DataFolder {
  public:
-  /// throws Error(input): no data.json (a `lowbit data` that was stopped, or a copy of a part), a shard or tokenizer that is
-  /// missing or is not the one that data.json describes, ids of another tokenizer.
+  /// throws Error(input): no data.json (a `lowbit data` that was stopped, or a copy of a part), a shard or tokenizer
+  /// that is missing or is not the one that data.json describes, ids of another tokenizer.
   explicit DataFolder(const std::filesystem::path& folder);
 
   const std::filesystem::path& path() const { return path_; }
@@ -27,10 +27,9 @@ class DataFolder {
   std::unique_ptr<files::TokenShard> train_, valid_;
 };
 
-/// Refuses a model whose tokenizer is not the one that a shard's ids are of. Ids without a tokenizer (raw ids) and model
-/// folders without one are known by their vocabulary alone: its size is checked.
-/// model   model folder; what: how the message names it, as "--init"
-/// throws  Error(input)
+/// Refuses a model whose tokenizer is not the one that a shard's ids are of. Ids without a tokenizer (raw ids) and
+/// model folders without one are known by their vocabulary alone: its size is checked. model   model folder; what: how
+/// the message names it, as "--init" throws  Error(input)
 void require_same_tokenizer(const files::TokenShard& shard, const std::filesystem::path& model, std::int64_t vocabulary,
                             std::string_view what);
 

@@ -80,9 +80,10 @@ void require_recorded_data(const fs::path& run_json, const Inputs& inputs, const
   const bool shard = part == "train" || part == "valid";
   const fs::path& path = part == "batches" ? options.batches : part == "eval-batches" ? options.eval_batches
                          : part == "distill" ? options.distill : options.data;
-  fail_input("{} holds other data than this run was begun with ({} differs); name where its own data lies now with --{}, or "
-             "start a new run with --init",
-             path.string(), shard ? "the " + part + " shard" : "its content", shard ? "data" : part);
+  fail_input(
+      "{} holds other data than this run was begun with ({} differs); name where its own data lies now with --{}, or "
+      "start a new run with --init",
+      path.string(), shard ? "the " + part + " shard" : "its content", shard ? "data" : part);
 }
 
 Prediction predict(const Options& options, const Inputs& inputs, const Peaks& peaks) {

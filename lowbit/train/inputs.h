@@ -33,12 +33,13 @@ struct Inputs {
   bool held_out() const { return eval_feed || valid_shard; }
 };
 
-/// Opens and verifies them. throws Error(usage, input): data that is missing, damaged, too short, of a larger vocabulary,
+/// Opens and verifies them. throws Error(usage, input): data that is missing, damaged, too short, of a larger
+/// vocabulary,
 ///        or of another tokenizer than the model to start from; a teacher of another vocabulary or tokenizer.
 Inputs open_inputs(const Options& options);
 
-/// Refuses other data than a run was begun with: what run.json records of it, by content. A run that records nothing (of an
-/// earlier version) takes any. throws Error(input).
+/// Refuses other data than a run was begun with: what run.json records of it, by content. A run that records nothing
+/// (of an earlier version) takes any. throws Error(input).
 void require_recorded_data(const std::filesystem::path& run_json, const Inputs& inputs, const Options& options);
 
 /// As predict (predict.h), with what a teacher takes besides.

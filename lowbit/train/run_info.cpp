@@ -20,8 +20,9 @@ report::RunInfo::Sizes packed_sizes(const model::Config& config, const Scheme& s
       sizes.codes += codes;
       sizes.scales += scales;
     } else {
-      (spec.role == model::TensorRole::embedding ? sizes.embedding : spec.role == model::TensorRole::head ? sizes.head : sizes.norms) +=
-          codes + scales;
+      (spec.role == model::TensorRole::embedding ? sizes.embedding
+       : spec.role == model::TensorRole::head    ? sizes.head
+                                                 : sizes.norms) += codes + scales;
     }
     sizes.total += codes + scales;
   }

@@ -8,8 +8,8 @@
 
 namespace lowbit::train {
 
-/// Writes run.json: what was asked for, on which machine, what was predicted, and the sizes as they will be stored packed.
-/// scheme   what is stored: of the options, or what was allotted since.
+/// Writes run.json: what was asked for, on which machine, what was predicted, and the sizes as they will be stored
+/// packed. scheme   what is stored: of the options, or what was allotted since.
 void write_run_info(const std::filesystem::path& file, const Options& options, const Scheme& scheme, const Peaks& peaks,
                     const Prediction& prediction, const files::DataIdentity& data);
 

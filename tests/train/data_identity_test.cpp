@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 void write_text(const fs::path& file, const char* noun, int lines) {
   std::ofstream out(file);
   for (int i = 0; i < lines; ++i)
-    out << "The " << noun << " number " << i % 97 << " saw " << (i * 7) % 89 << " other " << noun << "s by the river.\n\n";
+    out << "The " << noun << " number " << i % 97 << " saw " << (i * 7) % 89 << " other " << noun
+        << "s by the river.\n\n";
 }
 
 /// Two texts, two tokenizers, and data folders of their combinations.
@@ -25,7 +26,8 @@ class DataIdentity : public testing::Test {
     write_text(folder / "fox.txt", "fox", 3000);
     write_text(folder / "owl.txt", "owl", 3000);
     for (const std::string name : {"fox", "owl"})
-      done({lowbit_program(), "tokenizer", "train", "--in", path(name + ".txt"), "--vocab", "300", "--out", path(name + ".model")});
+      done({lowbit_program(), "tokenizer", "train", "--in", path(name + ".txt"), "--vocab", "300", "--out",
+            path(name + ".model")});
     data("fox.txt", "fox.model", "data");
   }
   std::string path(const std::string& name) const { return (folder / name).string(); }
@@ -37,10 +39,39 @@ class DataIdentity : public testing::Test {
   void data(const std::string& text, const std::string& tokenizer, const std::string& out) {
     done({lowbit_program(), "data", "--in", path(text), "--tokenizer", path(tokenizer), "--out", path(out), "--force"});
   }
-  std::vector<std::string> train(const std::string& data, const std::string& out, const std::vector<std::string>& more = {}) {
-    return plus({train_program(), "train", "--data", path(data), "--out", path(out), "--format", "w4a4", "--layers", "1",
-                 "--width", "64", "--heads", "2", "--mlp", "64", "--steps", "6", "--batch", "2", "--seq", "32", "--eval-every",
-                 "3", "--checkpoint-every", "3", "--eval-tokens", "512", "--sample-tokens", "0"}, more);
+  std::vector<std::string> train(const std::string& data, const std::string& out,
+                                 const std::vector<std::string>& more = {}) {
+    return plus({train_program(),
+                 "train",
+                 "--data",
+                 path(data),
+                 "--out",
+                 path(out),
+                 "--format",
+                 "w4a4",
+                 "--layers",
+                 "1",
+                 "--width",
+                 "64",
+                 "--heads",
+                 "2",
+                 "--mlp",
+                 "64",
+                 "--steps",
+                 "6",
+                 "--batch",
+                 "2",
+                 "--seq",
+                 "32",
+                 "--eval-every",
+                 "3",
+                 "--checkpoint-every",
+                 "3",
+                 "--eval-tokens",
+                 "512",
+                 "--sample-tokens",
+                 "0"},
+                more);
   }
   std::vector<std::string> resume(const std::string& out, const std::vector<std::string>& more = {}) {
     return plus({train_program(), "train", "--resume", "--out", path(out), "--steps", "9"}, more);
@@ -112,9 +143,11 @@ TEST_F(DataIdentity, AFolderThatMixesTwoTextsOrTokenizersIsRefused) {
 }
 
 TEST_F(DataIdentity, ASweepDoesNotMixResultsOfTwoTexts) {
-  std::ofstream(folder / "sweep.toml") << "[fixed]\ndata = \"" << path("data") << "\"\nlayers = 1\nwidth = 64\nheads = 2\nmlp = 64\n"
-                                       << "steps = 4\nbatch = 2\nseq = 32\n\n[[cells]]\nformat = [\"w4a4\", \"w2a2\"]\n";
-  const std::vector<std::string> sweep{lowbit_program(), "sweep", "--config", path("sweep.toml"), "--out", path("runs")};
+  std::ofstream(folder / "sweep.toml")
+      << "[fixed]\ndata = \"" << path("data") << "\"\nlayers = 1\nwidth = 64\nheads = 2\nmlp = 64\n"
+      << "steps = 4\nbatch = 2\nseq = 32\n\n[[cells]]\nformat = [\"w4a4\", \"w2a2\"]\n";
+  const std::vector<std::string> sweep{lowbit_program(),   "sweep", "--config",
+                                       path("sweep.toml"), "--out", path("runs")};
   const Outcome first = run_program(sweep);
   ASSERT_EQ(first.exit_code, 0) << first.err;
   data("owl.txt", "fox.model", "data");
