@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cstring>
+
 #include "lowbit/base/error.h"
 
 namespace lowbit {
@@ -10,8 +12,14 @@ namespace {
 
 volatile sig_atomic_t signals = 0;
 
+const char* volatile stop_line = nullptr;
+
 extern "C" void on_signal(int) {
   signals = signals + 1;
+  if (const char* line = stop_line) {
+    [[maybe_unused]] const ssize_t put = write(STDERR_FILENO, line, std::strlen(line));
+    _exit(130);
+  }
   if (signals == 2) {
     constexpr char kLine[] = "lowbit: stopping; once more to stop at once, without saving\n";
     [[maybe_unused]] const ssize_t put = write(STDERR_FILENO, kLine, sizeof kLine - 1);
@@ -42,5 +50,14 @@ bool interrupted() { return signals != 0; }
 void check_interrupt(const char* what) {
   if (signals != 0) throw Interrupted(what);
 }
+
+StopAtOnce::StopAtOnce(const char* line) {
+  stop_line = line;
+  if (signals == 0) return;
+  stop_line = nullptr;
+  throw Interrupted("stopped; nothing was written");
+}
+
+StopAtOnce::~StopAtOnce() { stop_line = nullptr; }
 
 }  // namespace lowbit

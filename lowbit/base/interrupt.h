@@ -11,4 +11,15 @@ bool interrupted();
 /// throws Interrupted(what) once the flag is set. what: one line that says what was kept and how to go on.
 void check_interrupt(const char* what);
 
+/// While it lives, the first signal prints a line and ends the process with code 130: around a library's long call, which
+/// polls nothing, where no file is being written. line: with the line feed; it must outlive the object.
+class StopAtOnce {
+ public:
+  /// throws Interrupted: a signal came already.
+  explicit StopAtOnce(const char* line);
+  ~StopAtOnce();
+  StopAtOnce(const StopAtOnce&) = delete;
+  StopAtOnce& operator=(const StopAtOnce&) = delete;
+};
+
 }  // namespace lowbit

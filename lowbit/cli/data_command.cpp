@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -12,6 +13,8 @@
 #include "lowbit/base/progress.h"
 #include "lowbit/base/words.h"
 #include "lowbit/cli/command.h"
+#include "lowbit/cli/text_flags.h"
+#include "lowbit/eval/evaluate.h"
 #include "lowbit/files/json.h"
 #include "lowbit/text/dataset.h"
 
@@ -27,11 +30,28 @@ struct DataFlags {
   CommonFlags common;
 };
 
-files::Json shard_json(const files::TokenShardCounts& counts) {
+double share(std::uint64_t part, std::uint64_t whole) {
+  return whole ? static_cast<double>(part) / static_cast<double>(whole) : 0;
+}
+
+/// What the tokenizer loses: text outside its vocabulary, of which a model sees only that there was something.
+void tell_unknown(const text::DataSummary& summary) {
+  const double unknown = std::max(share(summary.train_unknown, summary.train.tokens),
+                                  share(summary.valid_unknown, summary.valid.tokens));
+  if (unknown == 0) return;
+  fmt::print(stderr, "lowbit: warning: {:.3g} % of the training tokens and {:.3g} % of the held-out ones are <unk>: text that this "
+             "tokenizer cannot express is lost{}\n",
+             100 * share(summary.train_unknown, summary.train.tokens),
+             100 * share(summary.valid_unknown, summary.valid.tokens),
+             unknown > eval::kMostUnknown ? ", so no bits per byte will be told; train a tokenizer on this text" : "");
+}
+
+files::Json shard_json(const files::TokenShardCounts& counts, std::uint64_t unknown) {
   files::Json json;
   json["tokens"] = counts.tokens;
   json["documents"] = counts.documents ? files::Json(counts.documents) : files::Json();
   json["bytes"] = counts.documents ? files::Json(counts.bytes) : files::Json();
+  json["unknown_share"] = counts.documents ? files::Json(share(unknown, counts.tokens)) : files::Json();
   return json;
 }
 
@@ -77,13 +97,14 @@ void run_data(const DataFlags& flags) {
   const auto start = std::chrono::steady_clock::now();
   const text::DataSummary summary = make(flags, raw);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  tell_unknown(summary);
   const double megabytes = static_cast<double>(summary.train.bytes + summary.valid.bytes) / 1e6;
   if (flags.common.json) {
     files::Json json;
     json["out"] = flags.out.string();
     json["vocabulary"] = summary.train.vocabulary;
-    json["train"] = shard_json(summary.train);
-    json["valid"] = shard_json(summary.valid);
+    json["train"] = shard_json(summary.train, summary.train_unknown);
+    json["valid"] = shard_json(summary.valid, summary.valid_unknown);
     json["split"] = summary.split;
     json["empty_documents_left_out"] = summary.empty_documents;
     json["seconds"] = seconds;
@@ -104,13 +125,10 @@ void run_data(const DataFlags& flags) {
 
 void add_data(CLI::App& verb) {
   const auto flags = std::make_shared<DataFlags>();
-  add_option(verb, "--in", flags->text.in, "text files: plain, .xz, .zst or .gz; .jsonl (compressed or not) has one document per line")
-      ->type_name("FILE");
+  add_option(verb, "--in", flags->text.in, kTextFilesHelp)->type_name("FILE");
   add_option(verb, "--tokenizer", flags->text.tokenizer, "tokenizer file, or a folder that holds tokenizer.model");
   add_option(verb, "--out", flags->out, "data folder to write")->required()->type_name("DIR");
-  add_option(verb, "--field", flags->text.read.field, "of JSON lines: the field with the text")->type_name("NAME");
-  add_option(verb, "--document-line", flags->text.read.document_line, "line that separates documents, such as '<|endoftext|>'")
-      ->default_str("a file is one document");
+  add_text_reading(verb, flags->text.read);
   auto* share = add_option(verb, "--valid-share", flags->text.valid_share, {0, 0.5, true}, "share of the text to hold out for validation");
   add_option(verb, "--valid-in", flags->text.valid_in, "files of held-out text (or tokens), instead of a share")
       ->type_name("FILE")

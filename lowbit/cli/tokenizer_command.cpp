@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,9 @@
 #include "lowbit/base/hash.h"
 #include "lowbit/base/interrupt.h"
 #include "lowbit/base/progress.h"
+#include "lowbit/base/utf8.h"
 #include "lowbit/cli/command.h"
+#include "lowbit/cli/text_flags.h"
 #include "lowbit/files/json.h"
 #include "lowbit/text/reader.h"
 #include "lowbit/text/tokenizer.h"
@@ -30,6 +33,8 @@ namespace {
 namespace fs = std::filesystem;
 using text::TokenId;
 using text::Tokenizer;
+
+constexpr std::size_t kEncodedAtOnce = std::size_t{1} << 20;
 
 struct TrainFlags {
   std::vector<fs::path> in;
@@ -116,6 +121,26 @@ std::string ids_as_text(const std::vector<TokenId>& ids) {
   return line;
 }
 
+/// Tokenizer::encode in stretches, so that Ctrl-C is noticed between them.
+std::vector<TokenId> encode_all(const Tokenizer& tokenizer, std::string_view text, bool bos) {
+  require_utf8(text, "the text");
+  std::vector<TokenId> ids;
+  if (bos && tokenizer.bos()) ids.push_back(*tokenizer.bos());
+  text::Encoder encoder(tokenizer);
+  for (std::size_t at = 0; at < text.size();) {
+    check_interrupt("stopped; nothing was written");
+    std::size_t size = std::min(kEncodedAtOnce, text.size() - at), cut = size;
+    while (at + size < text.size() && (cut = tokenizer.last_cut(text.substr(at, size))) == 0)
+      cut = size = std::min(2 * size, text.size() - at);
+    // A model that can be cut nowhere is encoded by the library in one call.
+    std::optional<StopAtOnce> stop;
+    if (cut > kEncodedAtOnce) stop.emplace("lowbit: stopped; nothing was written\n");
+    encoder.encode(text.substr(at, cut), at == 0, ids);
+    at += cut;
+  }
+  return ids;
+}
+
 void check_ids_bytes(const CodeFlags& flags) {
   if (flags.ids_bytes == 3) fail_usage("--ids-bytes 3: choose 2 or 4");
 }
@@ -127,7 +152,7 @@ void run_encode(const CodeFlags& flags, bool text_given) {
   const std::string input = text_given ? flags.given : read_all(flags.in);
   std::vector<TokenId> ids;
   try {
-    ids = flags.bos ? tokenizer.encode_document(input) : tokenizer.encode(input);
+    ids = encode_all(tokenizer, input, flags.bos);
   } catch (const Error& e) {
     if (text_given) throw;
     throw_error(
@@ -280,13 +305,10 @@ void add_tokenizer(CLI::App& verb) {
 
   const auto train = std::make_shared<TrainFlags>();
   CLI::App* sub = verb.add_subcommand("train", "train a SentencePiece BPE tokenizer with byte fallback");
-  add_option(*sub, "--in", train->in, "text files: plain, .xz, .zst or .gz; .jsonl (compressed or not) has one document per line")
-      ->required()
-      ->type_name("FILE");
+  add_option(*sub, "--in", train->in, kTextFilesHelp)->required()->type_name("FILE");
   add_option(*sub, "--vocab", train->vocabulary, {260, 1'000'000}, "size of the vocabulary, the 256 bytes and 3 special ids included");
   add_option(*sub, "--out", train->out, "file to write, or a folder for tokenizer.model")->required();
-  add_option(*sub, "--field", train->read.field, "of JSON lines: the field with the text")->type_name("NAME");
-  add_option(*sub, "--document-line", train->read.document_line, "line that separates documents, such as '<|endoftext|>'");
+  add_text_reading(*sub, train->read);
   add_threads(*sub, train->threads);
   add_common(*sub, train->common, false);
   sub->callback([train] { run_train(*train); });

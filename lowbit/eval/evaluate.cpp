@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/interrupt.h"
@@ -12,6 +13,7 @@ namespace lowbit::eval {
 namespace {
 
 constexpr double kLn2 = 0.6931471805599453;
+constexpr const char* kStopped = "evaluation stopped; nothing was written";
 
 /// What is resampled: the losses, tokens and bytes of one document or window.
 struct Unit {
@@ -33,7 +35,7 @@ Interval percentiles(std::vector<double>& values) {
 void bootstrap(const std::vector<Unit>& units, const EvaluationOptions& options, Evaluation& result) {
   std::vector<double> nats, bits;
   for (int round = 0; round < options.resamples; ++round) {
-    check_interrupt("evaluation stopped; nothing was written");
+    check_interrupt(kStopped);
     const Rng rng(options.seed, RandomUse::bootstrap, static_cast<std::uint64_t>(round));
     Unit sum;
     for (std::size_t i = 0; i < units.size(); ++i) {
@@ -49,23 +51,86 @@ void bootstrap(const std::vector<Unit>& units, const EvaluationOptions& options,
   if (result.bits_per_byte && !bits.empty()) result.bits_interval = percentiles(bits);
 }
 
-Evaluation summarize(const std::vector<Unit>& units, double bytes, std::string_view over, const EvaluationOptions& options) {
+/// The units of a stretch of text, and its bytes (0: not known).
+struct Measured {
+  std::vector<Unit> units;
+  double bytes = 0;
+  std::string_view over;
+};
+
+/// What is counted while losses come in.
+struct Counts {
+  std::int64_t seen = 0, unknown = 0;
+  std::optional<std::int64_t> first_not_finite;
+  void add(double loss, std::int32_t target, const EvaluationOptions& options) {
+    if (!std::isfinite(loss) && !first_not_finite) first_not_finite = seen;
+    unknown += options.unknown && target == *options.unknown;
+    ++seen;
+  }
+};
+
+/// Means without intervals.
+Evaluation means(const Measured& m, const Counts& counts) {
   Evaluation result;
   double nats = 0, tokens = 0;
-  for (const Unit& u : units) {
+  for (const Unit& u : m.units) {
     nats += u.nats;
     tokens += u.tokens;
   }
   result.nats_per_token = nats / tokens;
   result.tokens = static_cast<std::int64_t>(tokens);
-  if (bytes > 0) {
-    result.bits_per_byte = nats / (kLn2 * bytes);
-    result.bytes = static_cast<std::int64_t>(bytes + 0.5);
+  result.unknown_tokens = counts.unknown;
+  result.first_not_finite = counts.first_not_finite;
+  result.bits_refused = m.bytes > 0 && static_cast<double>(counts.unknown) > kMostUnknown * tokens;
+  if (m.bytes > 0) {
+    if (!result.bits_refused) result.bits_per_byte = nats / (kLn2 * m.bytes);
+    result.bytes = static_cast<std::int64_t>(m.bytes + 0.5);
   }
-  result.interval_over = over;
-  result.units = static_cast<std::int64_t>(units.size());
-  bootstrap(units, options, result);
+  result.interval_over = m.over;
+  result.units = static_cast<std::int64_t>(m.units.size());
   return result;
+}
+
+Evaluation summarize(const Measured& m, const Counts& counts, const EvaluationOptions& options) {
+  Evaluation result = means(m, counts);
+  if (!counts.first_not_finite) {
+    bootstrap(m.units, options, result);
+  } else {
+    result.nats_interval = {NAN, NAN};
+    if (result.bits_per_byte) result.bits_interval = Interval{NAN, NAN};
+  }
+  return result;
+}
+
+Evaluation::First first_of(const Measured& m, const Counts& counts) {
+  const Evaluation e = means(m, counts);
+  return {e.nats_per_token, e.bits_per_byte, e.tokens};
+}
+
+/// About `tokens` in whole windows.
+std::uint64_t whole_windows(std::int64_t tokens, std::uint64_t length) {
+  return (static_cast<std::uint64_t>(tokens) + length - 1) / length * length;
+}
+
+/// Documents where two or more are known, windows otherwise. done: tokens predicted.
+Measured measure(const TokenStream& stream, std::vector<Unit> by_document, std::vector<Unit> by_window, std::uint64_t done,
+                 const EvaluationOptions& options) {
+  // A document that was evaluated in part counts that share of its bytes.
+  const std::size_t documents = stream.document_starts.size();
+  double bytes = 0;
+  for (std::size_t d = 0; d < documents; ++d) {
+    const std::uint64_t end = d + 1 < documents ? stream.document_starts[d + 1] : stream.tokens;
+    // The very first token of the stream is given, not predicted; it begins a document and stands for no text.
+    const double whole = static_cast<double>(end - stream.document_starts[d]) - (d == 0 ? 1 : 0);
+    if (whole > 0) by_document[d].bytes = static_cast<double>(stream.document_bytes[d]) * (by_document[d].tokens / whole);
+    bytes += by_document[d].bytes;
+  }
+  std::erase_if(by_document, [](const Unit& u) { return u.tokens == 0; });
+  const double known = documents > 0 ? bytes / static_cast<double>(done) : options.bytes_per_token;
+  for (Unit& u : by_window) u.bytes = u.tokens * known;
+  if (documents == 0) bytes = static_cast<double>(done) * options.bytes_per_token;
+  if (by_document.size() >= 2) return {std::move(by_document), bytes, "documents"};
+  return {std::move(by_window), bytes, "windows"};
 }
 
 }  // namespace
@@ -88,22 +153,24 @@ TokenStream stream_of(const files::TokenShard& shard) {
 Evaluation evaluate(const TokenStream& stream, const Losses& losses, const EvaluationOptions& options) {
   if (stream.tokens < 2) fail_input("there are {} tokens to evaluate; at least 2 are needed", stream.tokens);
   const std::uint64_t length = options.length;
-  std::uint64_t targets_left = stream.tokens - 1;
-  if (options.most_tokens > 0)
-    targets_left = std::min(targets_left, (static_cast<std::uint64_t>(options.most_tokens) + length - 1) / length * length);
-  const std::uint64_t total = targets_left;
+  std::uint64_t total = stream.tokens - 1;
+  if (options.most_tokens > 0) total = std::min(total, whole_windows(options.most_tokens, length));
+  std::uint64_t first_end = options.first_tokens > 0 ? std::min(total, whole_windows(options.first_tokens, length)) : 0;
 
   const std::size_t documents = stream.document_starts.size();
   std::vector<Unit> by_document(documents), by_window;
   std::vector<std::int32_t> tokens, ids, targets;
   std::vector<double> loss;
+  std::optional<Evaluation::First> first;
+  Counts counts;
   std::size_t document = 0;
   std::uint64_t done = 0;
-  while (targets_left > 0) {
-    check_interrupt("evaluation stopped; nothing was written");
-    // Whole windows together; the short one at the end by itself.
-    const std::uint64_t n = std::min(length, targets_left);
-    const std::uint64_t windows = n < length ? 1 : std::min<std::uint64_t>(options.windows_at_once, targets_left / length);
+  while (done < total) {
+    check_interrupt(kStopped);
+    // Whole windows together, up to the end of the first tokens; the short one at the end by itself.
+    const std::uint64_t left = (done < first_end ? first_end : total) - done;
+    const std::uint64_t n = std::min(length, left);
+    const std::uint64_t windows = n < length ? 1 : std::min<std::uint64_t>(options.windows_at_once, left / length);
     const std::size_t rows = static_cast<std::size_t>(n * windows);
     tokens.resize(rows + 1);
     ids.resize(rows);
@@ -114,6 +181,7 @@ Evaluation evaluate(const TokenStream& stream, const Losses& losses, const Evalu
     std::copy_n(tokens.begin() + 1, rows, targets.begin());
     losses(ids, targets, static_cast<std::size_t>(n), loss);
     for (std::size_t i = 0; i < rows; ++i) {
+      counts.add(loss[i], targets[i], options);
       if (i % n == 0) by_window.push_back({});
       by_window.back().nats += loss[i];
       by_window.back().tokens += 1;
@@ -123,40 +191,36 @@ Evaluation evaluate(const TokenStream& stream, const Losses& losses, const Evalu
       by_document[document].tokens += 1;
     }
     done += rows;
-    targets_left -= rows;
+    if (done == first_end) first = first_of(measure(stream, by_document, by_window, done, options), counts);
     if (options.progress) options.progress(static_cast<std::int64_t>(done), static_cast<std::int64_t>(total));
   }
-
-  // A document that was evaluated in part counts that share of its bytes.
-  double bytes = 0;
-  for (std::size_t d = 0; d < documents; ++d) {
-    const std::uint64_t end = d + 1 < documents ? stream.document_starts[d + 1] : stream.tokens;
-    // The very first token of the stream is given, not predicted; it begins a document and stands for no text.
-    const double whole = static_cast<double>(end - stream.document_starts[d]) - (d == 0 ? 1 : 0);
-    if (whole > 0) by_document[d].bytes = static_cast<double>(stream.document_bytes[d]) * (by_document[d].tokens / whole);
-    bytes += by_document[d].bytes;
-  }
-  std::erase_if(by_document, [](const Unit& u) { return u.tokens == 0; });
-  const bool over_documents = by_document.size() >= 2;
-  const double known = documents > 0 ? bytes / static_cast<double>(done) : options.bytes_per_token;
-  for (Unit& u : by_window) u.bytes = u.tokens * known;
-  if (documents == 0) bytes = static_cast<double>(done) * options.bytes_per_token;
-  return over_documents ? summarize(by_document, bytes, "documents", options) : summarize(by_window, bytes, "windows", options);
+  Evaluation result =
+      summarize(measure(stream, std::move(by_document), std::move(by_window), done, options), counts, options);
+  result.first = first;
+  return result;
 }
 
 Evaluation evaluate_windows(std::uint64_t count,
                             const std::function<void(std::uint64_t, std::span<std::int32_t>, std::span<std::int32_t>)>& get,
                             const Losses& losses, const EvaluationOptions& options) {
-  if (options.most_tokens > 0)
-    count = std::min(count, (static_cast<std::uint64_t>(options.most_tokens) + options.length - 1) / options.length);
-  if (count == 0) fail_input("there are no windows to evaluate");
   const std::size_t n = options.length;
+  const auto windows_of = [&](std::int64_t tokens) { return std::min(count, whole_windows(tokens, n) / n); };
+  if (options.most_tokens > 0) count = windows_of(options.most_tokens);
+  if (count == 0) fail_input("there are no windows to evaluate");
+  const std::uint64_t first_end = options.first_tokens > 0 ? windows_of(options.first_tokens) : 0;
+  const auto measured = [&](std::vector<Unit> units) {
+    const double bytes = static_cast<double>(units.size() * n) * options.bytes_per_token;
+    return Measured{std::move(units), bytes, "windows"};
+  };
   std::vector<Unit> units;
   std::vector<std::int32_t> ids, targets;
   std::vector<double> loss;
+  std::optional<Evaluation::First> first;
+  Counts counts;
   for (std::uint64_t at = 0; at < count;) {
-    check_interrupt("evaluation stopped; nothing was written");
-    const auto windows = static_cast<std::size_t>(std::min<std::uint64_t>(options.windows_at_once, count - at));
+    check_interrupt(kStopped);
+    const std::uint64_t left = (at < first_end ? first_end : count) - at;
+    const auto windows = static_cast<std::size_t>(std::min<std::uint64_t>(options.windows_at_once, left));
     ids.resize(windows * n);
     targets.resize(windows * n);
     loss.resize(windows * n);
@@ -165,16 +229,21 @@ Evaluation evaluate_windows(std::uint64_t count,
     losses(ids, targets, n, loss);
     for (std::size_t w = 0; w < windows; ++w) {
       Unit unit;
-      for (std::size_t i = 0; i < n; ++i) unit.nats += loss[w * n + i];
+      for (std::size_t i = 0; i < n; ++i) {
+        unit.nats += loss[w * n + i];
+        counts.add(loss[w * n + i], targets[w * n + i], options);
+      }
       unit.tokens = static_cast<double>(n);
       unit.bytes = unit.tokens * options.bytes_per_token;
       units.push_back(unit);
     }
     at += windows;
+    if (at == first_end) first = first_of(measured(units), counts);
     if (options.progress) options.progress(static_cast<std::int64_t>(at * n), static_cast<std::int64_t>(count * n));
   }
-  const double bytes = static_cast<double>(count * n) * options.bytes_per_token;
-  return summarize(units, bytes, "windows", options);
+  Evaluation result = summarize(measured(std::move(units)), counts, options);
+  result.first = first;
+  return result;
 }
 
 }  // namespace lowbit::eval

@@ -169,6 +169,8 @@ void TokenShard::verify() const {
   for (std::uint64_t d = 0; d < counts_.documents; ++d) {
     if (d == 0 ? starts_[0] != 0 : starts_[d] <= starts_[d - 1]) damaged("its documents are out of order");
     if (starts_[d] >= counts_.tokens) damaged("a document begins behind its last token");
+    // Sizes that add up only because the sum wraps would hide a document of nearly 2^64 bytes.
+    if (lengths_[d] > counts_.bytes - bytes) damaged("the sizes of its documents do not add up");
     bytes += lengths_[d];
   }
   if (bytes != counts_.bytes) damaged("the sizes of its documents do not add up");

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
 #include "lowbit/base/math.h"
 #include "lowbit/base/rng.h"
 #include "lowbit/laws/bits.h"
@@ -259,6 +260,7 @@ void resample(Fit& fit, Form& form, const std::vector<Least>& found) {
   std::vector<std::vector<double>> constants(fit.constants.size()), formats(fit.of_format.size()),
       answers(fit.answers.size());
   for (int b = 0; b < o.bootstrap; ++b) {
+    check_interrupt("stopped while intervals were computed; nothing was written");
     const Rng rng(o.seed, RandomUse::bootstrap, static_cast<std::uint64_t>(b));
     std::vector<double> losses(law);
     for (std::size_t i = 0; i < n; ++i) losses[i] += errors[rng.below(i, n)];

@@ -118,11 +118,16 @@ void add_record(const Json& json, std::int64_t step, RunRecords* out) {
         StepRecord{step, real(json, "loss"), real(json, "lr"), real(json, "grad_norm"), whole(json, "tokens"),
                    real(json, "seconds"), real(json, "tok_s"), real(json, "peak_share")});
   } else if (kind == "eval") {
-    const double bits = real(json, "bits_per_byte");
-    add(&out->evals,
-        EvalRecord{step, real(json, "nats_per_token"), interval(json, "nats_per_token_interval"),
-                   std::isfinite(bits) ? std::optional(bits) : std::nullopt, interval(json, "bits_per_byte_interval"),
-                   whole(json, "tokens"), whole(field(json, "bytes")), real(json, "seconds")});
+    const auto bits = [](const Json& of) {
+      const double value = real(of, "bits_per_byte");
+      return std::isfinite(value) ? std::optional(value) : std::nullopt;
+    };
+    EvalRecord record{step, real(json, "nats_per_token"), interval(json, "nats_per_token_interval"), bits(json),
+                      interval(json, "bits_per_byte_interval"), whole(json, "tokens"), whole(field(json, "bytes")),
+                      real(json, "seconds")};
+    if (const Json& first = part(json, "first"); std::isfinite(real(first, "nats_per_token")))
+      record.first = EvalRecord::First{real(first, "nats_per_token"), bits(first), whole(first, "tokens")};
+    add(&out->evals, std::move(record));
   } else if (kind == "masks") {
     MasksRecord record{step, {}};
     for (const auto& [name, shares] : part(json, "layers").items())
@@ -153,7 +158,7 @@ std::string to_line(const StepRecord& r) {
 }
 
 std::string to_line(const EvalRecord& r) {
-  return dump({{"kind", "eval"},
+  Json line = {{"kind", "eval"},
                {"step", r.step},
                {"nats_per_token", number_json(r.nats_per_token)},
                {"nats_per_token_interval", interval_json(r.nats_per_token_interval)},
@@ -161,7 +166,12 @@ std::string to_line(const EvalRecord& r) {
                {"bits_per_byte_interval", interval_json(r.bits_per_byte_interval)},
                {"tokens", r.tokens},
                {"bytes", r.bytes ? Json(*r.bytes) : Json(nullptr)},
-               {"seconds", number_json(r.seconds)}});
+               {"seconds", number_json(r.seconds)}};
+  if (r.first)
+    line["first"] = {{"nats_per_token", number_json(r.first->nats_per_token)},
+                     {"bits_per_byte", number_json(r.first->bits_per_byte.value_or(kUnknown))},
+                     {"tokens", r.first->tokens}};
+  return dump(line);
 }
 
 std::string to_line(const MasksRecord& r) {

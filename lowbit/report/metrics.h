@@ -40,6 +40,17 @@ struct EvalRecord {
   std::int64_t tokens = 0;
   std::optional<std::int64_t> bytes;
   double seconds = kUnknown;  ///< that the evaluation took
+  /// Of the last evaluation, which reads all held-out text: the same over the text that the earlier ones read, which
+  /// alone can be compared with them. Nothing where both are one.
+  struct First {
+    double nats_per_token = kUnknown;
+    std::optional<double> bits_per_byte;
+    std::int64_t tokens = 0;
+  };
+  std::optional<First> first = std::nullopt;
+  /// What a curve over steps shows.
+  double curve_nats() const { return first ? first->nats_per_token : nats_per_token; }
+  std::optional<double> curve_bits() const { return first ? first->bits_per_byte : bits_per_byte; }
 };
 
 /// Shares of entries, 0 to 1, whose gradient the trust mask stops.

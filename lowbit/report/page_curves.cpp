@@ -92,13 +92,16 @@ std::string loss_section(const RunRecords& records) {
   for (const EvalRecord& e : records.evals) {
     const auto step = static_cast<double>(e.step);
     held.x.push_back(step);
-    held.y.push_back(e.nats_per_token);
-    held.low.push_back(e.nats_per_token_interval ? e.nats_per_token_interval->low : kUnknown);
-    held.high.push_back(e.nats_per_token_interval ? e.nats_per_token_interval->high : kUnknown);
+    // The last evaluation reads more text; its interval belongs to all of it.
+    const auto nats_interval = e.first ? std::nullopt : e.nats_per_token_interval;
+    const auto bits_interval = e.first ? std::nullopt : e.bits_per_byte_interval;
+    held.y.push_back(e.curve_nats());
+    held.low.push_back(nats_interval ? nats_interval->low : kUnknown);
+    held.high.push_back(nats_interval ? nats_interval->high : kUnknown);
     bits.x.push_back(step);
-    bits.y.push_back(e.bits_per_byte.value_or(kUnknown));
-    bits.low.push_back(e.bits_per_byte_interval ? e.bits_per_byte_interval->low : kUnknown);
-    bits.high.push_back(e.bits_per_byte_interval ? e.bits_per_byte_interval->high : kUnknown);
+    bits.y.push_back(e.curve_bits().value_or(kUnknown));
+    bits.low.push_back(bits_interval ? bits_interval->low : kUnknown);
+    bits.high.push_back(bits_interval ? bits_interval->high : kUnknown);
   }
   if (!held.x.empty()) plot.series.push_back(held);
   if (plot.series.empty()) return "";

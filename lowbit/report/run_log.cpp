@@ -72,7 +72,7 @@ void RunLog::add(const StepRecord& r) {
 void RunLog::add(const EvalRecord& r) {
   metrics_.append(to_line(r));
   add_scalars(&events_, r.step,
-              {{"loss/held_out", r.nats_per_token}, {"loss/bits_per_byte", r.bits_per_byte.value_or(kUnknown)}});
+              {{"loss/held_out", r.curve_nats()}, {"loss/bits_per_byte", r.curve_bits().value_or(kUnknown)}});
 }
 
 void RunLog::add(const MasksRecord& r) {

@@ -171,9 +171,15 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
                                   in_brackets(e.nats_per_token_interval, 4), e.step));
     if (e.bits_per_byte)
       row("", fmt::format("{:.4f} bits per byte{}", *e.bits_per_byte, in_brackets(e.bits_per_byte_interval, 4)));
+    std::string note;
     if (e.nats_per_token_interval)
-      row("", fmt::format("[95 % confidence intervals: bootstrap over the held-out text, {} tokens]",
-                          human_count(static_cast<double>(e.tokens))));
+      note = fmt::format("[95 % confidence intervals: bootstrap over the held-out text, {} tokens]",
+                         human_count(static_cast<double>(e.tokens)));
+    // The last evaluation reads more text than the earlier ones, which is no learning.
+    if (e.first && std::isfinite(e.first->nats_per_token))
+      note += fmt::format("{}{:.4f} nats per token over the {} of the earlier ones", note.empty() ? "" : "; ",
+                          e.first->nats_per_token, human_count(static_cast<double>(e.first->tokens)));
+    if (!note.empty()) row("", note);
   }
   if (o.stored_bytes > 0) {
     std::string size = human_bytes(static_cast<double>(o.stored_bytes)) + " as stored";

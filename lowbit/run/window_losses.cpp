@@ -16,10 +16,13 @@ constexpr char kStopped[] = "evaluation stopped; nothing was written";
 
 std::size_t at_once(std::size_t length, std::size_t rows) { return std::max<std::size_t>(1, rows / length); }
 
+/// Of one pass. A window longer than that comes in parts, each with the keys and values of those before it.
+std::size_t pass_rows(std::size_t length, std::size_t rows) { return std::min(at_once(length, rows) * length, rows); }
+
 }  // namespace
 
 WindowLosses::WindowLosses(Executor& executor, const nn::LlamaWeights& weights, std::size_t length, std::size_t rows)
-    : executor_(executor), weights_(weights), workspace_(weights, at_once(length, rows) * length) {
+    : executor_(executor), weights_(weights), workspace_(weights, pass_rows(length, rows)) {
   if (length > weights.rope.positions)
     fail_input("windows of {} tokens do not fit this model's context of {}", length, weights.rope.positions);
   constexpr std::size_t block = kernels::reference::kKeyBlock;
@@ -32,7 +35,7 @@ WindowLosses::WindowLosses(Executor& executor, const nn::LlamaWeights& weights, 
   for (std::size_t i = 0; i < windows; ++i)
     for (std::size_t layer = 0; layer < layers; ++layer)
       caches_[i].push_back({memory_.data() + (i * layers + layer) * layer_bytes, room});
-  logits_.resize(std::min(kHeadRows, windows * length) * static_cast<std::size_t>(weights.config.vocab));
+  logits_.resize(std::min(kHeadRows, workspace_.rows) * static_cast<std::size_t>(weights.config.vocab));
 }
 
 void WindowLosses::operator()(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets, std::size_t n,
@@ -44,17 +47,20 @@ void WindowLosses::operator()(std::span<const std::int32_t> ids, std::span<const
   const auto vocab = static_cast<std::size_t>(weights_.config.vocab);
   const std::size_t windows = ids.size() / n;
   for (std::size_t first = 0; first < windows; first += windows_at_once()) {
-    const std::size_t count = std::min(windows_at_once(), windows - first), rows = count * n, at = first * n;
-    for (std::size_t i = 0; i < count; ++i) sequences_[i] = {caches_[i], 0, n};
-    weights_.embedding.look_up(executor_, rows, ids.data() + at, workspace_.x.data());
-    nn::forward_blocks(executor_, weights_, std::span(sequences_).first(count), workspace_, jobs_,
-                       [](std::size_t, std::span<const float>) { check_interrupt(kStopped); });
-    for (std::size_t row = 0; row < rows; row += kHeadRows) {
-      const std::size_t some = std::min(kHeadRows, rows - row);
-      check_interrupt(kStopped);
-      nn::forward_head(executor_, weights_, workspace_, row, some, logits_.data());
-      kernels::cross_entropy(executor_, some, vocab, logits_.data(), targets.data() + at + row, losses.data() + at + row,
-                             nullptr, 1);
+    const std::size_t count = std::min(windows_at_once(), windows - first);
+    for (std::size_t part = 0; part < n; part += workspace_.rows) {  // more than one part only of a single window
+      const std::size_t size = std::min(n - part, workspace_.rows), rows = count * size, at = first * n + part;
+      for (std::size_t i = 0; i < count; ++i) sequences_[i] = {caches_[i], part, size};
+      weights_.embedding.look_up(executor_, rows, ids.data() + at, workspace_.x.data());
+      nn::forward_blocks(executor_, weights_, std::span(sequences_).first(count), workspace_, jobs_,
+                         [](std::size_t, std::span<const float>) { check_interrupt(kStopped); });
+      for (std::size_t row = 0; row < rows; row += kHeadRows) {
+        const std::size_t some = std::min(kHeadRows, rows - row);
+        check_interrupt(kStopped);
+        nn::forward_head(executor_, weights_, workspace_, row, some, logits_.data());
+        kernels::cross_entropy(executor_, some, vocab, logits_.data(), targets.data() + at + row,
+                               losses.data() + at + row, nullptr, 1);
+      }
     }
   }
 }

@@ -248,7 +248,7 @@ std::string curves_section(const std::vector<Group>& groups) {
     for (const report::EvalRecord& eval : records.evals) {
       if (eval.step == 0) continue;  // ln of the vocabulary: it would flatten the rest
       s.x.push_back(static_cast<double>(eval.step * records.info->tokens_per_step));
-      s.y.push_back(eval.nats_per_token);
+      s.y.push_back(eval.curve_nats());
     }
     plot.series.push_back(std::move(s));
   }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <lzma.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
 
 namespace lowbit::text {
 namespace {
@@ -23,13 +25,15 @@ constexpr std::uint64_t kXzMemory = std::uint64_t{2} << 30;
 class File final : public ByteStream {
  public:
   explicit File(const std::filesystem::path& path) : name_(path.string()) {
-    fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    // A pipe that nobody writes into yet would hold up open itself, where Ctrl-C is not noticed.
+    fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd_ < 0) fail_input("cannot open {}: {}", name_, errno_text(errno));
     struct stat info {};
     if (fstat(fd_, &info) == 0 && S_ISDIR(info.st_mode)) {
       close(fd_);
       fail_input("{} is a folder; give the files in it", name_);
     }
+    waits_ = !S_ISREG(info.st_mode);
     posix_fadvise(fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
   }
   ~File() override { close(fd_); }
@@ -39,8 +43,9 @@ class File final : public ByteStream {
   std::size_t read(std::span<char> out) override {
     std::size_t got = 0;
     while (got < out.size()) {
+      if (waits_) wait();
       const ssize_t n = ::read(fd_, out.data() + got, out.size() - got);
-      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && (errno == EINTR || (waits_ && errno == EAGAIN))) continue;
       if (n < 0) fail_input("cannot read {}: {}", name_, errno_text(errno));
       if (n == 0) break;
       got += static_cast<std::size_t>(n);
@@ -52,8 +57,15 @@ class File final : public ByteStream {
   const std::string& name() const { return name_; }
 
  private:
+  /// Until a pipe or terminal has bytes or has ended.
+  void wait() const {
+    for (pollfd one{fd_, POLLIN, 0}; poll(&one, 1, 100) == 0;)
+      check_interrupt("stopped while waiting for text; nothing was written");
+    check_interrupt("stopped while reading text; nothing was written");
+  }
   std::string name_;
   int fd_;
+  bool waits_ = false;
   std::uint64_t consumed_ = 0;
 };
 
@@ -224,12 +236,22 @@ class Gzip final : public Unpacker {
   bool between_members_ = false;
 };
 
+/// ".gz" of "a.txt.GZ".
+std::string extension_of(const std::filesystem::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + 32);
+  return extension;
+}
+
+bool is_packing(std::string_view extension) {
+  return extension == ".xz" || extension == ".zst" || extension == ".gz";
+}
+
 }  // namespace
 
 std::string unpacked_name(const std::filesystem::path& path) {
-  const std::string extension = path.extension().string();
-  const bool packed = extension == ".xz" || extension == ".zst" || extension == ".gz";
-  return packed ? path.stem().string() : path.filename().string();
+  return is_packing(extension_of(path)) ? path.stem().string() : path.filename().string();
 }
 
 std::unique_ptr<ByteStream> open_bytes(const std::filesystem::path& path) {
@@ -245,8 +267,8 @@ std::unique_ptr<ByteStream> open_bytes(const std::filesystem::path& path) {
     return std::make_unique<Xz>(std::move(input));
   if (first.starts_with("\x28\xB5\x2F\xFD")) return std::make_unique<Zstd>(std::move(input));
   if (first.starts_with("\x1F\x8B")) return std::make_unique<Gzip>(std::move(input));
-  const std::string extension = path.extension().string();
-  if (extension == ".xz" || extension == ".zst" || extension == ".gz")
+  const std::string extension = extension_of(path);
+  if (is_packing(extension))
     fail_input("{} is named {} but does not begin like such an archive; is it damaged, or misnamed?", path.string(),
                extension);
   return std::make_unique<Plain>(std::move(input));

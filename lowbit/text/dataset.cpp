@@ -1,6 +1,8 @@
 #include "lowbit/text/dataset.h"
 
+#include <algorithm>
 #include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -68,6 +70,12 @@ class Pipeline {
  public:
   Pipeline(const Tokenizer& tokenizer, int threads) : tokenizer_(tokenizer), pool_(threads), encoders_(tokenizer) {}
 
+  /// <unk> among the ids of a shard, so far.
+  std::uint64_t unknown(const files::TokenShardWriter& shard) const {
+    const auto found = unknown_.find(&shard);
+    return found == unknown_.end() ? 0 : found->second;
+  }
+
   /// valid may be null when the split holds nothing out. returns how many documents were empty.
   std::uint64_t run(TextReader reader, Split split, files::TokenShardWriter& train, files::TokenShardWriter* valid) {
     Progress progress("encoding", "B", static_cast<double>(reader.total()));
@@ -103,12 +111,15 @@ class Pipeline {
     return jobs;
   }
 
-  static void write(const Job& job, files::TokenShardWriter& train, files::TokenShardWriter* valid) {
+  void write(const Job& job, files::TokenShardWriter& train, files::TokenShardWriter* valid) {
     std::size_t begin = 0;
     for (const Part& part : job.parts) {
       files::TokenShardWriter& shard = part.held_out ? *valid : train;
       if (part.begins) shard.begin_document();
-      shard.add(std::span(job.ids).subspan(begin, part.ids_end - begin), part.size);
+      const auto ids = std::span(job.ids).subspan(begin, part.ids_end - begin);
+      shard.add(ids, part.size);
+      if (tokenizer_.unk())
+        unknown_[&shard] += static_cast<std::uint64_t>(std::count(ids.begin(), ids.end(), *tokenizer_.unk()));
       begin = part.ids_end;
     }
   }
@@ -116,6 +127,7 @@ class Pipeline {
   Tokenizer tokenizer_;
   ThreadPool pool_;
   Encoders encoders_;
+  std::map<const files::TokenShardWriter*, std::uint64_t> unknown_;
 };
 
 files::Json text_options(const TextDataOptions& options) {
@@ -172,6 +184,8 @@ DataSummary make_text_data(const TextDataOptions& options) {
     fail_input("no text could be held out; give more text, a larger --valid-share, or held-out text by --valid-in");
   check_interrupt(kStopped);
 
+  summary.train_unknown = pipeline.unknown(train);
+  summary.valid_unknown = pipeline.unknown(valid);
   // From here on the folder holds no data until its description is written, last.
   folder.invalidate();
   summary.valid_hash = valid.commit();

@@ -46,6 +46,8 @@ struct DataSummary {
   std::uint64_t train_hash = 0, valid_hash = 0;  ///< of the shards' headers
   std::string split;                             ///< how the held-out part was chosen
   std::uint64_t empty_documents = 0;             ///< left out
+  /// Tokens of each shard that stand for text outside the vocabulary (<unk>); 0 where it has no such text or token.
+  std::uint64_t train_unknown = 0, valid_unknown = 0;
 };
 
 /// Encodes text into a data folder. A document is the begin token (where the tokenizer has one) and the ids of its

@@ -87,6 +87,10 @@ void write_data_record(const std::filesystem::path& path, const DataSummary& sum
   json["valid"] = shard_entry(kValidShard, summary.valid, summary.valid_hash);
   json["split"] = summary.split;
   json["empty_documents_left_out"] = summary.empty_documents;
+  if (summary.train_unknown + summary.valid_unknown > 0) {
+    json["unknown_tokens"]["train"] = summary.train_unknown;
+    json["unknown_tokens"]["valid"] = summary.valid_unknown;
+  }
   json["options"] = std::move(options);
   write_file(path, files::dump_pretty(json));
 }

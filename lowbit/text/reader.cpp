@@ -6,7 +6,8 @@
 #include <utility>
 
 #include "lowbit/base/error.h"
-#include "lowbit/files/json.h"
+#include "lowbit/base/interrupt.h"
+#include "lowbit/base/progress.h"
 #include "lowbit/base/utf8.h"
 
 namespace lowbit::text {
@@ -44,8 +45,6 @@ void TextReader::open_next() {
   const std::filesystem::path& path = files_[file_];
   name_ = path.string();
   stream_ = open_bytes(path);
-  const std::string name = unpacked_name(path);
-  json_ = name.ends_with(".jsonl") || name.ends_with(".ndjson");
   ended_ = false;
   buffer_.clear();
   begin_ = scanned_ = 0;
@@ -53,11 +52,28 @@ void TextReader::open_next() {
   line_start_ = true;
   in_document_ = false;
   offset_ = lines_ = 0;
+  place_ = Place::before_array;
+  fill();
+  recognized_ = options_.layout == TextLayout::recognize;
+  layout_ = recognized_ ? recognize_layout(rest(), rest().size() < kReadBytes, unpacked_name(path), name_) : options_.layout;
+}
+
+void TextReader::too_long() const {
+  if (layout_ == TextLayout::plain)
+    fail_input(
+        "{}: more than {} from byte {} (line {}) on without a place to cut the text; is it text? Separate documents by "
+        "--document-line, or allow more by --max-line",
+        name_, human_bytes(static_cast<double>(options_.most_bytes)), offset_, lines_ + 1);
+  fail_input("{}:{}: this {} has more than {}; allow more by --max-line", name_, lines_ + 1,
+             layout_ == TextLayout::json_lines ? "line" : "element", human_bytes(static_cast<double>(options_.most_bytes)));
 }
 
 /// Reads on; false at the end of the file.
 bool TextReader::fill() {
   if (ended_) return false;
+  check_interrupt("stopped while reading text; nothing was written");
+  // Pieces of a few megabytes are what reading works with, however low the limit.
+  if (rest().size() > std::max<std::uint64_t>(options_.most_bytes, layout_ == TextLayout::plain ? 2 * kPieceBytes : 0)) too_long();
   buffer_.erase(0, std::exchange(begin_, 0));
   const std::size_t size = buffer_.size();
   buffer_.resize(size + kReadBytes);
@@ -74,7 +90,9 @@ bool TextReader::next(TextPiece& piece) {
       if (file_ == files_.size()) return false;
       open_next();
     }
-    if (json_ ? next_json(piece) : next_plain(piece)) {
+    if (layout_ == TextLayout::plain        ? next_plain(piece)
+        : layout_ == TextLayout::json_lines ? next_line(piece)
+                                            : next_element(piece)) {
       piece.where = name_;
       return true;
     }
@@ -90,7 +108,7 @@ void TextReader::check_text(std::string_view text) const {
   const auto line =
       lines_ + 1 +
       static_cast<std::uint64_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
-  fail_input("{}: byte {} (line {}, 0x{:02x}) is not UTF-8; convert the text, for example with iconv -t UTF-8", name_,
+  fail_input("{}: byte {} (line {}, 0x{:02x}) is not UTF-8; convert the text, for example with iconv -f WINDOWS-1252 -t UTF-8", name_,
              offset_ + at, line, static_cast<unsigned char>(text[at]));
 }
 
@@ -170,40 +188,6 @@ bool TextReader::next_plain(TextPiece& piece) {
       try_cut_at_ = 2 * scanned_;
     }
     fill();
-  }
-}
-
-bool TextReader::next_json(TextPiece& piece) {
-  while (true) {
-    const std::string_view text = rest();
-    const std::size_t newline = text.find('\n', scanned_);
-    if (newline == std::string::npos && !ended_) {
-      scanned_ = text.size();
-      fill();
-      continue;
-    }
-    if (text.empty()) return false;
-    const std::size_t size = newline == std::string::npos ? text.size() : newline;
-    const std::string_view line = text.substr(0, size);
-    const bool blank = line.find_first_not_of(" \t\r") == std::string_view::npos;
-    if (!blank) {
-      check_text(line);
-      const std::string where = fmt::format("{}:{}", name_, lines_ + 1);
-      const nlohmann::json object = files::parse_large_json(line, where);
-      if (!object.is_object()) fail_input("{}: not a JSON object but {}", where, object.type_name());
-      const auto found = object.find(options_.field);
-      if (found == object.end())
-        fail_input("{}: no field '{}'; name the one with the text by --field", where, options_.field);
-      if (!found->is_string())
-        fail_input("{}: field '{}' is no text but {}", where, options_.field, found->type_name());
-      piece.text = found->get_ref<const std::string&>();
-      piece.begins = piece.ends = true;
-    }
-    drop(std::min(size + 1, text.size()));
-    scanned_ = 0;
-    if (blank) continue;
-    if (!piece.text.empty()) return true;
-    ++empty_documents_;
   }
 }
 

@@ -9,12 +9,17 @@
 #include <vector>
 
 #include "lowbit/text/byte_stream.h"
+#include "lowbit/text/text_layout.h"
 
 namespace lowbit::text {
 
 struct ReadOptions {
-  std::string field = "text";  ///< of JSON lines (files named .jsonl or .ndjson): where the text stands
-  std::string document_line;   ///< in other files: a line that parts documents, such as <|endoftext|>; "": none
+  std::string field = "text";  ///< of JSON objects: where the text stands
+  std::string document_line;   ///< in plain text: a line that separates documents, such as <|endoftext|>; "": none
+  TextLayout layout = TextLayout::recognize;
+  /// The longest line or element of JSON, and stretch of plain text without a place to cut it, in bytes. A small archive
+  /// may unfold to one line of gigabytes.
+  std::uint64_t most_bytes = std::uint64_t{64} << 20;
 };
 
 /// A stretch of one document; the stretches of a document follow one another.
@@ -32,17 +37,18 @@ std::size_t cut_at_line_or_space(std::string_view text);
 
 /// The documents of text files, in order, in pieces of about a megabyte (longer only where the cutter finds no place).
 ///
-/// Files may be packed (byte_stream.h). In .jsonl and .ndjson every line is a JSON object and its field a document;
-/// other files are one document each, or several when a document line is given: that line, with its line end (\n or
-/// \r\n), stands between documents and belongs to none. Text is passed on as it is: \r\n, U+FEFF and control characters
-/// stay. Documents without a byte are left out and counted.
+/// Files may be packed (byte_stream.h). What they hold is recognized by their first bytes (text_layout.h). Of JSON lines
+/// every line is an object and its field a document; of a JSON array every element is a document, a text or an object
+/// with the field. Plain text is one document a file, or several when a document line is given: that line, with its line
+/// end (\n or \r\n), stands between documents and belongs to none. Plain text is passed on as it is: \r\n, U+FEFF and
+/// control characters stay. Documents without a byte are left out and counted.
 class TextReader {
  public:
   /// throws Error(usage): no files.
   TextReader(std::vector<std::filesystem::path> files, ReadOptions options, Cutter cutter = cut_at_line_or_space);
 
   /// The next piece, or false at the end. throws Error(input): what open_bytes and ByteStream throw; bytes that are not
-  /// UTF-8 (file, byte offset, line); a bad JSON line (file, line).
+  /// UTF-8 (file, byte offset, line); a bad JSON line (file, line); more than most_bytes of one line. Interrupted.
   bool next(TextPiece& piece);
 
   /// Bytes of the files (packed ones) read so far and in all, for progress; 0 in all when a file is a pipe.
@@ -52,7 +58,12 @@ class TextReader {
 
  private:
   bool next_plain(TextPiece& piece);
-  bool next_json(TextPiece& piece);
+  bool next_line(TextPiece& piece);
+  bool next_element(TextPiece& piece);
+  std::string_view element();
+  char after_blank();
+  void text_of(std::string_view json, bool text_alone, TextPiece& piece) const;
+  [[noreturn]] void too_long() const;
   bool fill();
   bool find_document_line(std::size_t& at, std::size_t& after);
   void take(TextPiece& piece, std::size_t size, bool ends);
@@ -65,7 +76,10 @@ class TextReader {
   Cutter cutter_;
   std::size_t file_ = 0;
   std::unique_ptr<ByteStream> stream_;
-  bool json_ = false, ended_ = false;
+  TextLayout layout_ = TextLayout::plain;
+  bool recognized_ = false;  // by content; a user may know better
+  bool ended_ = false;
+  enum class Place { before_array, first_element, element, behind_element, behind_array } place_ = Place::before_array;
   std::string name_;
 
   std::string_view rest() const { return std::string_view(buffer_).substr(begin_); }

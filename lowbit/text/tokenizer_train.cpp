@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
 #include "lowbit/files/json.h"
 #include "lowbit/base/utf8.h"
 #include "lowbit/text/vocabulary.h"
@@ -195,7 +196,10 @@ std::string TokenizerTrainer::train() const {
   flags["minloglevel"] = "2";
   WordIterator iterator(words);
   std::string model;
-  const auto status = sentencepiece::SentencePieceTrainer::Train(flags, &iterator, &model);
+  const auto status = [&] {
+    const StopAtOnce stop("lowbit: stopped; no tokenizer was written\n");
+    return sentencepiece::SentencePieceTrainer::Train(flags, &iterator, &model);
+  }();
   if (!status.ok())
     fail_input("SentencePiece cannot train a tokenizer of {} pieces on this text: {}", vocabulary_, status.ToString());
   const std::size_t made = read_vocabulary(model, "the trained model").pieces.size();

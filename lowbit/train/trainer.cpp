@@ -343,16 +343,17 @@ void Run::evaluate(bool last) {
   options.windows_at_once = losses.windows_at_once();
   options.bytes_per_token = options_.bytes_per_token;
   const auto apply = [&](auto ids, auto targets, std::size_t n, auto out) { losses(ids, targets, n, out); };
-  eval::Evaluation result;
-  if (inputs_.eval_feed) {
-    const std::int64_t windows = last ? 0 : options_.eval_windows;
-    options.most_tokens = windows > 0 ? windows * options_.seq : last ? 0 : options_.eval_tokens;
-    result = eval::evaluate_windows(inputs_.eval_feed->windows(), [&](std::uint64_t i, auto ids, auto targets) { inputs_.eval_feed->window(i, ids, targets); },
-                                    apply, options);
-  } else {
-    options.most_tokens = last ? 0 : options_.eval_tokens;
-    result = eval::evaluate(eval::stream_of(*inputs_.valid_shard), apply, options);
-  }
+  if (inputs_.tokenizer && inputs_.tokenizer->unk())
+    options.unknown = static_cast<std::int32_t>(*inputs_.tokenizer->unk());
+  // The last evaluation reads all held-out text. The earlier ones read the beginning of it, and their curve goes on with the
+  // same text, since the rest may be easier or harder.
+  const std::int64_t some = inputs_.eval_feed && options_.eval_windows > 0 ? options_.eval_windows * options_.seq : options_.eval_tokens;
+  (last ? options.first_tokens : options.most_tokens) = some;
+  const eval::Evaluation result =
+      inputs_.eval_feed
+          ? eval::evaluate_windows(inputs_.eval_feed->windows(), [&](std::uint64_t i, auto ids, auto targets) { inputs_.eval_feed->window(i, ids, targets); },
+                                   apply, options)
+          : eval::evaluate(eval::stream_of(*inputs_.valid_shard), apply, options);
   report::EvalRecord record;
   record.step = state_.step;
   record.nats_per_token = result.nats_per_token;
@@ -361,9 +362,17 @@ void Run::evaluate(bool last) {
   if (result.bits_interval) record.bits_per_byte_interval = report::Interval{result.bits_interval->low, result.bits_interval->high};
   record.tokens = result.tokens;
   record.bytes = result.bytes;
+  if (result.first && result.first->tokens < result.tokens)
+    record.first = report::EvalRecord::First{result.first->nats_per_token, result.first->bits_per_byte, result.first->tokens};
   record.seconds = since(start);
   std::string line = fmt::format("step {:>6}  held-out {:.4f} nats per token", state_.step, result.nats_per_token);
   if (result.bits_per_byte) line += fmt::format(", {:.4f} bits per byte", *result.bits_per_byte);
+  if (result.bits_refused)
+    line += fmt::format(", no bits per byte: {:.3g} % of the tokens are <unk>",
+                        100 * static_cast<double>(result.unknown_tokens) / static_cast<double>(result.tokens));
+  if (record.first)
+    line += fmt::format(" over all {} tokens; {:.4f} over the {} of earlier evaluations", result.tokens,
+                        record.first->nats_per_token, record.first->tokens);
   if (inputs_.tokenizer && options_.sample_tokens > 0) {
     const std::string text = draw_sample(executor_, llama_->weights(), *inputs_.tokenizer, size(options_.sample_tokens), options_.seed,
                                          static_cast<std::uint64_t>(state_.step));

@@ -68,6 +68,20 @@ TEST(Metrics, ReadsBackWhatWasAllottedByLayer) {
   EXPECT_EQ(parsed(to_line(bits)).bits.at(0).uniform, "");
 }
 
+TEST(Metrics, TheLastEvaluationKeepsItsFigureOverTheTextOfTheEarlierOnesForCurves) {
+  EvalRecord eval{9, 3.5, Interval{3.25, 3.75}, 1.5, Interval{1.25, 1.75}, 100, 400, 2};
+  EXPECT_EQ(to_line(eval).find("first"), std::string::npos);
+  EXPECT_EQ(eval.curve_nats(), 3.5);
+  eval.first = EvalRecord::First{3.75, 1.625, 40};
+  const auto r = parsed(to_line(eval));
+  ASSERT_EQ(r.evals.size(), 1u);
+  EXPECT_EQ(to_line(r.evals[0]), to_line(eval));
+  EXPECT_EQ(r.evals[0].nats_per_token, 3.5);
+  EXPECT_EQ(r.evals[0].curve_nats(), 3.75);
+  EXPECT_EQ(r.evals[0].curve_bits(), 1.625);
+  EXPECT_EQ(r.evals[0].first->tokens, 40);
+}
+
 TEST(Metrics, ReadsBackWhatIsWritten) {
   const EvalRecord eval{9, 3.5, Interval{3.25, 3.75}, 1.5, Interval{1.25, 1.75}, 100, 400, 2};
   const auto r =
