@@ -36,14 +36,16 @@ double share(std::uint64_t part, std::uint64_t whole) {
 
 /// What the tokenizer loses: text outside its vocabulary, of which a model sees only that there was something.
 void tell_unknown(const text::DataSummary& summary) {
-  const double unknown = std::max(share(summary.train_unknown, summary.train.tokens),
-                                  share(summary.valid_unknown, summary.valid.tokens));
+  const double unknown =
+      std::max(share(summary.train_unknown, summary.train.tokens), share(summary.valid_unknown, summary.valid.tokens));
   if (unknown == 0) return;
-  fmt::print(stderr, "lowbit: warning: {:.3g} % of the training tokens and {:.3g} % of the held-out ones are <unk>: text that this "
-             "tokenizer cannot express is lost{}\n",
-             100 * share(summary.train_unknown, summary.train.tokens),
-             100 * share(summary.valid_unknown, summary.valid.tokens),
-             unknown > eval::kMostUnknown ? ", so no bits per byte will be told; train a tokenizer on this text" : "");
+  fmt::print(
+      stderr,
+      "lowbit: warning: {:.3g} % of the training tokens and {:.3g} % of the held-out ones are <unk>: text that this "
+      "tokenizer cannot express is lost{}\n",
+      100 * share(summary.train_unknown, summary.train.tokens),
+      100 * share(summary.valid_unknown, summary.valid.tokens),
+      unknown > eval::kMostUnknown ? ", so no bits per byte will be told; train a tokenizer on this text" : "");
 }
 
 files::Json shard_json(const files::TokenShardCounts& counts, std::uint64_t unknown) {
@@ -129,14 +131,18 @@ void add_data(CLI::App& verb) {
   add_option(verb, "--tokenizer", flags->text.tokenizer, "tokenizer file, or a folder that holds tokenizer.model");
   add_option(verb, "--out", flags->out, "data folder to write")->required()->type_name("DIR");
   add_text_reading(verb, flags->text.read);
-  auto* share = add_option(verb, "--valid-share", flags->text.valid_share, {0, 0.5, true}, "share of the text to hold out for validation");
+  auto* share = add_option(verb, "--valid-share", flags->text.valid_share, {0, 0.5, true},
+                           "share of the text to hold out for validation");
   add_option(verb, "--valid-in", flags->text.valid_in, "files of held-out text (or tokens), instead of a share")
       ->type_name("FILE")
       ->excludes(share);
   add_seed(verb, flags->text.seed, "seed that decides which documents are held out");
-  add_option(verb, "--tokens-u16", flags->tokens_u16, "files of token ids, little-endian uint16, instead of text")->type_name("FILE");
-  add_option(verb, "--tokens-u32", flags->tokens_u32, "files of token ids, little-endian uint32, instead of text")->type_name("FILE");
-  add_option(verb, "--vocab-size", flags->vocabulary, {1, std::int64_t{1} << 31}, "with token files: number of different ids");
+  add_option(verb, "--tokens-u16", flags->tokens_u16, "files of token ids, little-endian uint16, instead of text")
+      ->type_name("FILE");
+  add_option(verb, "--tokens-u32", flags->tokens_u32, "files of token ids, little-endian uint32, instead of text")
+      ->type_name("FILE");
+  add_option(verb, "--vocab-size", flags->vocabulary, {1, std::int64_t{1} << 31},
+             "with token files: number of different ids");
   add_flag(verb, "--force", flags->force, "replace the data in a folder that is not empty");
   add_threads(verb, flags->common.threads);
   add_common(verb, flags->common, false);

@@ -76,7 +76,8 @@ void tell_unknown(const eval::Evaluation& e) {
                             : "; bits per byte are too low by about that share");
 }
 
-void print(const EvalFlags& f, const eval::Evaluation& e, const model::ModelFolder& folder, int threads, std::size_t length) {
+void print(const EvalFlags& f, const eval::Evaluation& e, const model::ModelFolder& folder, int threads,
+           std::size_t length) {
   if (f.common.json) {
     const auto interval = [](const eval::Interval& i) { return files::Json::array({i.low, i.high}); };
     files::Json json;
@@ -100,7 +101,8 @@ void print(const EvalFlags& f, const eval::Evaluation& e, const model::ModelFold
     return;
   }
   if (e.bits_per_byte)
-    fmt::print("bits per byte   {:.4f}  [{:.4f}, {:.4f}]\n", *e.bits_per_byte, e.bits_interval->low, e.bits_interval->high);
+    fmt::print("bits per byte   {:.4f}  [{:.4f}, {:.4f}]\n", *e.bits_per_byte, e.bits_interval->low,
+               e.bits_interval->high);
   else if (e.bits_refused)
     fmt::print("bits per byte   none: {:.3g} % of the tokens are <unk>\n", 100 * unknown_share(e));
   else
@@ -121,7 +123,8 @@ void add_eval(CLI::App& verb) {
   add_option(verb, "--model", f->model, "model folder or run folder")->required()->type_name("DIR");
   add_option(verb, "--data", f->data, "data folder: evaluate on its held-out part")->type_name("DIR");
   add_option(verb, "--text", f->text, kTextFilesHelp)->type_name("FILE");
-  add_option(verb, "--tokenizer", f->tokenizer, "tokenizer file, or folder with one, to read --text with for a model folder without")
+  add_option(verb, "--tokenizer", f->tokenizer,
+             "tokenizer file, or folder with one, to read --text with for a model folder without")
       ->type_name("PATH");
   add_text_reading(verb, f->read);
   add_option(verb, "--seq", f->seq, {1}, "tokens per window")->default_str("the model's context");
@@ -132,7 +135,8 @@ void add_eval(CLI::App& verb) {
   add_common(verb, f->common);
   verb.callback([f] {
     if (f->data.empty() == f->text.empty()) fail_usage("say what to evaluate on: --data DIR or --text FILE");
-    if (!f->tokenizer.empty() && f->text.empty()) fail_usage("--tokenizer is for --text; the tokens of --data are made already");
+    if (!f->tokenizer.empty() && f->text.empty())
+      fail_usage("--tokenizer is for --text; the tokens of --data are made already");
     const int threads = apply_common(f->common);
     ThreadPool pool(threads);
     const fs::path path = files::resolve_model(f->model);
@@ -163,9 +167,8 @@ void add_eval(CLI::App& verb) {
       unknown = encoded.unknown;
     }
     // A text shorter than a window takes the memory and time of its own length.
-    const auto length = static_cast<std::size_t>(
-        std::min<std::uint64_t>(static_cast<std::uint64_t>(f->seq > 0 ? f->seq : context),
-                                std::max<std::uint64_t>(stream.tokens, 2) - 1));
+    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(
+        static_cast<std::uint64_t>(f->seq > 0 ? f->seq : context), std::max<std::uint64_t>(stream.tokens, 2) - 1));
     const nn::LlamaWeights weights = nn::load_llama(pool, folder, length);
     run::WindowLosses losses(pool, weights, length);
     eval::EvaluationOptions options;
@@ -181,9 +184,11 @@ void add_eval(CLI::App& verb) {
         stream, [&](auto ids, auto targets, std::size_t n, auto out) { losses(ids, targets, n, out); }, options);
     progress.finish();
     if (result.first_not_finite)
-      fail("the loss of predicted token {} is not finite, so this model computes infinite or undefined values on this text; "
-           "check its weights and scales (lowbit inspect)",
-           *result.first_not_finite);
+      fail(
+          "the loss of predicted token {} is not finite, so this model computes infinite or undefined values on this "
+          "text; "
+          "check its weights and scales (lowbit inspect)",
+          *result.first_not_finite);
     tell_unknown(result);
     print(*f, result, folder, threads, length);
   });

@@ -293,8 +293,7 @@ void run_inspect(const CodeFlags& flags) {
 }
 
 void add_tokenizer_flag(CLI::App& verb, CodeFlags& flags) {
-  add_option(verb, "--tokenizer,--model", flags.tokenizer,
-                  "tokenizer file, or a folder that holds tokenizer.model")
+  add_option(verb, "--tokenizer,--model", flags.tokenizer, "tokenizer file, or a folder that holds tokenizer.model")
       ->required();
 }
 
@@ -306,7 +305,8 @@ void add_tokenizer(CLI::App& verb) {
   const auto train = std::make_shared<TrainFlags>();
   CLI::App* sub = verb.add_subcommand("train", "train a SentencePiece BPE tokenizer with byte fallback");
   add_option(*sub, "--in", train->in, kTextFilesHelp)->required()->type_name("FILE");
-  add_option(*sub, "--vocab", train->vocabulary, {260, 1'000'000}, "size of the vocabulary, the 256 bytes and 3 special ids included");
+  add_option(*sub, "--vocab", train->vocabulary, {260, 1'000'000},
+             "size of the vocabulary, the 256 bytes and 3 special ids included");
   add_option(*sub, "--out", train->out, "file to write, or a folder for tokenizer.model")->required();
   add_text_reading(*sub, train->read);
   add_threads(*sub, train->threads);
@@ -334,7 +334,8 @@ void add_tokenizer(CLI::App& verb) {
   add_option(*sub, "--in", decode->in, "file of raw little-endian ids")
       ->type_name("FILE")
       ->default_str("ids as text on standard input");
-  CLI::Option* given_ids = add_option(*sub, "--ids", decode->given, "the ids themselves, separated by spaces or commas");
+  CLI::Option* given_ids =
+      add_option(*sub, "--ids", decode->given, "the ids themselves, separated by spaces or commas");
   add_option(*sub, "--ids-bytes", decode->ids_bytes, {2, 4}, "with --in: bytes per id, 2 or 4")->default_str("2");
   add_option(*sub, "--out", decode->out, "file for the text")->type_name("FILE")->default_str("standard output");
   sub->callback([decode, given_ids] { run_decode(*decode, given_ids->count() > 0); });

@@ -113,8 +113,8 @@ std::uint64_t whole_windows(std::int64_t tokens, std::uint64_t length) {
 }
 
 /// Documents where two or more are known, windows otherwise. done: tokens predicted.
-Measured measure(const TokenStream& stream, std::vector<Unit> by_document, std::vector<Unit> by_window, std::uint64_t done,
-                 const EvaluationOptions& options) {
+Measured measure(const TokenStream& stream, std::vector<Unit> by_document, std::vector<Unit> by_window,
+                 std::uint64_t done, const EvaluationOptions& options) {
   // A document that was evaluated in part counts that share of its bytes.
   const std::size_t documents = stream.document_starts.size();
   double bytes = 0;
@@ -122,7 +122,8 @@ Measured measure(const TokenStream& stream, std::vector<Unit> by_document, std::
     const std::uint64_t end = d + 1 < documents ? stream.document_starts[d + 1] : stream.tokens;
     // The very first token of the stream is given, not predicted; it begins a document and stands for no text.
     const double whole = static_cast<double>(end - stream.document_starts[d]) - (d == 0 ? 1 : 0);
-    if (whole > 0) by_document[d].bytes = static_cast<double>(stream.document_bytes[d]) * (by_document[d].tokens / whole);
+    if (whole > 0)
+      by_document[d].bytes = static_cast<double>(stream.document_bytes[d]) * (by_document[d].tokens / whole);
     bytes += by_document[d].bytes;
   }
   std::erase_if(by_document, [](const Unit& u) { return u.tokens == 0; });
@@ -200,9 +201,10 @@ Evaluation evaluate(const TokenStream& stream, const Losses& losses, const Evalu
   return result;
 }
 
-Evaluation evaluate_windows(std::uint64_t count,
-                            const std::function<void(std::uint64_t, std::span<std::int32_t>, std::span<std::int32_t>)>& get,
-                            const Losses& losses, const EvaluationOptions& options) {
+Evaluation evaluate_windows(
+    std::uint64_t count,
+    const std::function<void(std::uint64_t, std::span<std::int32_t>, std::span<std::int32_t>)>& get,
+    const Losses& losses, const EvaluationOptions& options) {
   const std::size_t n = options.length;
   const auto windows_of = [&](std::int64_t tokens) { return std::min(count, whole_windows(tokens, n) / n); };
   if (options.most_tokens > 0) count = windows_of(options.most_tokens);

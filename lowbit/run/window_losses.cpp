@@ -43,7 +43,8 @@ void WindowLosses::operator()(std::span<const std::int32_t> ids, std::span<const
   assert(n > 0 && ids.size() % n == 0 && targets.size() == ids.size() && losses.size() == ids.size());
   for (const auto& list : {ids, targets})
     for (const std::int32_t id : list)
-      if (id < 0 || id >= weights_.config.vocab) fail_input("token id {} is outside the vocabulary of {}", id, weights_.config.vocab);
+      if (id < 0 || id >= weights_.config.vocab)
+        fail_input("token id {} is outside the vocabulary of {}", id, weights_.config.vocab);
   const auto vocab = static_cast<std::size_t>(weights_.config.vocab);
   const std::size_t windows = ids.size() / n;
   for (std::size_t first = 0; first < windows; first += windows_at_once()) {

@@ -55,7 +55,8 @@ void TextReader::open_next() {
   place_ = Place::before_array;
   fill();
   recognized_ = options_.layout == TextLayout::recognize;
-  layout_ = recognized_ ? recognize_layout(rest(), rest().size() < kReadBytes, unpacked_name(path), name_) : options_.layout;
+  layout_ =
+      recognized_ ? recognize_layout(rest(), rest().size() < kReadBytes, unpacked_name(path), name_) : options_.layout;
 }
 
 void TextReader::too_long() const {
@@ -65,7 +66,8 @@ void TextReader::too_long() const {
         "--document-line, or allow more by --max-line",
         name_, human_bytes(static_cast<double>(options_.most_bytes)), offset_, lines_ + 1);
   fail_input("{}:{}: this {} has more than {}; allow more by --max-line", name_, lines_ + 1,
-             layout_ == TextLayout::json_lines ? "line" : "element", human_bytes(static_cast<double>(options_.most_bytes)));
+             layout_ == TextLayout::json_lines ? "line" : "element",
+             human_bytes(static_cast<double>(options_.most_bytes)));
 }
 
 /// Reads on; false at the end of the file.
@@ -73,7 +75,8 @@ bool TextReader::fill() {
   if (ended_) return false;
   check_interrupt("stopped while reading text; nothing was written");
   // Pieces of a few megabytes are what reading works with, however low the limit.
-  if (rest().size() > std::max<std::uint64_t>(options_.most_bytes, layout_ == TextLayout::plain ? 2 * kPieceBytes : 0)) too_long();
+  if (rest().size() > std::max<std::uint64_t>(options_.most_bytes, layout_ == TextLayout::plain ? 2 * kPieceBytes : 0))
+    too_long();
   buffer_.erase(0, std::exchange(begin_, 0));
   const std::size_t size = buffer_.size();
   buffer_.resize(size + kReadBytes);
@@ -108,8 +111,9 @@ void TextReader::check_text(std::string_view text) const {
   const auto line =
       lines_ + 1 +
       static_cast<std::uint64_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
-  fail_input("{}: byte {} (line {}, 0x{:02x}) is not UTF-8; convert the text, for example with iconv -f WINDOWS-1252 -t UTF-8", name_,
-             offset_ + at, line, static_cast<unsigned char>(text[at]));
+  fail_input(
+      "{}: byte {} (line {}, 0x{:02x}) is not UTF-8; convert the text, for example with iconv -f WINDOWS-1252 -t UTF-8",
+      name_, offset_ + at, line, static_cast<unsigned char>(text[at]));
 }
 
 void TextReader::drop(std::size_t size) {

@@ -17,8 +17,8 @@ struct ReadOptions {
   std::string field = "text";  ///< of JSON objects: where the text stands
   std::string document_line;   ///< in plain text: a line that separates documents, such as <|endoftext|>; "": none
   TextLayout layout = TextLayout::recognize;
-  /// The longest line or element of JSON, and stretch of plain text without a place to cut it, in bytes. A small archive
-  /// may unfold to one line of gigabytes.
+  /// The longest line or element of JSON, and stretch of plain text without a place to cut it, in bytes. A small
+  /// archive may unfold to one line of gigabytes.
   std::uint64_t most_bytes = std::uint64_t{64} << 20;
 };
 
@@ -37,11 +37,11 @@ std::size_t cut_at_line_or_space(std::string_view text);
 
 /// The documents of text files, in order, in pieces of about a megabyte (longer only where the cutter finds no place).
 ///
-/// Files may be packed (byte_stream.h). What they hold is recognized by their first bytes (text_layout.h). Of JSON lines
-/// every line is an object and its field a document; of a JSON array every element is a document, a text or an object
-/// with the field. Plain text is one document a file, or several when a document line is given: that line, with its line
-/// end (\n or \r\n), stands between documents and belongs to none. Plain text is passed on as it is: \r\n, U+FEFF and
-/// control characters stay. Documents without a byte are left out and counted.
+/// Files may be packed (byte_stream.h). What they hold is recognized by their first bytes (text_layout.h). Of JSON
+/// lines every line is an object and its field a document; of a JSON array every element is a document, a text or an
+/// object with the field. Plain text is one document a file, or several when a document line is given: that line, with
+/// its line end (\n or \r\n), stands between documents and belongs to none. Plain text is passed on as it is: \r\n,
+/// U+FEFF and control characters stay. Documents without a byte are left out and counted.
 class TextReader {
  public:
   /// throws Error(usage): no files.

@@ -8,8 +8,8 @@
 namespace lowbit::text {
 namespace {
 
-/// Takes the text out of a line or element, and builds nothing of the rest: members are many where texts come with the data
-/// of a crawl.
+/// Takes the text out of a line or element, and builds nothing of the rest: members are many where texts come with the
+/// data of a crawl.
 class FieldReader final : public nlohmann::json_sax<nlohmann::json> {
  public:
   FieldReader(std::string_view field, std::string_view where) : field_(field), where_(where) {}
@@ -150,7 +150,8 @@ std::string_view TextReader::element() {
         return text.substr(0, at);
       }
     }
-    if (!fill()) fail_input("{}:{}: the JSON array is cut short inside this element; get a whole copy", name_, lines_ + 1);
+    if (!fill())
+      fail_input("{}:{}: the JSON array is cut short inside this element; get a whole copy", name_, lines_ + 1);
   }
 }
 

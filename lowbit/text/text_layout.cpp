@@ -50,7 +50,10 @@ constexpr Signature kSignatures[] = {
     {0, "\x04\x22\x4D\x18"sv, false, "an lz4 archive", "unpack it first, for example: lz4 -d FILE"},
     {0, "\x1F\x8B"sv, false, "a gzip archive inside another archive", kUnpack},
     {0, "\x28\xB5\x2F\xFD"sv, false, "a zstd archive inside another archive", kUnpack},
-    {0, "\xFD" "7zXZ\0"sv, false, "an xz archive inside another archive", kUnpack},
+    {0,
+     "\xFD"
+     "7zXZ\0"sv,
+     false, "an xz archive inside another archive", kUnpack},
     {0, "\x1F\x9D"sv, false, "an archive of compress", "unpack it first, for example: uncompress FILE"},
     {0, "%PDF-"sv, false, "a PDF document", "convert it first, for example: pdftotext FILE text.txt"},
     {0, "{\\rtf"sv, false, "a rich text document", kExport},
@@ -58,7 +61,10 @@ constexpr Signature kSignatures[] = {
     {0, "\x89PNG"sv, false, "an image", kModel},
     {0, "\xFF\xD8\xFF"sv, false, "an image", kModel},
     {0, "GIF8"sv, true, "an image", kModel},
-    {0, "\x7F" "ELF"sv, false, "a program", kModel},
+    {0,
+     "\x7F"
+     "ELF"sv,
+     false, "a program", kModel},
     {0, "GGUF"sv, true, "a model of llama.cpp", kModel},
     {0, "\x93NUMPY"sv, false, "a NumPy array", "raw token ids are read by --tokens-u16 or --tokens-u32"},
     {0, "\x89HDF"sv, false, "an HDF5 file", kModel},
@@ -99,7 +105,8 @@ void refuse_wide(std::string_view start, const std::string& where) {
   const auto zeros = static_cast<std::size_t>(std::count(start.begin(), start.end(), '\0'));
   if (zeros * kMostZeros > start.size())
     fail_input(
-        "{}: {} of its first {} bytes are zero (the first is byte {}), so it is a binary file or damaged text; take them out "
+        "{}: {} of its first {} bytes are zero (the first is byte {}), so it is a binary file or damaged text; take "
+        "them out "
         "(tr -d '\\000'), or give --input-format text to keep them",
         where, zeros, start.size(), zero);
 }
@@ -113,9 +120,12 @@ std::size_t end_of_element(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (quoted) {
-      if (escaped) escaped = false;
-      else if (c == '\\') escaped = true;
-      else if (c == '"') quoted = false;
+      if (escaped)
+        escaped = false;
+      else if (c == '\\')
+        escaped = true;
+      else if (c == '"')
+        quoted = false;
     } else if (c == '"') {
       quoted = true;
     } else if (c == '{' || c == '[') {
@@ -163,8 +173,9 @@ TextLayout recognize_layout(std::string_view start, bool whole, std::string_view
   refuse_binary(start, where);
   refuse_wide(start, where);
   std::string lower(name);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c); });
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c);
+  });
   const bool lines = lower.ends_with(".jsonl") || lower.ends_with(".ndjson");
   const bool json = lower.ends_with(".json");
   if (start.starts_with(kByteOrderMark)) start.remove_prefix(kByteOrderMark.size());
@@ -186,14 +197,16 @@ TextLayout recognize_layout(std::string_view start, bool whole, std::string_view
     if (!line_whole && after_blank(text.substr(1)).starts_with('"')) return TextLayout::json_lines;
     if (json)
       fail_input(
-          "{} holds a JSON object over several lines, which is no list of documents; write one object a line (jq -c .), or "
+          "{} holds a JSON object over several lines, which is no list of documents; write one object a line (jq -c "
+          ".), or "
           "give --input-format text to take it as plain text",
           where);
     return TextLayout::plain;
   }
   if (lines) return TextLayout::json_lines;
   if (json)
-    fail_input("{} is named .json but begins with neither [ nor {{; give --input-format text if it is plain text", where);
+    fail_input("{} is named .json but begins with neither [ nor {{; give --input-format text if it is plain text",
+               where);
   return TextLayout::plain;
 }
 

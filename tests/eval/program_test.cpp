@@ -105,8 +105,8 @@ TEST_F(EvalVerb, TheShareOfUnknownTokensIsToldAndBitsPerByteRefusedAboveOnePerce
   EXPECT_TRUE(found["bits_per_byte"].is_null());
   EXPECT_NE(outcome.err.find("<unk>"), std::string::npos) << outcome.err;
 
-  outcome = run_program({LOWBIT_PROGRAM, "data", "--in", path("russian.txt"), "--valid-in", path("russian.txt"), "--tokenizer",
-                         path("words.model"), "--out", path("data"), "--json"});
+  outcome = run_program({LOWBIT_PROGRAM, "data", "--in", path("russian.txt"), "--valid-in", path("russian.txt"),
+                         "--tokenizer", path("words.model"), "--out", path("data"), "--json"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_GT(files::parse_json(outcome.out, "the output")["train"]["unknown_share"].get<double>(), 0.01);
   EXPECT_NE(outcome.err.find("<unk>"), std::string::npos) << outcome.err;
@@ -114,14 +114,15 @@ TEST_F(EvalVerb, TheShareOfUnknownTokensIsToldAndBitsPerByteRefusedAboveOnePerce
   EXPECT_GT(data["unknown_tokens"]["valid"].get<int>(), 0);
 
   write_file(folder / "english.txt", "hello there this is a sentence\n");
-  outcome = run_program({LOWBIT_PROGRAM, "data", "--in", path("english.txt"), "--valid-in", path("english.txt"), "--tokenizer",
-                         path("words.model"), "--out", path("english")});
+  outcome = run_program({LOWBIT_PROGRAM, "data", "--in", path("english.txt"), "--valid-in", path("english.txt"),
+                         "--tokenizer", path("words.model"), "--out", path("english")});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
 }
 
 TEST_F(EvalVerb, IntervalsTellTheirLevelAndWhatTheyAreOver) {
   const Outcome outcome = eval({"--text", path("text.txt"), path("text.txt")});
-  EXPECT_NE(outcome.out.find("95 % confidence intervals, bootstrap over 2 documents"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("95 % confidence intervals, bootstrap over 2 documents"), std::string::npos)
+      << outcome.out;
   EXPECT_EQ(eval_json({"--text", path("text.txt")})["interval_level"], 0.95);
 }
 

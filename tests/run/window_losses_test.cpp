@@ -32,7 +32,8 @@ TEST(WindowLosses, AWindowInPartsHasTheLossesOfASinglePassBitForBit) {
     return found;
   };
   const std::vector<double> whole = losses(4096);
-  for (const std::size_t rows : {n, n - 1, std::size_t{16}, std::size_t{7}, std::size_t{1}}) EXPECT_EQ(losses(rows), whole) << rows;
+  for (const std::size_t rows : {n, n - 1, std::size_t{16}, std::size_t{7}, std::size_t{1}})
+    EXPECT_EQ(losses(rows), whole) << rows;
 }
 
 }  // namespace

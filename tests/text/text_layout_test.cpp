@@ -42,11 +42,13 @@ class Layout : public testing::Test {
 
 const List kTwo{"one", "two \"lines\"\n"};
 const std::string kLines = "{\"text\":\"one\"}\n{\"text\":\"two \\\"lines\\\"\\n\"}\n";
-const std::string kObjects = "[\n  {\"id\": 1, \"text\": \"one\"},\n  {\"text\": \"two \\\"lines\\\"\\n\", \"more\": [{}, []]}\n]\n";
+const std::string kObjects =
+    "[\n  {\"id\": 1, \"text\": \"one\"},\n  {\"text\": \"two \\\"lines\\\"\\n\", \"more\": [{}, []]}\n]\n";
 const std::string kTexts = "[\"one\",\"two \\\"lines\\\"\\n\"]";
 
 TEST_F(Layout, JsonIsRecognizedByContentWhateverTheNameOrPacking) {
-  for (const std::string& bytes : {kLines, kObjects, kTexts, " \n" + kTexts + "\n ", "\xEF\xBB\xBF" + kLines, "\xEF\xBB\xBF" + kTexts})
+  for (const std::string& bytes :
+       {kLines, kObjects, kTexts, " \n" + kTexts + "\n ", "\xEF\xBB\xBF" + kLines, "\xEF\xBB\xBF" + kTexts})
     for (const std::string name : {"a.json", "a.JSON", "a.jsonl", "A.JSONL", "a.ndjson", "a.txt", "a"}) {
       EXPECT_EQ(read(name, bytes), kTwo) << name << ": " << bytes;
       EXPECT_EQ(read(name + ".gz", test::gz(bytes)), kTwo) << name << ": " << bytes;
@@ -57,7 +59,8 @@ TEST_F(Layout, JsonIsRecognizedByContentWhateverTheNameOrPacking) {
 TEST_F(Layout, PlainTextThatBeginsWithABracketStaysPlain) {
   for (const std::string& text :
        {"[Chapter 1]\nIt was night.\n"s, "[1] a note\n"s, "[\"Hello,\" she said. It was late.]\n"s, "[ ]"s,
-        "{ int x; }\n"s, "{\n  \"a\": 1\n}\n"s, "{{braces}} of a wiki\n"s, "[]"s, "{not json\n"s, "[{x}]\n"s, "\"quoted\"\n"s, "12\n"s}) {
+        "{ int x; }\n"s, "{\n  \"a\": 1\n}\n"s, "{{braces}} of a wiki\n"s, "[]"s, "{not json\n"s, "[{x}]\n"s,
+        "\"quoted\"\n"s, "12\n"s}) {
     EXPECT_EQ(read("a.txt", text), List{text});
   }
   // What could be either is taken as JSON, or as text where that is said.

@@ -106,7 +106,8 @@ int code_after_signal(std::vector<std::string> arguments, int signal) {
   kill(child, signal);
   int status = 0;
   for (int i = 0; i < 200; ++i, usleep(10'000))
-    if (waitpid(child, &status, WNOHANG) == child) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (waitpid(child, &status, WNOHANG) == child)
+      return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   kill(child, SIGKILL);
   waitpid(child, &status, 0);
   return -1;
@@ -116,9 +117,9 @@ TEST_F(TextVerbs, ASignalStopsThemWhereverTextComesFromAndNothingIsLeft) {
   const std::string model = file("t.model", test::sample_tokenizer().file_bytes());
   ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
   for (const int signal : {SIGINT, SIGTERM}) {
-    EXPECT_EQ(code_after_signal({"data", "--in", path("pipe"), "--valid-in", path("pipe"), "--tokenizer", model, "--out",
-                                 path("d")},
-                                signal),
+    EXPECT_EQ(code_after_signal(
+                  {"data", "--in", path("pipe"), "--valid-in", path("pipe"), "--tokenizer", model, "--out", path("d")},
+                  signal),
               130);
     EXPECT_FALSE(std::filesystem::exists(path("d") + "/data.json"));
     EXPECT_EQ(code_after_signal({"tokenizer", "train", "--in", path("pipe"), "--out", path("x")}, signal), 130);
@@ -129,8 +130,8 @@ TEST_F(TextVerbs, ASignalStopsThemWhereverTextComesFromAndNothingIsLeft) {
 TEST_F(TextVerbs, EncodingInStretchesGivesTheIdsOfTheWhole) {
   const std::string model = file("t.model", test::sample_tokenizer().file_bytes());
   const std::string text = test::sample_text(2'500'000);
-  ASSERT_EQ(run({"tokenizer", "encode", "--tokenizer", model, "--in", file("text.txt", text), "--out", path("ids"), "--ids-bytes",
-                 "4", "--bos"})
+  ASSERT_EQ(run({"tokenizer", "encode", "--tokenizer", model, "--in", file("text.txt", text), "--out", path("ids"),
+                 "--ids-bytes", "4", "--bos"})
                 .exit_code,
             0);
   const std::vector<text::TokenId> wanted = test::sample_tokenizer().encode_document(text);
@@ -142,17 +143,19 @@ TEST_F(TextVerbs, TextOptionsSayWhatFilesAre) {
   const std::string model = file("t.model", test::sample_tokenizer().file_bytes());
   const std::string lines = file("lines", "{\"text\":\"one and more\"}\n{\"text\":\"two and more\"}\n");
   const auto bytes = [&](const std::string& format, const std::string& out) {
-    const Outcome made = run({"data", "--in", lines, "--valid-in", lines, "--tokenizer", model, "--input-format", format,
-                              "--out", path(out), "--json"});
+    const Outcome made = run({"data", "--in", lines, "--valid-in", lines, "--tokenizer", model, "--input-format",
+                              format, "--out", path(out), "--json"});
     EXPECT_EQ(made.exit_code, 0) << made.err;
     return nlohmann::json::parse(made.out)["train"]["bytes"].get<int>();
   };
   EXPECT_EQ(bytes("auto", "a"), 24);
   EXPECT_EQ(bytes("jsonl", "b"), 24);
   EXPECT_EQ(bytes("text", "c"), 48);
-  expect_refused({"data", "--in", lines, "--tokenizer", model, "--input-format", "csv", "--out", path("d")}, "--input-format");
+  expect_refused({"data", "--in", lines, "--tokenizer", model, "--input-format", "csv", "--out", path("d")},
+                 "--input-format");
   expect_refused({"data", "--in", lines, "--tokenizer", model, "--max-line", "10", "--out", path("d")}, "--max-line");
-  expect_refused({"tokenizer", "train", "--in", file("p.parquet", std::string("PAR1\0\0", 6)), "--out", path("x")}, "Parquet");
+  expect_refused({"tokenizer", "train", "--in", file("p.parquet", std::string("PAR1\0\0", 6)), "--out", path("x")},
+                 "Parquet");
 }
 
 TEST_F(TextVerbs, WrongUseAndBadInputAreOneLineAndCodeTwo) {
