@@ -55,3 +55,21 @@ function(lowbit_test name)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS "${labels}" TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${ARG_PROCESSORS})
 endfunction()
+
+# With LOWBIT_FUZZ: machine and kernels read no bytes from outside, and clang 14 does not take their intrinsics, so they come
+# from a release build that another compiler made in LOWBIT_FUZZ_KERNELS.
+set(LOWBIT_FUZZ_KERNELS "" CACHE PATH "Build folder that holds modules/machine and modules/kernels, for LOWBIT_FUZZ")
+function(lowbit_fuzz_import name)
+  set(root ${PROJECT_BINARY_DIR}/include/${name})
+  file(MAKE_DIRECTORY ${root}/lowbit)
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/lowbit/${name} ${root}/lowbit/${name} SYMBOLIC)
+  add_library(lowbit_${name} STATIC IMPORTED GLOBAL)
+  set_target_properties(lowbit_${name} PROPERTIES
+    IMPORTED_LOCATION ${LOWBIT_FUZZ_KERNELS}/modules/${name}/liblowbit_${name}.a)
+  target_include_directories(lowbit_${name} INTERFACE ${root})
+  if(name STREQUAL machine)
+    target_link_libraries(lowbit_machine INTERFACE lowbit_base)
+  else()
+    target_link_libraries(lowbit_kernels INTERFACE lowbit_formats lowbit_machine hwy::hwy)
+  endif()
+endfunction()

@@ -3,9 +3,10 @@
 # and an interrupted one goes on where it stopped. On a system that is not Debian, or without root, it installs nothing
 # into the system: it says what is missing.
 #
-# Usage: scripts/setup.sh [--no-train] [--docs] [--libtorch DIR | --fetch-libtorch]
+# Usage: scripts/setup.sh [--no-train] [--docs] [--fuzz] [--libtorch DIR | --fetch-libtorch]
 #   --no-train        no libtorch: `lowbit` alone is built, which runs models and does not train them
 #   --docs            also what scripts/docs.sh builds the documentation's site with
+#   --fuzz            also what scripts/fuzz.sh builds its targets with (clang and its fuzzer library)
 #   --libtorch DIR    use the libtorch in DIR (DIR/lib, DIR/include) and fetch none
 #   --fetch-libtorch  go back from --libtorch DIR to the fetched one
 # Environment: LOWBIT_CACHE (else XDG_CACHE_HOME/lowbit, else ~/.cache/lowbit) holds libtorch; LOWBIT_LIBTORCH=DIR is as
@@ -15,11 +16,12 @@ set -euo pipefail
 version=2.15.0
 die() { printf 'lowbit: setup: %s\n' "$*" >&2; exit 2; }
 
-train=1 docs=0 own='' fetch=0
+train=1 docs=0 fuzz=0 own='' fetch=0
 while [ $# -gt 0 ]; do
   case $1 in
     --no-train) train=0 ;;
     --docs) docs=1 ;;
+    --fuzz) fuzz=1 ;;
     --libtorch) [ $# -ge 2 ] || die "--libtorch takes a folder"; own=$2; shift ;;
     --libtorch=?*) own=${1#*=} ;;
     --fetch-libtorch) fetch=1 ;;
@@ -48,6 +50,8 @@ packages=(
 )
 python_packages=("python3 python3" "python3-pip python3:pip" "ca-certificates")
 docs_packages=("mkdocs mkdocs" "mkdocs-material")
+
+fuzz_packages=("clang clang++" "libclang-rt-14-dev")
 
 has_debian() { command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; }
 
@@ -215,6 +219,7 @@ fetch_libtorch() {
 }
 
 [ "$docs" = 0 ] || packages+=("${docs_packages[@]}")
+[ "$fuzz" = 0 ] || packages+=("${fuzz_packages[@]}")
 if [ "$train" = 0 ]; then
   install_packages "${packages[@]}"
   exit 0

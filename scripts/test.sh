@@ -30,7 +30,9 @@ if [ -n "${LOWBIT_TEST_DATA:-}" ]; then
   export LOWBIT_TEST_DATA
 fi
 
-[ "$setup" = 0 ] || ./scripts/setup.sh "${train[@]}"
+tools=()
+[ "$long" = 0 ] || tools=(--fuzz)
+[ "$setup" = 0 ] || ./scripts/setup.sh "${train[@]}" "${tools[@]}"
 ./scripts/build.sh --preset "$preset" "${train[@]}"
 folder=build
 [ "$preset" = release ] || folder=build-sanitized

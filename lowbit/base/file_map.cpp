@@ -9,10 +9,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <mutex>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/interrupt.h"
 
 namespace lowbit {
 namespace {
@@ -77,13 +79,35 @@ extern "C" void on_bus_error(int signal_number, siginfo_t* info, void*) {
   signal(signal_number, SIG_DFL);  // not ours: the faulting instruction runs again and the system's way takes over
 }
 
+/// Opens a regular file. Not blocking: a FIFO that nobody writes to would hold the open call for ever.
 struct stat open_regular(const std::filesystem::path& path, Descriptor& file) {
-  file.fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  file.fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (file.fd < 0) fail_input("cannot open {}: {}", path.string(), errno_text(errno));
   struct stat info {};
   if (fstat(file.fd, &info) != 0) fail_input("cannot examine {}: {}", path.string(), errno_text(errno));
   if (S_ISDIR(info.st_mode)) fail_input("{} is a folder; name a file", path.string());
+  if (!S_ISREG(info.st_mode))
+    fail_input("{} is a pipe, a terminal or a device; name a regular file", path.string());
   return info;
+}
+
+std::string read_all(int fd, const std::filesystem::path& path, std::size_t limit) {
+  std::string text;
+  while (true) {
+    const std::size_t had = text.size();
+    text.resize(had + (std::size_t{1} << 16));
+    const ssize_t got = read(fd, text.data() + had, text.size() - had);
+    if (got < 0 && errno == EINTR) {
+      check_interrupt("stopped while reading a file");
+      text.resize(had);
+      continue;
+    }
+    if (got < 0) fail_input("cannot read {}: {}", path.string(), errno_text(errno));
+    text.resize(had + static_cast<std::size_t>(got));
+    if (text.size() > limit)
+      fail_input("{} is larger than {} bytes, too large for what it should be", path.string(), limit);
+    if (got == 0) return text;
+  }
 }
 
 }  // namespace
@@ -91,7 +115,6 @@ struct stat open_regular(const std::filesystem::path& path, Descriptor& file) {
 FileMap::FileMap(const std::filesystem::path& path) : path_(path.string()) {
   Descriptor file{-1};
   const auto info = open_regular(path, file);
-  if (!S_ISREG(info.st_mode)) fail_input("{} is not a regular file, so it cannot be mapped", path_);
   if (info.st_size == 0) fail_input("{} is empty", path_);
   const auto size = static_cast<std::size_t>(info.st_size);
   void* memory = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
@@ -122,21 +145,18 @@ std::span<const std::byte> FileMap::slice(std::size_t offset, std::size_t size) 
 
 std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   Descriptor file{-1};
-  open_regular(path, file);
-  std::string text;
-  while (true) {
-    const std::size_t had = text.size();
-    text.resize(had + (std::size_t{1} << 16));
-    const ssize_t got = read(file.fd, text.data() + had, text.size() - had);
-    if (got < 0 && errno == EINTR) {
-      text.resize(had);
-      continue;
-    }
-    if (got < 0) fail_input("cannot read {}: {}", path.string(), errno_text(errno));
-    text.resize(had + static_cast<std::size_t>(got));
-    if (text.size() > limit) fail_input("{} is larger than {} bytes, too large for what it should be", path.string(), limit);
-    if (got == 0) return text;
-  }
+  const auto info = open_regular(path, file);
+  if (static_cast<std::uint64_t>(info.st_size) > limit)
+    fail_input("{} has {} bytes, more than the {} that such a file may have", path.string(), info.st_size, limit);
+  return read_all(file.fd, path, limit);
+}
+
+std::string read_stream(const std::filesystem::path& path, std::size_t limit) {
+  Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY)};
+  if (file.fd < 0) fail_input("cannot open {}: {}", path.string(), errno_text(errno));
+  struct stat info {};
+  if (fstat(file.fd, &info) == 0 && S_ISDIR(info.st_mode)) fail_input("{} is a folder; name a file", path.string());
+  return read_all(file.fd, path, limit);
 }
 
 }  // namespace lowbit

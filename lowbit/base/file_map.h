@@ -11,7 +11,7 @@ namespace lowbit {
 class FileMap {
  public:
   FileMap() = default;
-  /// throws Error(input): cannot be opened, is a folder, or is empty.
+  /// throws Error(input): cannot be opened, is no regular file, or is empty.
   explicit FileMap(const std::filesystem::path& path);
   ~FileMap();
   FileMap(FileMap&& other) noexcept
@@ -39,7 +39,9 @@ class FileMap {
 /// memory alone is lost, as with any kill.
 void catch_lost_maps();
 
-/// A small file's bytes. throws Error(input): cannot be read, or is larger than `limit` bytes.
-std::string read_file(const std::filesystem::path& path, std::size_t limit = std::size_t{1} << 30);
+/// A small file's bytes. throws Error(input): is no regular file, cannot be read, or is larger than `limit` bytes.
+std::string read_file(const std::filesystem::path& path, std::size_t limit = std::size_t{1} << 28);
+/// The same of what may be a pipe, a terminal or a device too, for files that a person writes: a prompt, flags.
+std::string read_stream(const std::filesystem::path& path, std::size_t limit);
 
 }  // namespace lowbit

@@ -52,6 +52,8 @@ std::string nearest(std::string_view wrong, std::span<const std::string> names) 
   std::string best;
   std::size_t least = std::max<std::size_t>(1, std::min<std::size_t>(3, wrong.size() / 3)) + 1;
   for (const std::string& name : names) {
+    const std::size_t apart = std::max(wrong.size(), name.size()) - std::min(wrong.size(), name.size());
+    if (apart >= least) continue;  // also keeps megabytes of name from being compared letter by letter
     const std::size_t d = distance(wrong, name);
     if (d < least) least = d, best = name;
   }

@@ -1,12 +1,12 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
-#include <iterator>
-#include <toml++/toml.h>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/file_map.h"
 #include "lowbit/cli/arguments.h"
+#include "lowbit/files/toml_text.h"
 
 namespace lowbit::cli {
 namespace {
@@ -32,15 +32,9 @@ std::string typed(const toml::node& value, std::string_view key, const Place& pl
 toml::table read(const std::filesystem::path& file) {
   std::error_code code;
   if (std::filesystem::is_directory(file, code)) fail_input("--config {}: is a folder; name a TOML file", file.string());
-  std::ifstream in(file, std::ios::binary);
-  if (!in) fail_input("--config {}: {}; name a TOML file", file.string(), errno_text(errno));
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (in.bad()) fail_input("--config {}: cannot be read: {}", file.string(), errno_text(errno));
-  try {
-    return toml::parse(text, file.string());
-  } catch (const toml::parse_error& error) {
-    fail_input("{}:{}: no valid TOML: {}", file.string(), error.source().begin.line, error.description());
-  }
+  if (access(file.c_str(), R_OK) != 0)
+    fail_input("--config {}: {}; name a TOML file", file.string(), errno_text(errno));
+  return files::parse_toml(read_stream(file, files::kMaxTomlBytes + 1), file.string());
 }
 
 }  // namespace

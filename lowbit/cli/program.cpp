@@ -372,6 +372,12 @@ int main_program(int argc, char** argv, const ProgramInfo& program, Commands com
     exit_code = print_error(error.what(), 130);
   } catch (const Error& error) {
     exit_code = print_error(error.what(), error.exit_code());
+  } catch (const std::filesystem::filesystem_error& error) {
+    // A name that is too long, a loop of links, a file used as a folder: what was named, unless the disk failed.
+    const std::errc code{error.code().value()};
+    const bool disk = code == std::errc::no_space_on_device || code == std::errc::io_error ||
+                      code == std::errc::read_only_file_system;
+    exit_code = print_error(fmt::format("{}: {}", error.path1().string(), error.code().message()), disk ? 1 : 2);
   } catch (const std::bad_alloc&) {
     exit_code = print_error("out of memory; close other programs, or choose a smaller model, batch or context", 1);
   } catch (const std::system_error& error) {

@@ -1,8 +1,10 @@
 #include <unistd.h>
 
+#include <bit>
 #include <chrono>
 #include <cstdio>
 #include <memory>
+#include <span>
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/interrupt.h"
@@ -24,6 +26,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
+constexpr std::size_t kMaxPrompt = std::size_t{16} << 20;  // bytes of --prompt-file; far more than any context takes
 
 struct RunFlags {
   CommonFlags common;
@@ -46,8 +49,16 @@ void show(std::string_view text) {
     fail("cannot write to standard output: {}", errno_text(errno));
 }
 
+/// A NaN would be drawn as if it were a choice. position: of the token that the logits are for.
+void require_finite(std::span<const float> logits, std::size_t position) {
+  std::uint32_t bad = 0;
+  for (const float x : logits) bad |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(x) & 0x7F800000u) == 0x7F800000u);
+  if (bad != 0)
+    fail("the logits of position {} are infinite or not a number: the model's weights are damaged, or it diverged", position);
+}
+
 std::vector<std::int32_t> prompt_ids(const text::PromptReader& reader, const RunFlags& f, std::int64_t vocab) {
-  const std::string prompt = f.prompt_file.empty() ? f.prompt : read_file(f.prompt_file);
+  const std::string prompt = f.prompt_file.empty() ? f.prompt : read_stream(f.prompt_file, kMaxPrompt);
   const text::PromptReader::Ids read = reader.encode(prompt, f.special_tokens);
   for (const std::string& warning : read.warnings) fmt::print(stderr, "lowbit: {}\n", warning);
   std::vector<std::int32_t> ids;
@@ -131,6 +142,7 @@ void complete(const RunFlags& f) {
   const auto decode_start = Clock::now();
   std::string_view stop = "length";
   while (static_cast<std::int64_t>(drawn.size()) < f.max_tokens && prompt.size() + drawn.size() < most) {
+    require_finite(logits, prompt.size() + drawn.size());
     const std::int32_t token = sampler.choose(logits, prompt.size() + drawn.size());
     if (first_token == 0) first_token = since(start);
     if (config.ends_text(token) && !f.ignore_eos) {

@@ -53,12 +53,14 @@ struct CodeFlags {
   CommonFlags common;
 };
 
+constexpr std::size_t kMaxText = std::size_t{4} << 30;  // bytes that encode and decode take at once
+
 /// A file's bytes, or those of standard input ("" or "-"). An empty file is an empty text here.
 std::string read_all(const fs::path& path) {
   if (!path.empty() && path != "-") {
     std::error_code error;
     if (fs::is_regular_file(path, error) && fs::file_size(path, error) == 0) return {};
-    return read_file(path, std::size_t{1} << 40);
+    return read_stream(path, kMaxText);
   }
   std::string bytes;
   char window[65536];
@@ -69,6 +71,7 @@ std::string read_all(const fs::path& path) {
     if (n < 0) fail_input("cannot read standard input: {}", errno_text(errno));
     if (n == 0) return bytes;
     bytes.append(window, static_cast<std::size_t>(n));
+    if (bytes.size() > kMaxText) fail_input("standard input has more than {} bytes; give it in parts", kMaxText);
   }
 }
 

@@ -1,15 +1,18 @@
 #include "lowbit/files/json.h"
 
 #include <algorithm>
-#include <set>
+#include <unordered_set>
+#include <utility>
 
 #include "lowbit/base/file_map.h"
 
 namespace lowbit::files {
 namespace {
 
-constexpr int kMaxDepth = 64;
-constexpr std::size_t kMaxFileBytes = std::size_t{256} << 20;
+constexpr std::size_t kMaxDepth = 64;
+constexpr std::size_t kMaxFileBytes = std::size_t{64} << 20;
+constexpr std::size_t kMaxValues = std::size_t{1} << 22;  // each takes up to about 100 bytes of memory
+constexpr std::size_t kMaxNamed = 8;                      // unknown keys in one message
 
 /// One line of printable text, however odd the bytes that the parser quotes.
 std::string printable(std::string_view text, std::size_t limit) {
@@ -33,29 +36,95 @@ std::size_t line_of(std::string_view text, std::size_t byte) {
   return 1 + static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(byte), '\n'));
 }
 
+/// Makes a value of what the parser meets. Not the library's own callback: it looks through a container once for each
+/// container inside it, so 40,000 empty objects in one take half a minute. Nor its insertion into ordered objects, which
+/// looks through all keys for each.
 template <class J>
-J parse(std::string_view text, std::string_view where) {
-  // The parser keeps the last of two equal keys in silence; a file with both is damaged or hostile.
-  std::vector<std::set<std::string>> keys;
-  const typename J::parser_callback_t callback = [&](int depth, typename J::parse_event_t event, J& parsed) {
-    using Event = typename J::parse_event_t;
-    if ((event == Event::object_start || event == Event::array_start) && depth > kMaxDepth)
-      fail_input("{}: JSON nested more than {} deep", where, kMaxDepth);
-    if (event == Event::object_start) keys.emplace_back();
-    if (event == Event::object_end && !keys.empty()) keys.pop_back();
-    if (event == Event::key && !keys.empty()) {
-      const auto& key = parsed.template get_ref<const std::string&>();
-      if (!keys.back().insert(key).second) fail_input("{}: the key \"{}\" stands twice", where, printable(key, 80));
+class Builder {
+ public:
+  Builder(std::string_view text, std::string_view where) : text_(text), where_(where) {}
+  J take() { return std::move(root_); }
+
+  bool null() { return add(nullptr); }
+  bool boolean(bool value) { return add(value); }
+  bool number_integer(typename J::number_integer_t value) { return add(value); }
+  bool number_unsigned(typename J::number_unsigned_t value) { return add(value); }
+  bool number_float(typename J::number_float_t value, const typename J::string_t&) { return add(value); }
+  bool string(typename J::string_t& value) { return add(std::move(value)); }
+  bool binary(typename J::binary_t&) { return add(nullptr); }  // no JSON text has one
+  bool start_object(std::size_t) { return open(J::object()); }
+  bool start_array(std::size_t) { return open(J::array()); }
+  bool end_object() { return open_.pop_back(), true; }
+  bool end_array() { return open_.pop_back(), true; }
+
+  bool key(typename J::string_t& name) {
+    Open& top = open_.back();
+    auto& object = top.value->template get_ref<typename J::object_t&>();
+    // The parser would keep the last of two equal keys in silence; a file with both is damaged or hostile.
+    if constexpr (std::is_same_v<J, Json>) {
+      if (object.size() >= kManyKeys && top.keys.empty())
+        for (const auto& [known, value] : object) top.keys.insert(known);
+      const bool twice = object.size() < kManyKeys
+                             ? std::any_of(object.begin(), object.end(), [&](const auto& m) { return m.first == name; })
+                             : !top.keys.insert(name).second;
+      if (twice) refuse_twice(name);
+      auto& members = static_cast<typename J::object_t::Container&>(object);
+      slot_ = &members.emplace_back(std::move(name), nullptr).second;
+    } else {
+      const auto [place, added] = object.emplace(std::move(name), nullptr);
+      if (!added) refuse_twice(place->first);
+      slot_ = &place->second;
     }
     return true;
-  };
-  try {
-    return J::parse(text, callback);
-  } catch (const typename J::parse_error& error) {
-    fail_input("{}:{}: not JSON: {}", where, line_of(text, error.byte > 0 ? error.byte - 1 : 0), reason(error.what()));
-  } catch (const typename J::exception& error) {  // a number out of range
-    fail_input("{}: not JSON: {}", where, reason(error.what()));
   }
+
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) {
+    fail_input("{}:{}: not JSON: {}", where_, line_of(text_, position > 0 ? position - 1 : 0), reason(error.what()));
+  }
+
+ private:
+  static constexpr std::size_t kManyKeys = 16;  // from here on a set finds a key sooner than a look at each
+  struct Open {
+    J* value;
+    std::unordered_set<std::string> keys;
+  };
+
+  [[noreturn]] void refuse_twice(std::string_view name) const {
+    fail_input("{}: the key \"{}\" stands twice", where_, printable(name, 80));
+  }
+
+  /// The new value where it belongs. A container that is open gets nothing else meanwhile, so pointers stay good.
+  template <class T>
+  J& place(T&& value) {
+    if (++values_ > kMaxValues) fail_input("{}: JSON of more than {} values", where_, kMaxValues);
+    if (open_.empty()) return root_ = J(std::forward<T>(value));
+    if (slot_) return *std::exchange(slot_, nullptr) = J(std::forward<T>(value));
+    auto& list = open_.back().value->template get_ref<typename J::array_t&>();
+    return list.emplace_back(std::forward<T>(value));
+  }
+  template <class T>
+  bool add(T&& value) {
+    place(std::forward<T>(value));
+    return true;
+  }
+  bool open(J&& container) {
+    if (open_.size() > kMaxDepth) fail_input("{}: JSON nested more than {} deep", where_, kMaxDepth);
+    open_.push_back({&place(std::move(container)), {}});
+    return true;
+  }
+
+  std::string_view text_, where_;
+  J root_;
+  std::vector<Open> open_;
+  J* slot_ = nullptr;  // of the key that was read last
+  std::size_t values_ = 0;
+};
+
+template <class J>
+J parse(std::string_view text, std::string_view where) {
+  Builder<J> builder(text, where);
+  J::sax_parse(text, &builder);
+  return builder.take();
 }
 
 }  // namespace
@@ -89,9 +158,11 @@ void require_object(const Json& json, std::string_view where) {
 void refuse_unknown_keys(const Json& json, std::span<const std::string_view> allowed, std::string_view where) {
   require_object(json, where);
   std::string unknown;
+  std::size_t count = 0;
   for (const auto& [key, value] : json.items())
-    if (std::find(allowed.begin(), allowed.end(), key) == allowed.end())
+    if (std::find(allowed.begin(), allowed.end(), key) == allowed.end() && ++count <= kMaxNamed)
       unknown += (unknown.empty() ? "\"" : ", \"") + printable(key, 80) + "\"";
+  if (count > kMaxNamed) unknown += fmt::format(" and {} more", count - kMaxNamed);
   if (!unknown.empty()) fail_input("{}: unknown key {}; known are {}", where, unknown, fmt::join(allowed, ", "));
 }
 

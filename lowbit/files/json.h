@@ -18,11 +18,12 @@ namespace lowbit::files {
 using Json = nlohmann::ordered_json;  ///< keeps the order in which keys were given, so written bytes are deterministic
 
 /// The value that `text` holds. `where` names it in errors, usually the file.
-/// throws Error(input): not JSON (with the line), a key given twice, or nested more than 64 deep.
+/// Takes time and memory in proportion to the text. throws Error(input): not JSON (with the line), a key given twice,
+/// nested more than 64 deep, or of more than 2^22 values.
 Json parse_json(std::string_view text, std::string_view where);
-/// The same into sorted maps: parse_json takes time quadratic in the keys of one object, this does not.
+/// The same into sorted maps, in which a key is found without a look at each.
 nlohmann::json parse_large_json(std::string_view text, std::string_view where);
-/// parse_json of a file. throws Error(input): also when it cannot be read or is larger than 256 MiB.
+/// parse_json of a file. throws Error(input): also when it is no regular file, cannot be read, or is larger than 64 MiB.
 Json read_json(const std::filesystem::path& path);
 
 /// On one line, for metrics.jsonl. Doubles are written with as many digits as bring them back exactly; infinities and

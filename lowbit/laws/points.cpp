@@ -12,6 +12,8 @@
 namespace lowbit::laws {
 namespace {
 
+constexpr std::size_t kMostFormats = 1000;
+
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
 bool same_word(std::string_view a, std::string_view b) {
@@ -112,6 +114,8 @@ std::optional<std::size_t> Points::find(std::string_view name) const {
 
 std::size_t Points::format(std::string_view name) {
   if (const auto found = find(name)) return *found;
+  if (formats.size() == kMostFormats)
+    fail_input("more than {} formats; a law has parameters for each, so name the ones to fit", kMostFormats);
   formats.emplace_back(name);
   return formats.size() - 1;
 }

@@ -1,4 +1,5 @@
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "lowbit/base/error.h"
@@ -53,10 +54,13 @@ auto word(const Json& json, std::string_view key, std::string_view where, Parse 
 void check_groups(const Json& json, const ModelDescription& d, std::string_view where) {
   const auto found = json.find("groups");
   if (found == json.end()) return;
+  const auto all = tensors(d.config);
+  std::unordered_map<std::string_view, const TensorSpec*> specs;
+  for (const TensorSpec& spec : all) specs.emplace(spec.name, &spec);
   for (const auto& [name, value] : found->items()) {
-    const auto specs = tensors(d.config);
-    const auto spec = std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& s) { return s.name == name; });
-    if (spec == specs.end()) fail_input("{}: groups names '{}', which this model does not have", where, name);
+    const auto place = specs.find(name);
+    const TensorSpec* spec = place == specs.end() ? nullptr : place->second;
+    if (!spec) fail_input("{}: groups names '{}', which this model does not have", where, name);
     const int wanted = coding_of(*spec, d.scheme).group;
     if (!value.is_number_integer() || value.get<std::int64_t>() != wanted)
       fail_input("{}: '{}' has Hadamard group {}, but rows of {} are rotated in groups of {}", where, name,

@@ -4,16 +4,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/file_map.h"
+#include "lowbit/files/json.h"
 #include "lowbit/report/text.h"
 
 namespace lowbit::report {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using files::Json;
+constexpr std::size_t kLargestInfo = std::size_t{16} << 20;  // of run.json
 constexpr std::size_t kLargestFile = std::size_t{4} << 30;
 
 // ---- writing ----
@@ -70,7 +71,14 @@ std::string shown(const Json& value) {  // a flag of any type as a person would 
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-Json parse(std::string_view bytes) { return Json::parse(valid_utf8(bytes), nullptr, /*allow_exceptions=*/false); }
+/// The value that the bytes hold, or null where they are not JSON as our files have it.
+Json parse(std::string_view bytes) {
+  try {
+    return files::parse_json(valid_utf8(bytes), "");
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
 
 // A record with its step, or nothing.
 std::optional<std::int64_t> step_of(const Json& json) {
@@ -332,7 +340,7 @@ RunRecords read_run(const std::filesystem::path& run_folder) {
         "train --out",
         run_folder.string());
   if (has_info) {
-    records.info = parse_run_info(read_file(info_path));
+    records.info = parse_run_info(read_file(info_path, kLargestInfo));
     if (!records.info) records.notes.push_back("run.json could not be read: it is not a JSON object.");
   } else {
     records.notes.push_back("There is no run.json, so the model, the flags and the sizes are not shown.");

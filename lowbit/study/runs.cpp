@@ -15,6 +15,7 @@ namespace lowbit::study {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr std::size_t kMaxCsvBytes = std::size_t{64} << 20;
 
 /// A flag that sets a run of a format apart, with the value that it has in the usual run, and what a name says of
 /// another.
@@ -208,7 +209,7 @@ laws::Points points_of(const std::vector<fs::path>& paths, const std::vector<std
   // A CSV file does not say what its runs share.
   if (const std::string shared = tables.empty() ? take_out_shared(runs, labels) : ""; !shared.empty()) all.notes.push_back(shared);
   add(points_of(runs));
-  for (const fs::path& path : tables) add(laws::read_csv(read_file(path), path.string()));
+  for (const fs::path& path : tables) add(laws::read_csv(read_file(path, kMaxCsvBytes), path.string()));
   if (all.points.empty())
     fail_input("there is no finished run to fit{}", all.notes.empty() ? "" : ": " + all.notes.front());
   return all;

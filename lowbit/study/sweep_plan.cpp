@@ -1,7 +1,6 @@
 #include "lowbit/study/sweep_plan.h"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +11,7 @@
 #include "lowbit/base/error.h"
 #include "lowbit/base/file_map.h"
 #include "lowbit/base/hash.h"
+#include "lowbit/files/toml_text.h"
 
 namespace lowbit::study {
 namespace {
@@ -70,7 +70,13 @@ std::vector<Choice> choices_of(const toml::table& table, const std::string& wher
 
 /// Appends a cell for every combination.
 void multiply(const std::vector<Choice>& choices, const Map& fixed, const std::string& place,
-              std::vector<Cell>* cells) {
+              std::vector<Cell>* cells, std::set<std::string>* known) {
+  // Equal values make one cell, but each combination is looked at.
+  std::size_t combinations = 1;
+  for (const Choice& choice : choices) {
+    combinations *= choice.values.size();
+    if (combinations > kMostCells) fail_usage("{}: more than {} cells", place, kMostCells);
+  }
   std::vector<std::size_t> turn(choices.size());
   for (;;) {
     Map flags = fixed;
@@ -82,9 +88,7 @@ void multiply(const std::vector<Choice>& choices, const Map& fixed, const std::s
     std::string canonical;
     for (const auto& [name, value] : cell.flags) canonical += name + '=' + value + '\n';
     cell.id = fmt::format("{:08x}", hash_bytes(std::as_bytes(std::span(canonical))) & 0xFFFFFFFFu);
-    const bool known =
-        std::any_of(cells->begin(), cells->end(), [&](const Cell& other) { return other.flags == cell.flags; });
-    if (!known) cells->push_back(std::move(cell));
+    if (known->insert(std::move(canonical)).second) cells->push_back(std::move(cell));
     if (cells->size() > kMostCells) fail_usage("{}: more than {} cells", place, kMostCells);
     std::size_t i = choices.size();
     while (i > 0 && ++turn[i - 1] == choices[i - 1].values.size()) turn[--i] = 0;
@@ -145,12 +149,7 @@ void name_cells(Plan* plan) {
 }  // namespace
 
 Plan parse_plan(std::string_view text, const std::string& where) {
-  toml::table file;
-  try {
-    file = toml::parse(text, where);
-  } catch (const toml::parse_error& error) {
-    fail_input("{}:{}: no valid TOML: {}", where, error.source().begin.line, error.description());
-  }
+  toml::table file = files::parse_toml(text, where);
   Map fixed;
   for (const auto& [name, value] : file) {
     const std::string_view key = name.str();
@@ -164,13 +163,14 @@ Plan parse_plan(std::string_view text, const std::string& where) {
   if (const toml::table* table = file["fixed"].as_table())
     for (const Choice& choice : choices_of(*table, where, false)) fixed[choice.flag] = choice.values.front();
   Plan plan;
+  std::set<std::string> known;
   if (const toml::table* table = file["grid"].as_table()) {
     const auto choices = choices_of(*table, where, true);
-    if (!choices.empty()) multiply(choices, fixed, fmt::format("{} [grid]", where), &plan.cells);
+    if (!choices.empty()) multiply(choices, fixed, fmt::format("{} [grid]", where), &plan.cells, &known);
   }
   if (const toml::array* list = file["cells"].as_array())
     for (const toml::node& node : *list)
-      multiply(choices_of(*node.as_table(), where, true), fixed, at(where, node), &plan.cells);
+      multiply(choices_of(*node.as_table(), where, true), fixed, at(where, node), &plan.cells, &known);
   if (plan.cells.empty()) fail_input("{}: names no cells; write lists under [grid], or [[cells]]", where);
   std::set<std::string> ids;
   for (const Cell& cell : plan.cells)
@@ -184,7 +184,7 @@ Plan read_plan(const std::filesystem::path& file) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(file, error))
     fail_input("--config {}: is no file; name the TOML file that describes the cells", file.string());
-  return parse_plan(read_file(file), file.string());
+  return parse_plan(read_file(file, files::kMaxTomlBytes), file.string());
 }
 
 }  // namespace lowbit::study

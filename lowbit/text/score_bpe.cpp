@@ -20,7 +20,7 @@ void ScoreBpe::add_piece(std::string_view text, float score, TokenId id, bool us
   if (!pieces_.emplace(std::string(text), Entry{id, score, user_defined}).second) return;
   longest_ = std::max(longest_, text.size());
   if (user_defined) {
-    longest_user_defined_ = std::max(longest_user_defined_, text.size());
+    user_defined_.emplace_back(text);
     user_defined_starts_[static_cast<unsigned char>(text[0])] = true;
   }
 }
@@ -31,13 +31,30 @@ const ScoreBpe::Entry* ScoreBpe::find(std::string_view text) const {
   return found == pieces_.end() ? nullptr : &found->second;
 }
 
+void ScoreBpe::finish() {
+  std::sort(user_defined_.begin(), user_defined_.end());
+  shorter_.clear();
+  for (std::size_t i = 0; i < user_defined_.size(); ++i) {
+    // A piece that this one begins with also begins the one before it, or is that one.
+    auto at = static_cast<std::int32_t>(i) - 1;
+    while (at >= 0 && !user_defined_[i].starts_with(user_defined_[static_cast<std::size_t>(at)]))
+      at = shorter_[static_cast<std::size_t>(at)];
+    shorter_.push_back(at);
+  }
+}
+
 std::size_t ScoreBpe::user_defined_prefix(std::string_view text) const {
   if (!user_defined_starts_[static_cast<unsigned char>(text[0])]) return 0;
-  for (std::size_t size = std::min(longest_user_defined_, text.size()); size > 0; --size) {
-    const Entry* entry = find(text.substr(0, size));
-    if (entry && entry->user_defined) return size;
-  }
-  return 0;
+  // Of all pieces up to `text` in order, the last; the longest that begins the text is that one or begins it.
+  const auto after = std::upper_bound(user_defined_.begin(), user_defined_.end(), text);
+  auto at = static_cast<std::int32_t>(after - user_defined_.begin()) - 1;
+  if (at < 0) return 0;
+  const std::string& last = user_defined_[static_cast<std::size_t>(at)];
+  const auto common = static_cast<std::size_t>(
+      std::mismatch(last.begin(), last.end(), text.begin(), text.end()).first - last.begin());
+  while (at >= 0 && user_defined_[static_cast<std::size_t>(at)].size() > common)
+    at = shorter_[static_cast<std::size_t>(at)];
+  return at < 0 ? 0 : user_defined_[static_cast<std::size_t>(at)].size();
 }
 
 void ScoreBpe::push_pair(std::string_view text, std::int32_t left, std::int32_t right, Scratch& scratch) const {
@@ -57,7 +74,7 @@ void ScoreBpe::encode(std::string_view text, std::vector<TokenId>& ids, Scratch&
   symbols.clear();
   scratch.heap.clear();
   for (std::size_t i = 0; i < text.size();) {
-    const std::size_t user_defined = longest_user_defined_ ? user_defined_prefix(text.substr(i)) : 0;
+    const std::size_t user_defined = !user_defined_.empty() ? user_defined_prefix(text.substr(i)) : 0;
     const std::size_t size = user_defined ? user_defined : std::min(utf8_length(text[i]), text.size() - i);
     const auto index = static_cast<std::int32_t>(symbols.size());
     symbols.push_back(

@@ -37,6 +37,9 @@ class ScoreBpe {
   /// The piece that stands for one byte.
   void set_byte(std::uint8_t byte, TokenId id) { bytes_[byte] = id; }
 
+  /// Call it once, after the last add_piece.
+  void finish();
+
   /// Appends the ids of `text`, which is well-formed UTF-8 of less than 2^31 bytes.
   void encode(std::string_view text, std::vector<TokenId>& ids, Scratch& scratch) const;
 
@@ -56,7 +59,8 @@ class ScoreBpe {
 
   std::unordered_map<std::string, Entry, Hash, std::equal_to<>> pieces_;
   std::size_t longest_ = 0;
-  std::size_t longest_user_defined_ = 0;
+  std::vector<std::string> user_defined_;  // in order; a lookup takes time logarithmic in how many there are
+  std::vector<std::int32_t> shorter_;      // of each the longest other that it begins with, or -1
   bool user_defined_starts_[256] = {};
   TokenId bytes_[256] = {};
 };

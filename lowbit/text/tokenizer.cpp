@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cassert>
+#include <exception>
+#include <new>
 #include <system_error>
 
 #include "lowbit/base/error.h"
@@ -26,8 +28,23 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
   return out.append(text.substr(at));
 }
 
+/// Calls the library: what it refuses, and what it throws, is the model's fault.
+template <class Call>
+void guard_library(std::string_view where, Call&& call) {
+  std::string problem;
+  try {
+    if (const auto status = call(); !status.ok()) problem = status.ToString();
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    problem = error.what();
+  }
+  if (!problem.empty()) fail_input("{}: SentencePiece refuses this model: {}", where, problem);
+}
+
 std::filesystem::path file_in_folder(const std::filesystem::path& folder) {
-  if (std::filesystem::exists(folder / kTokenizerFile)) return folder / kTokenizerFile;
+  std::error_code missing;
+  if (std::filesystem::exists(folder / kTokenizerFile, missing)) return folder / kTokenizerFile;
   std::vector<std::filesystem::path> found;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
@@ -133,6 +150,8 @@ Tokenizer Tokenizer::from_bytes(std::string bytes, std::string where) {
                     static_cast<TokenId>(i), piece.type == PieceType::user_defined);
   }
 
+  s.bpe.finish();
+
   const bool sentencepiece = v.kind == TokenizerKind::sentencepiece;
   s.use_bpe = v.model_type == ModelType::bpe && v.identity && !v.remove_extra_whitespaces && v.byte_fallback &&
               bytes_named == 256 && !unused && (v.escape_whitespaces || !sentencepiece);
@@ -140,8 +159,8 @@ Tokenizer Tokenizer::from_bytes(std::string bytes, std::string where) {
   if (s.use_bpe) {
     s.find_cuts();
   } else {
-    const auto status = s.library.LoadFromSerializedProto(s.file);
-    if (!status.ok()) fail_input("{}: SentencePiece refuses this model: {}", s.where, status.ToString());
+    check_for_library(v, s.where);
+    guard_library(s.where, [&] { return s.library.LoadFromSerializedProto(encoding_fields(s.file)); });
   }
   return Tokenizer(std::move(state));
 }
@@ -224,8 +243,7 @@ void Tokenizer::State::encode_whole(std::string_view text, bool begins, std::vec
   assert(begins && "texts are cut only where last_cut allows it");
   (void)begins;
   std::vector<int> found;
-  const auto status = library.Encode(text, &found);
-  if (!status.ok()) fail("SentencePiece cannot encode with {}: {}", where, status.ToString());
+  guard_library(where, [&] { return library.Encode(text, &found); });
   for (const int id : found) ids.push_back(static_cast<TokenId>(id));
 }
 

@@ -1,17 +1,24 @@
 #include "lowbit/text/vocabulary.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <unordered_set>
 
 #include "lowbit/base/error.h"
 #include "lowbit/base/utf8.h"
+#include "lowbit/base/words.h"
+#include "lowbit/text/charsmap.h"
 
 namespace lowbit::text {
 namespace {
 
 constexpr std::size_t kMaxPieces = std::size_t{1} << 22;
+constexpr std::size_t kMaxPieceBytes = 4096;   // as in llama2.c's vocabularies; encoding a place may read so much
+constexpr std::size_t kMaxSurfaceBytes = 1024;  // what each unknown token becomes
+constexpr std::size_t kMaxNested = 64;          // user-defined pieces that begin each other: the library keeps so many
 
 template <class T>
 T load_little(std::string_view bytes, std::size_t at) {
@@ -29,6 +36,7 @@ class ProtoReader {
   /// The next field, or false at the end.
   bool next() {
     if (at_ == bytes_.size()) return false;
+    start_ = at_;
     const std::uint64_t tag = varint();
     if (tag >> 32 || (tag >> 3) == 0) broken();
     field_ = static_cast<std::uint32_t>(tag >> 3);
@@ -58,6 +66,8 @@ class ProtoReader {
   std::string_view content() const { return expect(2), content_; }
   std::string text() const { return std::string(content()); }
   ProtoReader message() const { return {content(), where_}; }
+  /// The field as it stands in the message, with its tag.
+  std::string_view whole() const { return bytes_.substr(start_, at_ - start_); }
   [[noreturn]] void broken() const {
     fail_input("{}: not a SentencePiece model, or one that is cut short or changed", where_);
   }
@@ -83,7 +93,7 @@ class ProtoReader {
   }
 
   std::string_view bytes_, where_, content_;
-  std::size_t at_ = 0;
+  std::size_t at_ = 0, start_ = 0;
   std::uint32_t field_ = 0;
   int wire_ = 0;
   std::uint64_t number_ = 0;
@@ -128,13 +138,14 @@ void read_trainer(ProtoReader fields, Vocabulary& v) {
     }
 }
 
-void read_normalizer(ProtoReader fields, Vocabulary& v) {
+void read_normalizer(ProtoReader fields, std::string_view where, Vocabulary& v) {
   while (fields.next()) switch (fields.field()) {
       case 1:
         v.normalizer = fields.text();
         break;
       case 2:
         v.identity = fields.content().empty();
+        if (!v.identity) check_charsmap(fields.content(), where);
         break;
       case 3:
         v.add_dummy_prefix = fields.flag();
@@ -162,7 +173,7 @@ Vocabulary read_sentencepiece(std::string_view bytes, std::string_view where) {
         read_trainer(fields.message(), v);
         break;
       case 3:
-        read_normalizer(fields.message(), v);
+        read_normalizer(fields.message(), where, v);
         break;
       case kRecordField:
         v.record = fields.text();
@@ -207,6 +218,39 @@ std::optional<Vocabulary> read_llama2c(std::string_view bytes) {
   return v;
 }
 
+/// What the library refuses too, or does not survive.
+void check_sentencepiece(const Vocabulary& v, std::string_view where) {
+  std::unordered_set<std::string_view> texts;
+  std::vector<std::string_view> user_defined;
+  std::optional<std::size_t> unknown;
+  bool named[256] = {};
+  std::size_t bytes = 0;
+  for (std::size_t id = 0; id < v.pieces.size(); ++id) {
+    const Piece& piece = v.pieces[id];
+    if (!texts.insert(piece.text).second)
+      fail_input("{}: piece {}, '{}', stands twice; the tokenizer's file is damaged", where, id, excerpt(piece.text, 60));
+    if (piece.type == PieceType::unknown && unknown)
+      fail_input("{}: pieces {} and {} are both the unknown piece; a model has one", where, *unknown, id);
+    if (piece.type == PieceType::unknown) unknown = id;
+    if (piece.type == PieceType::byte) named[named_byte(piece.text)] = true, ++bytes;
+    if (piece.type == PieceType::user_defined) user_defined.push_back(piece.text);
+  }
+  if (!unknown) fail_input("{}: no piece is of type unknown; a model has one", where);
+  if (v.byte_fallback)
+    if (const auto missing = std::find(std::begin(named), std::end(named), false); missing != std::end(named))
+      fail_input("{}: it falls back to bytes, and the piece <0x{:02X}> is missing", where, missing - std::begin(named));
+  if (bytes > 0 && !v.byte_fallback)
+    fail_input("{}: {} pieces of type byte in a model that does not fall back to bytes", where, bytes);
+  std::sort(user_defined.begin(), user_defined.end());
+  std::vector<std::string_view> around;  // those that the one at hand begins with, each with the one before it
+  for (const std::string_view text : user_defined) {
+    while (!around.empty() && !text.starts_with(around.back())) around.pop_back();
+    around.push_back(text);
+    if (around.size() > kMaxNested)
+      fail_input("{}: more than {} user-defined pieces begin each other", where, kMaxNested);
+  }
+}
+
 void check_pieces(const Vocabulary& v, std::string_view where) {
   if (v.pieces.empty()) fail_input("{}: not a SentencePiece model or llama2.c vocabulary: it has no pieces", where);
   if (v.whitespace_as_suffix)
@@ -216,16 +260,31 @@ void check_pieces(const Vocabulary& v, std::string_view where) {
   for (std::size_t id = 0; id < v.pieces.size(); ++id) {
     const Piece& piece = v.pieces[id];
     if (piece.text.empty()) fail_input("{}: piece {} has no text; the tokenizer's file is damaged", where, id);
+    if (piece.text.size() > kMaxPieceBytes)
+      fail_input("{}: piece {} has {} bytes, more than {}", where, id, piece.text.size(), kMaxPieceBytes);
     if (!std::isfinite(piece.score))
       fail_input("{}: piece {} has score {}; the tokenizer's file is damaged", where, id, piece.score);
     if (first_invalid_utf8(piece.text) != std::string_view::npos)
       fail_input("{}: piece {} is not UTF-8; the tokenizer's file is damaged", where, id);
     if (piece.type == PieceType::byte && named_byte(piece.text) < 0)
-      fail_input("{}: piece {} is of type byte but named '{}', not <0x00> to <0xFF>", where, id, piece.text);
+      fail_input("{}: piece {} is of type byte but named '{}', not <0x00> to <0xFF>", where, id,
+                 excerpt(piece.text, 60));
   }
+  if (v.unk_surface.size() > kMaxSurfaceBytes)
+    fail_input("{}: an unknown token would become {} bytes of text (unk_surface), more than {}", where,
+               v.unk_surface.size(), kMaxSurfaceBytes);
+  if (first_invalid_utf8(v.unk_surface) != std::string_view::npos)
+    fail_input("{}: the text of an unknown token (unk_surface) is not UTF-8", where);
+  if (v.kind == TokenizerKind::sentencepiece) check_sentencepiece(v, where);
 }
 
 }  // namespace
+
+void check_for_library(const Vocabulary& v, std::string_view where) {
+  for (std::size_t id = 0; id < v.pieces.size(); ++id)
+    if (v.pieces[id].text.find('\0') != std::string::npos)
+      fail_input("{}: piece {} holds a zero byte, which a model of this kind cannot encode", where, id);
+}
 
 int named_byte(std::string_view piece) {
   if (piece.size() != 6 || !piece.starts_with("<0x") || piece[5] != '>') return -1;
@@ -279,6 +338,14 @@ Vocabulary read_vocabulary(std::string_view bytes, std::string_view where) {
   Vocabulary v = llama2c ? std::move(*llama2c) : read_sentencepiece(bytes, where);
   check_pieces(v, where);
   return v;
+}
+
+std::string encoding_fields(std::string_view model) {
+  std::string kept;
+  ProtoReader fields(model, "");
+  while (fields.next())
+    if (fields.field() <= 3) kept += fields.whole();
+  return kept;
 }
 
 }  // namespace lowbit::text

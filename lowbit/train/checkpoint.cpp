@@ -1,7 +1,9 @@
 #include "lowbit/train/checkpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "lowbit/base/error.h"
@@ -70,6 +72,13 @@ void read_tensor(const files::SafetensorsFile& file, const std::string& name, co
   view.require_dtype(Dtype::f32);
   view.require_shape(spec.shape());
   std::memcpy(to.mutable_data_ptr<float>(), view.bytes.data(), view.bytes.size());
+  // A run that goes on from a NaN trains nothing more, and says so only steps later.
+  const std::span<const float> values = floats(to);
+  const bool square = name.starts_with("exp_avg_sq.");
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!std::isfinite(values[i]) || (square && values[i] < 0))
+      fail_input("{}: tensor '{}' holds {} at index {}; remove this checkpoint, and --resume goes on from the one before it",
+                 file.path(), name, values[i], i);
 }
 
 }  // namespace
@@ -162,6 +171,8 @@ State load_checkpoint(const files::Checkpoint& checkpoint, autograd::Llama& llam
     state.bits_step = files::required<std::int64_t>(files::required<Json>(json, "bits", where), "step", where);
     state.allotted = folder.scheme().layer_formats;
   }
+  if (state.tokens < 0 || state.total_steps < 0 || state.bits_step < 0)
+    fail_input("{}: a count below 0; the checkpoint is damaged", where);
   if (state.step != checkpoint.step) fail_input("{}: step {} stands in the folder of step {}", where, state.step, checkpoint.step);
   return state;
 }
