@@ -79,7 +79,7 @@ Palette::Palette(const std::vector<std::pair<std::string, std::size_t>>& formats
   const std::size_t most = order.size() > report::kPlotColours ? report::kPlotColours - 1 : order.size();
   for (const auto& [format, count] : formats)  // named in the order of appearance
     if (std::any_of(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(most),
-                    [&](const auto& o) { return o.first == format; }))
+                    [&name = format](const auto& o) { return o.first == name; }))
       named_.push_back(format);
   others_ = order.size() - most;
 }
