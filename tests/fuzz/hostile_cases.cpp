@@ -189,7 +189,7 @@ std::vector<Case> hostile_cases() {
   add("tokenizer", "charsmap_loop", [] { return charsmap(std::vector<std::uint32_t>(256, 'a'), std::string("x\0", 2)); });
   add("tokenizer", "charsmap_leaves", [] {
     std::vector<std::uint32_t> units(256);
-    for (std::uint32_t i = 0; i < 256; ++i) units[i] = i ^ 'h' | 0x100;
+    for (std::uint32_t i = 0; i < 256; ++i) units[i] = (i ^ 'h') | 0x100;
     return charsmap(units, std::string("x\0", 2));
   });
   add("tokenizer", "charsmap_open", [] { return charsmap(std::vector<std::uint32_t>(256), "x"); });

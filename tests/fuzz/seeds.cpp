@@ -57,10 +57,10 @@ model::ModelDescription small_description(std::string_view format) {
   d.scheme = default_scheme(parse_format(format));
   model::Config& c = d.config;
   c.layers = 1;
-  c.width = c.mlp = 16;
+  c.width = c.mlp = 32;  // the least that has a Hadamard group
   c.heads = 2;
   c.kv_heads = 1;
-  c.head_dim = 8;
+  c.head_dim = 16;
   c.vocab = 300;
   c.positions = 32;
   c.tied = true;
