@@ -102,7 +102,7 @@ TEST(Hostile, PathsOfEveryOddKindAreRefused) {
     expect_refusal({"run", "--model", path, "--prompt", "a"});
     expect_refusal({"inspect", path});
     expect_refusal({"report", path});
-    expect_refusal({"fit", "--runs", path});
+    expect_refusal({"fit", "--in", path});
     expect_refusal({"eval", "--model", path, "--data", text});
     expect_refusal({"pack", "--model", path, "--out", (folder / "out").string()});
     expect_refusal({"tokenizer", "inspect", "--tokenizer", path});
@@ -143,7 +143,7 @@ TEST(Hostile, APromptMayComeFromAPipe) {
 
 TEST(Hostile, LogitsThatAreNotNumbersEndTheRunWithALine) {
   const TemporaryFolder folder;
-  make_model(folder / "model", 3e30f);  // finite as stored; their products are not
+  make_model(folder / "model", 1e18f);  // finite as stored; their products are not
   const Outcome outcome = lowbit({"run", "--model", (folder / "model").string(), "--prompt", "the house", "--quiet"});
   EXPECT_EQ(outcome.exit_code, 1) << outcome.out;
   EXPECT_NE(outcome.err.find("not a number"), std::string::npos) << outcome.err;
@@ -158,7 +158,7 @@ TEST(Hostile, DeepAndHugeFilesAreRefusedOrPassedOver) {
   put(folder / "run/metrics.jsonl", deep + "\n");
   put(folder / "run/checkpoints/step-1/manifest.json", deep);
   const std::string run = (folder / "run").string();
-  expect_refusal({"fit", "--runs", run}, "run.json");
+  expect_refusal({"fit", "--in", run}, "run.json");
   EXPECT_LE(lowbit({"report", run}).exit_code, 2);
   EXPECT_LE(lowbit({"inspect", run}).exit_code, 2);
   std::string dotted = "a";

@@ -65,7 +65,7 @@ model::ModelDescription small_description(std::string_view format) {
   c.positions = 32;
   c.tied = true;
   c.bos = 1;
-  c.eos = 2;
+  c.eos = {2};
   return d;
 }
 
