@@ -56,8 +56,8 @@ function(lowbit_test name)
     PROPERTIES LABELS "${labels}" TIMEOUT ${ARG_TIMEOUT} PROCESSORS ${ARG_PROCESSORS})
 endfunction()
 
-# With LOWBIT_FUZZ: machine and kernels read no bytes from outside, and clang 14 does not take their intrinsics, so they come
-# from a release build that another compiler made in LOWBIT_FUZZ_KERNELS.
+# With LOWBIT_FUZZ: machine and kernels read no bytes from outside, and clang 14 does not take their intrinsics, so they
+# come from a release build that another compiler made in LOWBIT_FUZZ_KERNELS.
 set(LOWBIT_FUZZ_KERNELS "" CACHE PATH "Build folder that holds modules/machine and modules/kernels, for LOWBIT_FUZZ")
 function(lowbit_fuzz_import name)
   set(root ${PROJECT_BINARY_DIR}/include/${name})

@@ -15,9 +15,10 @@ endif()
 # Coverage for libFuzzer, and both sanitizers; a fuzzer links -fsanitize=fuzzer beside these.
 if(LOWBIT_FUZZ)
   if(NOT CMAKE_CXX_COMPILER_ID STREQUAL Clang)
-    message(FATAL_ERROR "LOWBIT_FUZZ needs clang++, and the compiler is ${CMAKE_CXX_COMPILER_ID}; scripts/fuzz.sh sets it")
+    message(FATAL_ERROR "LOWBIT_FUZZ needs clang++, and the compiler is ${CMAKE_CXX_COMPILER_ID}; "
+                        "scripts/fuzz.sh sets it")
   endif()
-  target_compile_options(lowbit_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
-    -fno-omit-frame-pointer)
+  target_compile_options(lowbit_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+    -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   target_link_options(lowbit_flags INTERFACE -fsanitize=address,undefined)
 endif()

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Fuzzes what reads bytes from outside: builds the targets of tests/fuzz with clang and libFuzzer into build-fuzz/ and runs
-# each for a while, under the address and undefined-behaviour sanitizers. What is found lies in build-fuzz/found/TARGET/; a
-# small one belongs into tests/fuzz/corpus/TARGET/, where the tests replay it. Exit code 1 if anything was found.
+# Fuzzes what reads bytes from outside: builds the targets of tests/fuzz with clang and libFuzzer into build-fuzz/ and
+# runs each for a while, under the address and undefined-behaviour sanitizers. What is found lies in
+# build-fuzz/found/TARGET/; a small one belongs into tests/fuzz/corpus/TARGET/, where the tests replay it. Exit code 1
+# if anything was found.
 #
 # Usage: scripts/fuzz.sh [--seconds N] [--no-build] [TARGET...]
 #   --seconds N   how long each target runs (60)
@@ -37,7 +38,9 @@ done
 if ! command -v clang++ >/dev/null ||
   ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
     clang++ -x c++ -fsanitize=fuzzer,address - -o /dev/null 2>/dev/null; then
-  echo "lowbit: fuzz: skipped: clang++ with its fuzzer library is not installed (Debian: clang, libclang-rt-14-dev; scripts/setup.sh --fuzz)" >&2
+  printf 'lowbit: fuzz: skipped: %s\n' "clang++ with its fuzzer library is not installed (Debian: clang,
+libclang-rt-14-dev); scripts/setup.sh --fuzz installs it" | tr '\n' ' ' >&2
+  echo >&2
   exit 77
 fi
 
@@ -47,7 +50,10 @@ if [ "$build" = 1 ]; then
   export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
   log=build-fuzz/configure.log
   { cmake -S . -B build-fuzz/kernels -G Ninja -DCMAKE_BUILD_TYPE=Release -DLOWBIT_TRAIN=OFF -DLOWBIT_TESTS=OFF &&
-    cmake --preset fuzz; } >"$log" 2>&1 || { cat "$log" >&2; die "the build could not be configured; the lines above say why"; }
+    cmake --preset fuzz; } >"$log" 2>&1 || {
+    cat "$log" >&2
+    die "the build could not be configured; the lines above say why"
+  }
   cmake --build build-fuzz/kernels --parallel "$jobs" --target lowbit_machine lowbit_kernels
   cmake --build build-fuzz --parallel "$jobs" --target fuzz_seeds "${wanted[@]/#/fuzz_}"
 fi
@@ -61,13 +67,16 @@ fuzz_one() {  # TARGET: a line with what came of it; the log is kept
   [ ! -d "tests/fuzz/corpus/$target" ] || corpus=("tests/fuzz/corpus/$target")
   ASAN_OPTIONS=allocator_may_return_null=0:detect_leaks=1 \
     "./build-fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=2048 \
-    -max_len=262144 -print_final_stats=1 -artifact_prefix="$found/" "$work" "build-fuzz/seeds/$target" "${corpus[@]}" >"$log" 2>&1 || code=$?
+    -max_len=262144 -print_final_stats=1 -artifact_prefix="$found/" \
+    "$work" "build-fuzz/seeds/$target" "${corpus[@]}" >"$log" 2>&1 || code=$?
   local runs
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   if [ "$code" = 0 ]; then
     echo "$target: nothing found in ${runs:-?} runs"
   else
-    echo "$target: FOUND $(ls "$found" | head -n 1) after ${runs:-?} runs: $(grep -m 1 -E 'ERROR: |runtime error: |SUMMARY: ' "$log" || tail -n 1 "$log") ($log)"
+    local reason
+    reason=$(grep -m 1 -E 'ERROR: |runtime error: |SUMMARY: ' "$log" || tail -n 1 "$log")
+    echo "$target: FOUND $(ls "$found" | head -n 1) after ${runs:-?} runs: $reason ($log)"
     return 1
   fi
 }

@@ -52,9 +52,12 @@ void show(std::string_view text) {
 /// A NaN would be drawn as if it were a choice. position: of the token that the logits are for.
 void require_finite(std::span<const float> logits, std::size_t position) {
   std::uint32_t bad = 0;
-  for (const float x : logits) bad |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(x) & 0x7F800000u) == 0x7F800000u);
+  constexpr std::uint32_t exponent = 0x7F800000u;
+  for (const float x : logits)
+    bad |= static_cast<std::uint32_t>((std::bit_cast<std::uint32_t>(x) & exponent) == exponent);
   if (bad != 0)
-    fail("the logits of position {} are infinite or not a number: the model's weights are damaged, or it diverged", position);
+    fail("the logits of position {} are infinite or not a number: the model's weights are damaged, or it diverged",
+         position);
 }
 
 std::vector<std::int32_t> prompt_ids(const text::PromptReader& reader, const RunFlags& f, std::int64_t vocab) {

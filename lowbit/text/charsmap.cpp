@@ -14,8 +14,8 @@ namespace {
 constexpr int kLongestKey = 256;  // bytes that are replaced at once; the largest tables in use have some dozens
 constexpr int kMostMatches = 32;  // the size of the library's array
 
-/// darts-clone's unit: bits 0 to 7 and 31 the label (31: the unit is a value), 8 whether a value hangs below, 9 and 10 to
-/// 30 how far the children lie.
+/// darts-clone's unit: bits 0 to 7 and 31 the label (31: the unit is a value), 8 whether a value hangs below, 9 and 10
+/// to 30 how far the children lie.
 struct Unit {
   std::uint32_t bits;
   bool has_value() const { return bits >> 8 & 1; }
@@ -27,7 +27,10 @@ struct Unit {
 class Checker {
  public:
   Checker(std::string_view trie, std::string_view replacements, std::string_view where)
-      : units_(trie.size() / sizeof(Unit)), matches_(units_.size(), kUnseen), replacements_(replacements), where_(where) {
+      : units_(trie.size() / sizeof(Unit)),
+        matches_(units_.size(), kUnseen),
+        replacements_(replacements),
+        where_(where) {
     std::memcpy(units_.data(), trie.data(), units_.size() * sizeof(Unit));
   }
   void check() { visit(0, 0); }
@@ -76,8 +79,8 @@ void check_charsmap(std::string_view table, std::string_view where) {
   std::memcpy(&size, table.data(), sizeof(size));
   table.remove_prefix(sizeof(size));
   if (size % 1024 != 0 || size == 0 || size >= table.size())
-    fail_input("{}: the table of replacements (precompiled_charsmap) has a trie of {} bytes in {}; it is damaged", where,
-               size, table.size());
+    fail_input("{}: the table of replacements (precompiled_charsmap) has a trie of {} bytes in {}; it is damaged",
+               where, size, table.size());
   const std::string_view replacements = table.substr(size);
   if (replacements.back() != '\0' || first_invalid_utf8(replacements) != std::string_view::npos)
     fail_input("{}: the replacements of its table (precompiled_charsmap) are not UTF-8 that ends with a zero", where);

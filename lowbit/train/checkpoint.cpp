@@ -77,7 +77,7 @@ void read_tensor(const files::SafetensorsFile& file, const std::string& name, co
   const bool square = name.starts_with("exp_avg_sq.");
   for (std::size_t i = 0; i < values.size(); ++i)
     if (!std::isfinite(values[i]) || (square && values[i] < 0))
-      fail_input("{}: tensor '{}' holds {} at index {}; remove this checkpoint, and --resume goes on from the one before it",
+      fail_input("{}: tensor '{}' holds {} at index {}; remove this checkpoint, and --resume goes on from the one before",
                  file.path(), name, values[i], i);
 }
 

@@ -135,7 +135,8 @@ TEST(Hostile, APromptMayComeFromAPipe) {
   const fs::path pipe = folder / "pipe";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0666), 0);
   std::thread writer([&] { std::ofstream(pipe) << "the house"; });
-  const Outcome outcome = lowbit({"run", "--model", (folder / "model").string(), "--prompt-file", pipe.string(), "--max-tokens", "2"});
+  const Outcome outcome =
+      lowbit({"run", "--model", (folder / "model").string(), "--prompt-file", pipe.string(), "--max-tokens", "2"});
   writer.join();
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_TRUE(outcome.out.starts_with("the house")) << outcome.out;
@@ -165,7 +166,8 @@ TEST(Hostile, DeepAndHugeFilesAreRefusedOrPassedOver) {
   for (int i = 0; i < 31000; ++i) dotted += ".a";
   put(folder / "deep.toml", dotted + "=1");
   expect_refusal({"run", "--config", (folder / "deep.toml").string(), "--model", "x"}, "deep.toml:1");
-  expect_refusal({"sweep", "--config", (folder / "deep.toml").string(), "--out", (folder / "o").string()}, "deep.toml:1");
+  expect_refusal({"sweep", "--config", (folder / "deep.toml").string(), "--out", (folder / "o").string()},
+                 "deep.toml:1");
   put(folder / "long.toml", std::string(900000, 'k') + " = 1\n");
   expect_refusal({"run", "--config", (folder / "long.toml").string(), "--model", "x"}, "long.toml:1");
   expect_refusal({std::string(100000, 'v')});

@@ -1,6 +1,6 @@
-#include <cstring>
-
 #include <fmt/format.h>
+
+#include <cstring>
 
 #include "fuzz/targets.h"
 
@@ -21,7 +21,8 @@ std::string nested(std::string_view open, std::string_view close, std::size_t ti
 
 std::string from_hex(std::string_view hex) {
   std::string out;
-  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) out += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+    out += static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16));
   return out;
 }
 
@@ -49,8 +50,12 @@ std::string varint(std::uint64_t value) {
   for (; value >= 128; value >>= 7) out += static_cast<char>(value | 128);
   return out += static_cast<char>(value);
 }
-std::string field(int number, std::string_view content) { return varint(static_cast<std::uint64_t>(number) << 3 | 2) + varint(content.size()) + std::string(content); }
-std::string number(int field_number, std::uint64_t value) { return varint(static_cast<std::uint64_t>(field_number) << 3) + varint(value); }
+std::string field(int number, std::string_view content) {
+  return varint(static_cast<std::uint64_t>(number) << 3 | 2) + varint(content.size()) + std::string(content);
+}
+std::string number(int field_number, std::uint64_t value) {
+  return varint(static_cast<std::uint64_t>(field_number) << 3) + varint(value);
+}
 std::string piece(std::string_view text, int type, float score = 0) {
   std::string bytes = field(1, text) + varint(2 << 3 | 5);
   bytes.append(reinterpret_cast<const char*>(&score), 4);
@@ -61,7 +66,8 @@ std::string sentencepiece(const std::string& more, bool bpe, std::string_view su
   std::string bytes;
   if (bpe)
     for (int b = 0; b < 256; ++b) bytes += piece(fmt::format("<0x{:02X}>", b), 6);
-  return piece("<unk>", 2) + bytes + more + field(2, number(3, bpe ? 2 : 1) + (bpe ? number(35, 1) : "") + field(44, surface)) +
+  return piece("<unk>", 2) + bytes + more +
+         field(2, number(3, bpe ? 2 : 1) + (bpe ? number(35, 1) : "") + field(44, surface)) +
          field(3, field(1, "identity") + number(3, 0) + number(4, 0) + number(5, 1));
 }
 std::string charsmap(const std::vector<std::uint32_t>& units, std::string_view replacements) {
@@ -104,8 +110,14 @@ std::vector<Case> hostile_cases() {
     add(target, "overflow", [] { return std::string("{\"version\":1e999}"); });
   }
   add("run_folder", "deep_flags", [] { return "{\"flags\":{\"a\":" + nested("[", "]", 33000) + "}}"; });
-  add("run_folder", "deep_metrics", [] { return "{}\n@@@\n" + nested("[", "]", 33000) + "\n{\"kind\":\"step\",\"step\":" + nested("[", "]", 33000) + "}\n"; });
-  add("run_folder", "whole_numbers", [] { return std::string("{\"model\":{\"layers\":9223372036854775807,\"width\":1e300},\"steps\":-1}\n@@@\n{\"kind\":\"step\",\"step\":1e300,\"loss\":null}\n"); });
+  add("run_folder", "deep_metrics", [] {
+    return "{}\n@@@\n" + nested("[", "]", 33000) + "\n{\"kind\":\"step\",\"step\":" + nested("[", "]", 33000) + "}\n";
+  });
+  add("run_folder", "whole_numbers", [] {
+    return std::string(
+        "{\"model\":{\"layers\":9223372036854775807,\"width\":1e300},\"steps\":-1}\n@@@\n{\"kind\":\"step\",\"step\":"
+        "1e300,\"loss\":null}\n");
+  });
   for (const char* target : {"toml", "sweep_plan"}) {
     add(target, "dotted", [] { return "a" + repeat(".a", 31000) + "=1"; });
     add(target, "dotted_table", [] { return "[a" + repeat(".a", 31000) + "]\nb=1"; });
@@ -133,18 +145,32 @@ std::vector<Case> hostile_cases() {
   // Tensors.
   add("safetensors", "empty_tensors", [] { return empty_tensors(40000); });
   add("safetensors", "deep", [] { return safetensors_file("{\"a\":" + nested("[", "]", 33000) + "}"); });
-  add("safetensors", "deep_metadata", [] { return safetensors_file("{\"__metadata__\":{\"a\":" + nested("{\"a\":", "}", 33000, "1") + "}}"); });
+  add("safetensors", "deep_metadata",
+      [] { return safetensors_file("{\"__metadata__\":{\"a\":" + nested("{\"a\":", "}", 33000, "1") + "}}"); });
   add("safetensors", "many_lists", [] { return safetensors_file("{\"a\":[[]" + repeat(",[]", 3000000) + "]}"); });
-  add("safetensors", "rank", [] { return safetensors_file("{\"a\":{\"dtype\":\"U8\",\"shape\":[1" + repeat(",1", 100000) + "],\"data_offsets\":[0,1]}}", 1); });
-  add("safetensors", "wrap", [] { return safetensors_file(R"({"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}})", 4); });
-  add("safetensors", "wrap_zero", [] { return safetensors_file(R"({"a":{"dtype":"F32","shape":[0,9223372036854775807,9223372036854775807],"data_offsets":[0,0]}})"); });
-  add("safetensors", "overlap", [] { return safetensors_file(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})", 6); });
+  add("safetensors", "rank", [] {
+    return safetensors_file(
+        "{\"a\":{\"dtype\":\"U8\",\"shape\":[1" + repeat(",1", 100000) + "],\"data_offsets\":[0,1]}}", 1);
+  });
+  add("safetensors", "wrap", [] {
+    return safetensors_file(R"({"a":{"dtype":"F32","shape":[4611686018427387905],"data_offsets":[0,4]}})", 4);
+  });
+  add("safetensors", "wrap_zero", [] {
+    return safetensors_file(
+        R"({"a":{"dtype":"F32","shape":[0,9223372036854775807,9223372036854775807],"data_offsets":[0,0]}})");
+  });
+  add("safetensors", "overlap", [] {
+    return safetensors_file(
+        R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+        6);
+  });
   add("npy", "wrap", [] {
     std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4), }";
     header.resize(118, ' ');
     return std::string("\x93NUMPY\1\0\x76\0", 10) + header;
   });
-  add("npy", "backwards", [] { return std::string("\x93NUMPY\1\0\x40\0", 10) + ")'descr': '<f4' 'fortran_order': False 'shape': ("; });
+  add("npy", "backwards",
+      [] { return std::string("\x93NUMPY\1\0\x40\0", 10) + ")'descr': '<f4' 'fortran_order': False 'shape': ("; });
 
   // Tables.
   add("fit_csv", "numbers", [] { return std::string("N,D,format,loss\n1e999,0x1p3,w4a4,nan\n"); });
@@ -158,8 +184,10 @@ std::vector<Case> hostile_cases() {
   add("fit_csv", "quotes", [] { return "N,D,format,loss\n" + repeat("\"\"", 500000) + "\"\n"; });
 
   // Tokenizers.
-  add("tokenizer", "charsmap_41_bytes", [] { return from_hex("0a0e0a053c756e6b3e150000000018020a0a0a0161150000000018011a0b120904000000ffffffff61"); });
-  add("tokenizer", "zero_in_piece_30_bytes", [] { return from_hex("0a0e0a0a0c0a0a0a01781500000018020a0c0a0a00000000000000001d01"); });
+  add("tokenizer", "charsmap_41_bytes",
+      [] { return from_hex("0a0e0a053c756e6b3e150000000018020a0a0a0161150000000018011a0b120904000000ffffffff61"); });
+  add("tokenizer", "zero_in_piece_30_bytes",
+      [] { return from_hex("0a0e0a0a0c0a0a0a01781500000018020a0c0a0a00000000000000001d01"); });
   add("tokenizer", "zero_in_piece", [] { return sentencepiece(piece(std::string("a\0b", 3), 1), false); });
   add("tokenizer", "zero_in_bpe_piece", [] { return sentencepiece(piece(std::string("\0", 1), 4), true); });
   add("tokenizer", "twice", [] { return sentencepiece(piece("ab", 1) + piece("ab", 1), true); });
@@ -183,10 +211,15 @@ std::vector<Case> hostile_cases() {
   add("tokenizer", "infinite_score", [] { return sentencepiece(piece("a", 1, 1e38f) + piece("b", 1, -3e38f), false); });
   add("tokenizer", "empty_piece", [] { return sentencepiece(piece("", 4), false); });
   add("tokenizer", "bad_utf8", [] { return sentencepiece(piece("\xFF", 1), false); });
-  add("tokenizer", "self_test", [] { return sentencepiece(piece("a", 1), false) + field(4, field(1, field(1, std::string("\xFF\0", 2)) + field(2, "x"))); });
-  add("tokenizer", "denormalizer", [] { return sentencepiece(piece("a", 1), false) + field(5, field(2, std::string("\4\0\0\0\xFF\xFF\xFF\xFFz", 9))); });
+  add("tokenizer", "self_test", [] {
+    return sentencepiece(piece("a", 1), false) + field(4, field(1, field(1, std::string("\xFF\0", 2)) + field(2, "x")));
+  });
+  add("tokenizer", "denormalizer", [] {
+    return sentencepiece(piece("a", 1), false) + field(5, field(2, std::string("\4\0\0\0\xFF\xFF\xFF\xFFz", 9)));
+  });
   add("tokenizer", "types", [] { return sentencepiece(piece("a", 3) + piece("b", 5) + piece("c", 4), false); });
-  add("tokenizer", "charsmap_loop", [] { return charsmap(std::vector<std::uint32_t>(256, 'a'), std::string("x\0", 2)); });
+  add("tokenizer", "charsmap_loop",
+      [] { return charsmap(std::vector<std::uint32_t>(256, 'a'), std::string("x\0", 2)); });
   add("tokenizer", "charsmap_leaves", [] {
     std::vector<std::uint32_t> units(256);
     for (std::uint32_t i = 0; i < 256; ++i) units[i] = (i ^ 'h') | 0x100;
@@ -197,12 +230,20 @@ std::vector<Case> hostile_cases() {
 
   // Model folders.
   add("model_folder", "fifty_thousand_keys", [] { return join_files({{"config.json", many_keys(50000)}}); });
-  add("model_folder", "deep_index", [] { return join_files({{"config.json", "{}"}, {"model.safetensors.index.json", "{\"weight_map\":" + nested("[", "]", 33000) + "}"}}); });
-  add("model_folder", "huge_shape", [] {
-    return join_files({{"config.json", R"({"num_hidden_layers":1024,"hidden_size":1048576,"num_attention_heads":4096,"intermediate_size":1048576,
-"vocab_size":16777216,"head_dim":256,"max_position_embeddings":1048576})"}, {"model.safetensors", safetensors_file("{}")}});
+  add("model_folder", "deep_index", [] {
+    return join_files(
+        {{"config.json", "{}"}, {"model.safetensors.index.json", "{\"weight_map\":" + nested("[", "]", 33000) + "}"}});
   });
-  add("manifest", "climbs", [] { return std::string(R"({"version":1,"step":7,"files":[{"name":"../../x","bytes":0,"xxh3":"0000000000000000"}]})"); });
+  add("model_folder", "huge_shape", [] {
+    return join_files(
+        {{"config.json",
+          R"({"num_hidden_layers":1024,"hidden_size":1048576,"num_attention_heads":4096,"intermediate_size":1048576,
+"vocab_size":16777216,"head_dim":256,"max_position_embeddings":1048576})"},
+         {"model.safetensors", safetensors_file("{}")}});
+  });
+  add("manifest", "climbs", [] {
+    return std::string(R"({"version":1,"step":7,"files":[{"name":"../../x","bytes":0,"xxh3":"0000000000000000"}]})");
+  });
   add("manifest", "huge", [] { return std::string(R"({"version":1,"step":9223372036854775808,"files":[]})"); });
   return cases;
 }

@@ -87,7 +87,8 @@ TEST(Fuzz, EveryCutOfASmallInputIsSurvived) {
     const std::string bytes = seed.bytes();
     if (bytes.size() > 3000) continue;
     SCOPED_TRACE(seed.target + " " + seed.name);
-    for (std::size_t size = 0; size < bytes.size(); size += 1 + bytes.size() / 200) run(target_of(seed.target), bytes.substr(0, size));
+    for (std::size_t size = 0; size < bytes.size(); size += 1 + bytes.size() / 200)
+      run(target_of(seed.target), bytes.substr(0, size));
   }
 }
 

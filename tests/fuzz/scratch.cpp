@@ -33,7 +33,8 @@ std::filesystem::path MemoryFile::path() const { return "/proc/self/fd/" + std::
 ScratchFolder::ScratchFolder() {
   std::error_code error;
   const bool shared = std::filesystem::is_directory("/dev/shm", error) && access("/dev/shm", W_OK) == 0;
-  std::string name = (shared ? std::string("/dev/shm") : std::filesystem::temp_directory_path().string()) + "/lowbit-fuzz-XXXXXX";
+  std::string name =
+      (shared ? std::string("/dev/shm") : std::filesystem::temp_directory_path().string()) + "/lowbit-fuzz-XXXXXX";
   if (!mkdtemp(name.data())) throw std::runtime_error("no scratch folder");
   path_ = name;
 }

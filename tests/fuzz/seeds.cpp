@@ -30,7 +30,8 @@ std::string trained_tokenizer() {
   static const std::string bytes = [] {
     text::TokenizerTrainer trainer(300);
     std::string text;
-    for (int i = 0; i < 200; ++i) text += "the house of " + std::to_string(i) + " is the other house, and that is the other\n";
+    for (int i = 0; i < 200; ++i)
+      text += "the house of " + std::to_string(i) + " is the other house, and that is the other\n";
     trainer.add(text);
     return trainer.train();
   }();
@@ -69,7 +70,9 @@ model::ModelDescription small_description(std::string_view format) {
   return d;
 }
 
-std::string config_text(std::string_view format) { return files::dump_pretty(model::config_json(small_description(format))); }
+std::string config_text(std::string_view format) {
+  return files::dump_pretty(model::config_json(small_description(format)));
+}
 
 /// The tensors whose number among all lies in [from, to).
 std::string weights(std::string_view format, std::size_t from = 0, std::size_t to = ~std::size_t{0}) {
@@ -93,17 +96,21 @@ std::string weights(std::string_view format, std::size_t from = 0, std::size_t t
 }
 
 std::string plain_folder() {
-  return join_files({{"config.json", config_text("f32")}, {"model.safetensors", weights("f32")}, {"tokenizer.model", trained_tokenizer()}});
+  return join_files({{"config.json", config_text("f32")},
+                     {"model.safetensors", weights("f32")},
+                     {"tokenizer.model", trained_tokenizer()}});
 }
 
 std::string sharded_folder() {
   files::Json map = files::Json::object();
   const auto specs = model::tensors(small_description("f32").config);
-  for (std::size_t i = 0; i < specs.size(); ++i) map[specs[i].name] = fmt::format("model-0000{}-of-00002.safetensors", i < 3 ? 1 : 2);
-  return join_files({{"config.json", config_text("f32")},
-                     {"model.safetensors.index.json", files::dump_pretty({{"metadata", files::Json::object()}, {"weight_map", map}})},
-                     {"model-00001-of-00002.safetensors", weights("f32", 0, 3)},
-                     {"model-00002-of-00002.safetensors", weights("f32", 3)}});
+  for (std::size_t i = 0; i < specs.size(); ++i)
+    map[specs[i].name] = fmt::format("model-0000{}-of-00002.safetensors", i < 3 ? 1 : 2);
+  return join_files(
+      {{"config.json", config_text("f32")},
+       {"model.safetensors.index.json", files::dump_pretty({{"metadata", files::Json::object()}, {"weight_map", map}})},
+       {"model-00001-of-00002.safetensors", weights("f32", 0, 3)},
+       {"model-00002-of-00002.safetensors", weights("f32", 3)}});
 }
 
 std::string packed_folder(std::string_view format) {
@@ -135,7 +142,8 @@ std::string npy() {
   return get(scratch.path() / "x");
 }
 
-constexpr const char* kRun = R"({"version":1,"program":"x","flags":{"lr":0.001,"in":["a","b"]},"format":"w4a4","head":"bf16",
+constexpr const char* kRun =
+    R"({"version":1,"program":"x","flags":{"lr":0.001,"in":["a","b"]},"format":"w4a4","head":"bf16",
 "estimator":"trust","transform":"hadamard","model":{"layers":1,"width":16,"heads":2,"kv_heads":1,"mlp":16,"vocab":300,"seq":32,
 "parameters":6000,"block_parameters":1280},"steps":2,"tokens_per_step":64,"machine":{"cpu":"c","isa":"avx2","threads":2,
 "peak_gflops":100},"predicted":{"memory_bytes":1000,"seconds":2},"sizes":{"codes":1,"scales":2,"head":3,"embedding":4,"norms":5,
@@ -167,8 +175,10 @@ std::vector<Case> seeds() {
       {"config_json", "plain", [] { return config_text("f32"); }},
       {"config_json", "coded", [] { return config_text("w4a4"); }},
       {"config_json", "integers", [] { return config_text("w8a8"); }},
-      {"toml", "flags", text("a = 'x'\nb = [1, 2.5, true]\n[c.d]\ne = {f = 1, \"g.h\" = '''z'''}\n# x\n[[i]]\nj = 2020-01-01\n")},
-      {"sweep_plan", "grid", text("[fixed]\nsteps = 10\n[grid]\nformat = ['w4a4', 'bf16']\nseed = [1, 2]\n[[cells]]\nlr = 1e-3\n")},
+      {"toml", "flags",
+       text("a = 'x'\nb = [1, 2.5, true]\n[c.d]\ne = {f = 1, \"g.h\" = '''z'''}\n# x\n[[i]]\nj = 2020-01-01\n")},
+      {"sweep_plan", "grid",
+       text("[fixed]\nsteps = 10\n[grid]\nformat = ['w4a4', 'bf16']\nseed = [1, 2]\n[[cells]]\nlr = 1e-3\n")},
       {"fit_csv", "points", text("N,D,format,loss\n30M,3B,w4a4,3.5\n\"1,000\",2e9,bf16,2.1\n# x\n5k,1M,w4a4,-\n")},
       {"npy", "matrix", npy},
       {"tokenizer", "trained", trained_tokenizer},

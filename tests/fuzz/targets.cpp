@@ -112,7 +112,8 @@ void npy(std::string_view bytes) {
 
 void tokenizer(std::string_view bytes) {
   const auto tokenizer = text::Tokenizer::from_bytes(std::string(bytes), "tokenizer.model");
-  for (const std::string_view text : {"the house of 42\n  aaaa", "\xE2\x96\x81x \u00E9\u4E2D\U0001F600", "aaaaaaaaaaaaaaaa"}) {
+  for (const std::string_view text :
+       {"the house of 42\n  aaaa", "\xE2\x96\x81x \u00E9\u4E2D\U0001F600", "aaaaaaaaaaaaaaaa"}) {
     const auto ids = tokenizer.encode_document(text);
     for (const text::TokenId id : ids) must(id < tokenizer.vocabulary(), "an id outside the vocabulary");
     const std::string back = tokenizer.decode(ids);
@@ -184,10 +185,20 @@ void model_folder(std::string_view bytes) {
 }
 
 constexpr Target kTargets[] = {
-    {"safetensors", safetensors}, {"token_shard", token_shard}, {"json", json},           {"config_json", config_json},
-    {"toml", toml},               {"sweep_plan", sweep_plan},   {"fit_csv", fit_csv},     {"npy", npy},
-    {"tokenizer", tokenizer},     {"text_plain", text_plain},   {"text_lines", text_lines}, {"run_folder", run_folder},
-    {"manifest", manifest},       {"model_folder", model_folder},
+    {"safetensors", safetensors},
+    {"token_shard", token_shard},
+    {"json", json},
+    {"config_json", config_json},
+    {"toml", toml},
+    {"sweep_plan", sweep_plan},
+    {"fit_csv", fit_csv},
+    {"npy", npy},
+    {"tokenizer", tokenizer},
+    {"text_plain", text_plain},
+    {"text_lines", text_lines},
+    {"run_folder", run_folder},
+    {"manifest", manifest},
+    {"model_folder", model_folder},
 };
 
 constexpr std::string_view kMark = "@@@ ";
@@ -219,7 +230,8 @@ std::vector<std::pair<std::string, std::string>> split_files(std::string_view by
   while (!bytes.empty()) {
     std::size_t cut = std::string_view::npos;
     std::string_view next;
-    for (std::size_t at = bytes.find(kMark); at != std::string_view::npos && next.empty(); at = bytes.find(kMark, at + 1))
+    for (std::size_t at = bytes.find(kMark); at != std::string_view::npos && next.empty();
+         at = bytes.find(kMark, at + 1))
       for (const std::string_view name : kNames)
         if (bytes.substr(at + kMark.size()).starts_with(std::string(name) + "\n")) cut = at, next = name;
     if (!files.empty()) files.back().second = bytes.substr(0, cut);

@@ -28,7 +28,8 @@ struct Case {
 std::vector<Case> seeds();
 std::vector<Case> hostile_cases();
 
-/// Files in one input: what stands behind a line "@@@ NAME" belongs to that file. Only names that a model folder may have.
+/// Files in one input: what stands behind a line "@@@ NAME" belongs to that file. Only names that a model folder may
+/// have.
 std::string join_files(const std::vector<std::pair<std::string, std::string>>& files);
 std::vector<std::pair<std::string, std::string>> split_files(std::string_view bytes);
 

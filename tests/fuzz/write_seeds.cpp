@@ -14,7 +14,8 @@ int main(int argc, char** argv) {
       if (bytes.size() > kLargest) continue;
       const auto folder = std::filesystem::path(argv[1]) / seed.target;
       std::filesystem::create_directories(folder);
-      std::ofstream(folder / seed.name, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+      std::ofstream(folder / seed.name, std::ios::binary)
+          .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     }
   for (const lowbit::fuzz::Target& target : lowbit::fuzz::targets()) std::cout << target.name << "\n";
 }
