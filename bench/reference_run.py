@@ -63,6 +63,7 @@ def main():
     print("|---|---|---|---|---|---|---|")
     for form, step, mean, error, reference, difference, bound, speed, losses in table:
         print(f"| {form} | {step} | {mean:.4f} | {error:.4f} | {reference:.4f} | "
+              f""
               f"{difference:+.4f} (bound {bound}) | {speed:,.0f} |")
     print("single runs:", {f"{t[0]}@{t[1]}": [round(x, 4) for x in t[8]] for t in table})
 

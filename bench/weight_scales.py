@@ -60,6 +60,7 @@ def main():
         total = sum((w * w).sum() for w in matrices)
         weights = sum(w.size for w in matrices)
         print(f"{checkpoint}: {len(matrices)} matrices, a scale a row adds "
+              f" "
               f" {16 * sum(len(w) for w in matrices) / weights:.3f} bits")
         print("| bits | by RMS | best of 41 a row |" + "".join(f" RMS of {g} columns |" for g in groups))
         print("|---|---|---|" + "---|" * len(groups))

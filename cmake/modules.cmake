@@ -3,8 +3,10 @@
 file(WRITE ${PROJECT_BINARY_DIR}/standard_headers.cpp "")
 add_library(lowbit_standard_headers STATIC ${PROJECT_BINARY_DIR}/standard_headers.cpp)
 target_link_libraries(lowbit_standard_headers PRIVATE lowbit_flags lowbit_warnings fmt::fmt Threads::Threads)
-target_precompile_headers(lowbit_standard_headers PRIVATE <algorithm> <array> <atomic> <charconv> <cmath> <cstdint> <cstring>
-  <filesystem> <functional> <iostream> <map> <memory> <mutex> <optional> <set> <span> <sstream> <string> <unordered_map> <vector>
+target_precompile_headers(lowbit_standard_headers PRIVATE <algorithm> <array> <atomic> <charconv> <cmath> <cstdint>
+  <cstring>
+  <filesystem> <functional> <iostream> <map> <memory> <mutex> <optional> <set> <span> <sstream> <string> <unordered_map>
+    <vector>
   <fmt/format.h>)
 
 # A module's include root is a folder of the build tree that holds one link, to itself. It sees its own
@@ -31,7 +33,8 @@ function(lowbit_module name)
   elseif(NOT ARG_TORCH)
     target_precompile_headers(lowbit_${name} REUSE_FROM lowbit_standard_headers)
   endif()
-  target_link_libraries(lowbit_${name} PUBLIC lowbit_flags ${ARG_PUBLIC_LIBRARIES} PRIVATE ${ARG_LIBRARIES} lowbit_warnings)
+  target_link_libraries(lowbit_${name} PUBLIC lowbit_flags ${ARG_PUBLIC_LIBRARIES} PRIVATE ${ARG_LIBRARIES}
+    lowbit_warnings)
 endfunction()
 
 # One test program of a folder under tests/; each of its cases is a ctest of its own.
@@ -41,7 +44,8 @@ function(lowbit_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT;PROCESSORS" "SOURCES;DEPENDS;LIBRARIES;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   list(TRANSFORM ARG_DEPENDS PREPEND lowbit_)
-  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LIBRARIES} lowbit_test_support GTest::gtest lowbit_flags lowbit_warnings)
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LIBRARIES} lowbit_test_support GTest::gtest lowbit_flags
+    lowbit_warnings)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 600)
   endif()

@@ -8,7 +8,8 @@ target_compile_options(lowbit_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshad
 
 option(LOWBIT_SANITIZE "Build with the address and undefined-behaviour sanitizers" OFF)
 if(LOWBIT_SANITIZE)
-  target_compile_options(lowbit_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  target_compile_options(lowbit_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
+    -fno-omit-frame-pointer)
   target_link_options(lowbit_flags INTERFACE -fsanitize=address,undefined)
 endif()
 

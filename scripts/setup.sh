@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gets what lowbit is built from: Debian packages, and libtorch from its Python wheel. Once; repeating it costs a second,
+# Gets what lowbit is built from: Debian packages, and libtorch from its Python wheel. Repeating it costs a second,
 # and an interrupted one goes on where it stopped. On a system that is not Debian, or without root, it installs nothing
 # into the system: it says what is missing.
 #
@@ -67,7 +67,8 @@ missing_packages() {  # PACKAGE PROBE lines
   local installed entry package probe
   if has_debian; then
     # A python3 with pip of the user's own is as good as Debian's, so those are asked for by what they do.
-    installed=" $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null | sed -n 's/^installed //p' | tr '\n' ' ') "
+    installed=" $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 2>/dev/null |
+      sed -n 's/^installed //p' | tr '\n' ' ') "
   fi
   for entry in "$@"; do
     read -r package probe <<<"$entry"
@@ -91,12 +92,14 @@ install_packages() {
       -o APT::Install-Recommends=false -o Dpkg::Options::=--force-unsafe-io)
     dpkg --configure -a >/dev/null  # an installation that was interrupted is ended first
     { apt-get "${options[@]}" update && apt-get "${options[@]}" -y -f install "${missing[@]}" >/dev/null; } ||
-      { printf 'lowbit: setup: apt-get could not install %s; its own lines above say why\n' "${missing[*]}" >&2; exit 1; }
+      { printf 'lowbit: setup: apt-get could not install %s; its own lines above say why\n' "${missing[*]}" >&2
+        exit 1; }
     sync
   elif has_debian; then
     die "missing: ${missing[*]}; run as root: apt-get install --no-install-recommends ${missing[*]}"
   else
-    die "missing (by their Debian names): ${missing[*]}; install them with this system's package manager and run this again"
+    die "missing (by their Debian names): ${missing[*]};" \
+      "install them with this system's package manager and run this again"
   fi
 }
 
@@ -115,7 +118,8 @@ wheel() {  # PACKAGE==VERSION FOLDER: the wheel's path is in $wheel_path; one th
   for try in 1 2; do
     rm -rf "$folder.part"
     mkdir -p "$folder.part/tmp"
-    if TMPDIR=$folder.part/tmp PIP_ROOT_USER_ACTION=ignore python3 -m pip download "${options[@]}" "$requirement" >&2; then
+    if TMPDIR=$folder.part/tmp PIP_ROOT_USER_ACTION=ignore python3 -m pip download "${options[@]}" \
+      "$requirement" >&2; then
       rm -rf "$folder.part/tmp" "$folder"
       mv -T "$folder.part" "$folder"
       wheel_path=$(compgen -G "$folder/*.whl" || true)
@@ -125,11 +129,13 @@ wheel() {  # PACKAGE==VERSION FOLDER: the wheel's path is in $wheel_path; one th
     sleep "$try"
   done
   rm -rf "$folder.part"
-  printf 'lowbit: setup: %s could not be downloaded with pip; its own lines above say why. Mend that and run this again, or give a libtorch with --libtorch DIR, or leave training out with --no-train\n' "$requirement" >&2
+  printf 'lowbit: setup: %s could not be downloaded with pip; its own lines above say why. %s\n' "$requirement" \
+    'Mend that and run this again, or give a libtorch with --libtorch DIR, or leave training out with --no-train' >&2
   exit 1
 }
 
-unpack() {  # WHEEL FOLDER PATTERN...: files whose path in the wheel matches go to FOLDER/{include,lib}; checksums are checked
+# WHEEL FOLDER PATTERN...: files whose path in the wheel matches go to FOLDER/{include,lib}; checksums are checked
+unpack() {
   python3 - "$@" <<'PYTHON'
 import fnmatch, os, shutil, sys, zipfile
 wheel, folder, patterns = sys.argv[1], sys.argv[2], sys.argv[3:]
@@ -164,7 +170,8 @@ check_libtorch() {  # FOLDER that the user names
     found=$(sed -nE 's/^#define TORCH_VERSION_(MAJOR|MINOR|PATCH) ([0-9]+).*/\2/p' "$1/include/$header" | paste -sd.)
     [ -z "$found" ] || break
   done
-  [ "$found" = "$version" ] || echo "setup: note: lowbit is made for libtorch $version, and $1 holds ${found:-an unknown version}" >&2
+  [ "$found" = "$version" ] ||
+    echo "setup: note: lowbit is made for libtorch $version, and $1 holds ${found:-an unknown version}" >&2
 }
 
 use_own() {
@@ -183,7 +190,8 @@ use_own() {
 }
 
 fetch_libtorch() {
-  [ "$(uname -m)" = x86_64 ] || die "libtorch is fetched for x86-64 only, and this is $(uname -m); use --libtorch DIR or --no-train"
+  [ "$(uname -m)" = x86_64 ] ||
+    die "libtorch is fetched for x86-64 only, and this is $(uname -m); use --libtorch DIR or --no-train"
   mkdir -p "$cache" || die "$cache cannot be made; set LOWBIT_CACHE to a folder that can be written"
   if command -v flock >/dev/null; then
     exec 9>"$cache/.setup.lock"
@@ -193,13 +201,16 @@ fetch_libtorch() {
   libtorch_is_whole "$final" && return 0
   local free_kb part=$final.part wheels=$cache/wheels.part
   free_kb=$(df -Pk "$cache" | awk 'NR == 2 {print $4}')
-  [ "$free_kb" -gt 2000000 ] || die "$cache has $((free_kb / 1000)) MB free and fetching libtorch needs 2,000; free some, or set LOWBIT_CACHE to another disk"
+  [ "$free_kb" -gt 2000000 ] ||
+    die "$cache has $((free_kb / 1000)) MB free and fetching libtorch needs 2,000;" \
+      "free some, or set LOWBIT_CACHE to another disk"
   rm -rf "$part"
   mkdir -p "$part" "$wheels"
   echo "setup: fetching libtorch $version (540 MB to download, 510 MB kept in $final)"
   local wheel_path
   wheel "torch==$version" "$wheels/torch"
-  unpack "$wheel_path" "$part" 'torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' '*/libgomp*.so*' '*/libgfortran*.so*' '*/libquadmath*.so*' '*/libarm_compute*.so*'
+  unpack "$wheel_path" "$part" 'torch/include/*' 'torch/lib/libtorch_cpu.so' 'torch/lib/libc10.so' \
+    '*/libgomp*.so*' '*/libgfortran*.so*' '*/libquadmath*.so*' '*/libarm_compute*.so*'
   local needs
   needs=$(readelf -d "$part/lib/libtorch_cpu.so")
   if [[ $needs == *libcudart.so.13* ]]; then

@@ -41,11 +41,14 @@ only=(--label-exclude long)
 [ "$long" = 0 ] || only=()
 log=$folder/test.log
 code=0
-ctest --test-dir "$folder" --parallel "$(nproc)" --output-on-failure --no-label-summary --no-tests=error "${only[@]}" 2>&1 |
+ctest --test-dir "$folder" --parallel "$(nproc)" --output-on-failure --no-label-summary \
+  --no-tests=error "${only[@]}" 2>&1 |
   tee "$log" || code=${PIPESTATUS[0]}
 verdict=$(grep -E '^[0-9]+% tests passed' "$log" | tail -n 1 || true)
 skipped=$(grep -cE '\*\*\*Skipped' "$log" || true)
 echo
-[ "$skipped" = 0 ] || echo "$skipped tests were skipped$([ -n "${LOWBIT_TEST_DATA:-}" ] || echo ", those that need LOWBIT_TEST_DATA among them")"
+among=''
+[ -n "${LOWBIT_TEST_DATA:-}" ] || among=', those that need LOWBIT_TEST_DATA among them'
+[ "$skipped" = 0 ] || echo "$skipped tests were skipped$among"
 echo "${verdict:-ctest did not end its run (exit code $code)}"
 exit "$code"

@@ -27,8 +27,8 @@ struct Descriptor {
   }
 };
 
-/// A mapped range, for the signal handler. Entries are reused and never freed, so that the handler may walk the list at any
-/// moment.
+/// A mapped range, for the signal handler. Entries are reused and never freed, so that the handler may walk the list at
+/// any moment.
 struct MappedRange {
   std::atomic<std::uintptr_t> begin{0}, size{0};
   char path[512] = "";
@@ -139,7 +139,8 @@ void catch_lost_maps() {
 
 std::span<const std::byte> FileMap::slice(std::size_t offset, std::size_t size) const {
   if (offset > bytes_.size() || size > bytes_.size() - offset)
-    fail_input("{}: wanted {} bytes at offset {} of a file of {}; is it cut short?", path_, size, offset, bytes_.size());
+    fail_input("{}: wanted {} bytes at offset {} of a file of {}; is it cut short?", path_, size, offset,
+               bytes_.size());
   return bytes_.subspan(offset, size);
 }
 

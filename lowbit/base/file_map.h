@@ -34,9 +34,9 @@ class FileMap {
   std::string path_;
 };
 
-/// From here on a mapped file that loses bytes while it is read (truncated or damaged under us, a disk error) ends the process
-/// with one line that names the file, and code 1. Without this the system kills it by SIGBUS, without a word. What is in
-/// memory alone is lost, as with any kill.
+/// From here on a mapped file that loses bytes while it is read (truncated or damaged under us, a disk error) ends the
+/// process with one line that names the file, and code 1. Without this the system kills it by SIGBUS, without a word.
+/// What is in memory alone is lost, as with any kill.
 void catch_lost_maps();
 
 /// A small file's bytes. throws Error(input): is no regular file, cannot be read, or is larger than `limit` bytes.

@@ -39,8 +39,8 @@ void catch_interrupts() {
   // A closed terminal saves as Ctrl-C does, unless nohup asked for it to be ignored.
   struct sigaction before {};
   if (sigaction(SIGHUP, nullptr, &before) == 0 && before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
-  // A reader that went away (`lowbit run ... | head`) is a failed write, not a silent death; so is a file that grows past
-  // `ulimit -f`.
+  // A reader that went away (`lowbit run ... | head`) is a failed write, not a silent death; so is a file that grows
+  // past `ulimit -f`.
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
 }

@@ -31,7 +31,8 @@ std::string typed(const toml::node& value, std::string_view key, const Place& pl
 
 toml::table read(const std::filesystem::path& file) {
   std::error_code code;
-  if (std::filesystem::is_directory(file, code)) fail_input("--config {}: is a folder; name a TOML file", file.string());
+  if (std::filesystem::is_directory(file, code))
+    fail_input("--config {}: is a folder; name a TOML file", file.string());
   if (access(file.c_str(), R_OK) != 0)
     fail_input("--config {}: {}; name a TOML file", file.string(), errno_text(errno));
   return files::parse_toml(read_stream(file, files::kMaxTomlBytes + 1), file.string());

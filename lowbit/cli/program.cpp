@@ -209,10 +209,12 @@ void print_markdown(Commands commands, Commands handed_over, const std::string& 
     std::cout << help_as_markdown(verb, name) << "\n";
   };
   if (only.empty())
-    std::cout << "# Verbs and flags\n\n"
-                 "This page lists every verb and flag of both programs; the programs print it (`lowbit help --markdown`).\n"
-                 "`lowbit VERB --help` and `lowbit help VERB` show the flags of one verb. `N` stands for a whole number and `X`\n"
-                 "for a real one; [the command line](command_line.md) describes how numbers are written.\n\n";
+    std::cout
+        << "# Verbs and flags\n\n"
+           "This page lists every verb and flag of both programs; the programs print it (`lowbit help --markdown`).\n"
+           "`lowbit VERB --help` and `lowbit help VERB` show the flags of one verb. `N` stands for a whole number and "
+           "`X`\n"
+           "for a real one; [the command line](command_line.md) describes how numbers are written.\n\n";
   for (const Command& command : commands) {
     if (!only.empty() && command.name != only) continue;
     if (command.add) {
@@ -246,7 +248,8 @@ void help(std::vector<std::string> words, std::string_view program, Commands com
   const std::size_t used = &parser == &verb ? 0 : 1;
   if (rest.size() > used && !rest[used].starts_with('-')) {
     std::vector<std::string> subs;
-    for (const CLI::App* sub : parser.get_subcommands([](const CLI::App*) { return true; })) subs.push_back(sub->get_name());
+    for (const CLI::App* sub : parser.get_subcommands([](const CLI::App*) { return true; }))
+      subs.push_back(sub->get_name());
     fail_usage("'{}' has no verb '{}'{}", verb.get_name(), rest[used], did_you_mean(rest[used], subs));
   }
   rest.push_back("--help");
@@ -348,9 +351,11 @@ void add_common(CLI::App& verb, CommonFlags& flags, bool computes) {
 int resolve_threads(std::int64_t threads) {
   const int granted = available_threads();
   if (threads > granted)
-    fmt::print(stderr, "{}\n", fmt::format("lowbit: warning: {} for {} granted to this process (by affinity and CPU quota); the result is the same, but "
-                    "the work can be many times slower",
-                    counted(threads, "thread"), counted(granted, "processor")));
+    fmt::print(stderr, "{}\n",
+               fmt::format("lowbit: warning: {} for {} granted to this process (by affinity and CPU quota); the result "
+                           "is the same, but "
+                           "the work can be many times slower",
+                           counted(threads, "thread"), counted(granted, "processor")));
   return threads > 0 ? static_cast<int>(threads) : granted;
 }
 

@@ -41,7 +41,8 @@ double since(Clock::time_point start) { return std::chrono::duration<double>(Clo
 
 void show(std::string_view text) {
   if (text.empty()) return;
-  // A terminal would obey control characters that a model or a prompt may hold; a file or pipe gets the bytes as they are.
+  // A terminal would obey control characters that a model or a prompt may hold; a file or pipe gets the bytes as they
+  // are.
   static const bool terminal = isatty(STDOUT_FILENO);
   std::string safe;
   if (terminal) text = safe = lowbit::shown(text);
@@ -67,7 +68,8 @@ std::vector<std::int32_t> prompt_ids(const text::PromptReader& reader, const Run
   std::vector<std::int32_t> ids;
   for (const text::TokenId id : read.ids) {
     if (static_cast<std::int64_t>(id) >= vocab)
-      fail_input("the tokenizer gives the id {}, but the model has a vocabulary of {}; they do not belong together", id, vocab);
+      fail_input("the tokenizer gives the id {}, but the model has a vocabulary of {}; they do not belong together", id,
+                 vocab);
     ids.push_back(static_cast<std::int32_t>(id));
   }
   if (ids.empty()) fail_usage("the prompt is empty and this tokenizer has no begin token; give --prompt TEXT");
@@ -77,7 +79,8 @@ std::vector<std::int32_t> prompt_ids(const text::PromptReader& reader, const Run
 /// Text as it comes, token by token.
 class Writer {
  public:
-  explicit Writer(const text::PromptReader& reader, bool at_start) : reader_(reader), decoder_(reader.tokenizer(), at_start) {}
+  explicit Writer(const text::PromptReader& reader, bool at_start)
+      : reader_(reader), decoder_(reader.tokenizer(), at_start) {}
   /// What to show now.
   std::string push(std::int32_t token) {
     const auto id = static_cast<text::TokenId>(token);
@@ -120,13 +123,14 @@ void complete(const RunFlags& f) {
   const model::Config& config = folder.config();
   const text::PromptReader reader = open_prompt_reader(path, f.tokenizer, config.vocab);
   if (reader.begins() && config.bos && static_cast<std::int64_t>(*reader.tokenizer().bos()) != *config.bos)
-    fmt::print(stderr, "lowbit: the model's bos_token_id is {}, but prompts begin with the tokenizer's {}\n", *config.bos,
-               *reader.tokenizer().bos());
+    fmt::print(stderr, "lowbit: the model's bos_token_id is {}, but prompts begin with the tokenizer's {}\n",
+               *config.bos, *reader.tokenizer().bos());
   const std::vector<std::int32_t> prompt = prompt_ids(reader, f, config.vocab);
   const std::int64_t context = f.context > 0 ? std::min(f.context, config.positions) : config.positions;
   if (static_cast<std::int64_t>(prompt.size()) > context)
     fail_input("the prompt has {} tokens, more than the model's context of {}; shorten it", prompt.size(), context);
-  const auto most = static_cast<std::size_t>(std::min(context, static_cast<std::int64_t>(prompt.size()) + f.max_tokens));
+  const auto most =
+      static_cast<std::size_t>(std::min(context, static_cast<std::int64_t>(prompt.size()) + f.max_tokens));
   const nn::LlamaWeights weights = nn::load_llama(pool, folder, most);
   run::Engine engine(pool, weights, std::min<std::size_t>(prompt.size(), 256));
   run::Sequence sequence(weights, most);
@@ -203,19 +207,24 @@ void add_run(CLI::App& verb) {
   add_option(verb, "--max-tokens", f->max_tokens, {0}, "most tokens to generate");
   add_option(verb, "--context", f->context, {1}, "positions to keep room for, prompt included")
       ->default_str("the model's context");
-  add_option(verb, "--temperature", f->sampler.temperature, {0, 1000}, "sampling temperature; 0: always the likeliest token");
+  add_option(verb, "--temperature", f->sampler.temperature, {0, 1000},
+             "sampling temperature; 0: always the likeliest token");
   add_option(verb, "--top-k", f->sampler.top_k, {0}, "sample among the k likeliest tokens; 0: among all");
-  add_option(verb, "--top-p", f->sampler.top_p, {0, 1, true}, "sample among the likeliest tokens that together have this probability");
-  add_option(verb, "--min-p", f->sampler.min_p, {0, 1, false, true}, "drop tokens with less than this fraction of the highest probability");
+  add_option(verb, "--top-p", f->sampler.top_p, {0, 1, true},
+             "sample among the likeliest tokens that together have this probability");
+  add_option(verb, "--min-p", f->sampler.min_p, {0, 1, false, true},
+             "drop tokens with less than this fraction of the highest probability");
   add_option(verb, "--repetition-penalty", f->sampler.repetition_penalty, {0, 1000, true},
              "above 1: make tokens that already occur in the text less likely");
   add_seed(verb, f->sampler.seed, "seed of the sampler");
   add_flag(verb, "--ignore-eos", f->ignore_eos, "continue past end tokens");
-  add_option(verb, "--tokenizer", f->tokenizer, "tokenizer file, or folder with one, for a model folder without a tokenizer")
+  add_option(verb, "--tokenizer", f->tokenizer,
+             "tokenizer file, or folder with one, for a model folder without a tokenizer")
       ->type_name("PATH");
   add_flag(verb, "--special-tokens", f->special_tokens,
            "read special tokens that the prompt spells, such as </s>, as tokens instead of as plain text");
-  add_option(verb, "--kernel", f->kernel, "use this kernel for the blocks: codes, packed, planes, ...; the text stays the same")
+  add_option(verb, "--kernel", f->kernel,
+             "use this kernel for the blocks: codes, packed, planes, ...; the text stays the same")
       ->type_name("NAME")
       ->default_str("the fastest by the machine model");
   add_flag(verb, "--quiet", f->quiet, "print the completion alone");

@@ -37,8 +37,8 @@ std::size_t line_of(std::string_view text, std::size_t byte) {
 }
 
 /// Makes a value of what the parser meets. Not the library's own callback: it looks through a container once for each
-/// container inside it, so 40,000 empty objects in one take half a minute. Nor its insertion into ordered objects, which
-/// looks through all keys for each.
+/// container inside it, so 40,000 empty objects in one take half a minute. Nor its insertion into ordered objects,
+/// which looks through all keys for each.
 template <class J>
 class Builder {
  public:

@@ -23,7 +23,8 @@ using Json = nlohmann::ordered_json;  ///< keeps the order in which keys were gi
 Json parse_json(std::string_view text, std::string_view where);
 /// The same into sorted maps, in which a key is found without a look at each.
 nlohmann::json parse_large_json(std::string_view text, std::string_view where);
-/// parse_json of a file. throws Error(input): also when it is no regular file, cannot be read, or is larger than 64 MiB.
+/// parse_json of a file. throws Error(input): also when it is no regular file, cannot be read, or is larger than 64
+/// MiB.
 Json read_json(const std::filesystem::path& path);
 
 /// On one line, for metrics.jsonl. Doubles are written with as many digits as bring them back exactly; infinities and

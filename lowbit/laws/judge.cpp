@@ -290,14 +290,16 @@ void ask(Fit& fit) {
       const auto between = law == Law::bits ? std::nullopt : neighbours_of(law, fit.points, fit.c, q.format);
       if (!between && !(law == Law::bits && bits_of(q.format)))
         fail_usage(
-            "--predict {:g},{:g},{}: no fitted run has that format, and it does not lie between two that have (equal bits "
+            "--predict {:g},{:g},{}: no fitted run has that format, and it does not lie between two that have (equal "
+            "bits "
             "on both sides, w3a3 between w2a2 and w4a4); --law bits predicts others",
             q.n, q.d, q.format);
       if (between)
-        fit.notes.push_back(fmt::format(
-            "{} is in no fitted run: the logarithm of what a format costs is taken as straight between {} and {}; intervals "
-            "hold no error of that.",
-            q.format, fit.points.formats[between->fewer], fit.points.formats[between->more]));
+        fit.notes.push_back(
+            fmt::format("{} is in no fitted run: the logarithm of what a format costs is taken as straight between {} "
+                        "and {}; intervals "
+                        "hold no error of that.",
+                        q.format, fit.points.formats[between->fewer], fit.points.formats[between->more]));
     }
     fit.answers.push_back({q, loss_at(law, fit.c, q.n, q.d, format_of(fit, fit.c, q.format)), {}});
   }

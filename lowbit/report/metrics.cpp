@@ -108,7 +108,14 @@ BitsRecord bits_record(const Json& json, std::int64_t step) {
   r.uniform_bits = real(uniform, "bits");
   r.uniform_cost = real(uniform, "cost");
   for (const auto& [name, layer] : part(json, "layers").items()) {
-    LayerBits bits{name, real(layer, "alpha"), real(layer, "alpha_error"), text(layer, "format"), real(layer, "bits"), real(layer, "cost"), {}, {}};
+    LayerBits bits{name,
+                   real(layer, "alpha"),
+                   real(layer, "alpha_error"),
+                   text(layer, "format"),
+                   real(layer, "bits"),
+                   real(layer, "cost"),
+                   {},
+                   {}};
     for (const auto& [format, choice] : part(layer, "choices").items())
       bits.choices.push_back({format, real(choice, "bits"), real(choice, "error")});
     if (const Json* samples = field(layer, "samples"); samples && samples->is_array())
@@ -194,8 +201,10 @@ Json bits_json(const BitsRecord& r) {
   Json layers = Json::object();
   for (const LayerBits& layer : r.layers) {
     Json choices = Json::object(), samples = Json::array();
-    for (const BitsChoice& c : layer.choices) choices[c.format] = {{"bits", number_json(c.bits)}, {"error", number_json(c.error)}};
-    for (const auto& [size, change] : layer.samples) samples.push_back(Json::array({number_json(size), number_json(change)}));
+    for (const BitsChoice& c : layer.choices)
+      choices[c.format] = {{"bits", number_json(c.bits)}, {"error", number_json(c.error)}};
+    for (const auto& [size, change] : layer.samples)
+      samples.push_back(Json::array({number_json(size), number_json(change)}));
     layers[layer.layer] = {{"alpha", number_json(layer.alpha)}, {"alpha_error", number_json(layer.alpha_error)},
                            {"format", layer.format},            {"bits", number_json(layer.bits)},
                            {"cost", number_json(layer.cost)},   {"choices", choices},
@@ -284,7 +293,8 @@ std::optional<RunInfo> parse_run_info(std::string_view bytes) {
   info.transform = text(json, "transform");
   // Runs without quantization use neither, though older ones recorded the defaults.
   const bool coded = info.format != "f32" && info.format != "bf16" && info.format != "bf16+2:4";
-  const bool mixed = std::ranges::any_of(info.flags, [](const auto& flag) { return flag.first == "layer-formats" && !flag.second.empty(); });
+  const bool mixed = std::ranges::any_of(
+      info.flags, [](const auto& flag) { return flag.first == "layer-formats" && !flag.second.empty(); });
   if (!coded && !mixed) info.estimator = info.transform = "";
   const Json& model = part(json, "model");
   info.model = {whole(model, "layers"),   whole(model, "width"),      whole(model, "heads"),

@@ -137,7 +137,8 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
     if (const std::string layers = flag(records, "layer-formats"); !layers.empty()) model += " with " + layers;
     if (info.model.parameters > 0)
       join(&model, human_count(static_cast<double>(info.model.parameters)) + " parameters");
-    if (info.model.layers > 0) join(&model, fmt::format("{} of width {}", counted(info.model.layers, "layer"), info.model.width));
+    if (info.model.layers > 0)
+      join(&model, fmt::format("{} of width {}", counted(info.model.layers, "layer"), info.model.width));
     row("model", model);
     std::string how;
     if (!info.estimator.empty()) join(&how, "estimator " + info.estimator);
@@ -194,7 +195,8 @@ std::string closing_summary(const RunRecords& records, const std::filesystem::pa
     const BitsRecord& b = records.bits.back();
     row("bits", fmt::format("{:.3f} of {:.3f} per weight allotted at step {}", b.bits, b.budget, b.step));
     if (!b.uniform.empty())
-      row("", fmt::format("predicted {:.4f} nats per token below uniform {} ({:.3f} bits)", b.uniform_cost - b.cost, b.uniform, b.uniform_bits));
+      row("", fmt::format("predicted {:.4f} nats per token below uniform {} ({:.3f} bits)", b.uniform_cost - b.cost,
+                          b.uniform, b.uniform_bits));
   }
 
   const std::string folder = run_folder.string();

@@ -25,7 +25,8 @@ constexpr std::string_view kCss = R"(
 .numbers .best{font-weight:600}
 .soft{color:var(--soft)}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:1.25rem;margin-top:1.1rem}
-.columns blockquote{margin:0;font:1rem/1.55 var(--serif);white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:isolate}
+.columns blockquote{margin:0;font:1rem/1.55 var(--serif);white-space:pre-wrap;overflow-wrap:anywhere;
+unicode-bidi:isolate}
 .heat small{font-size:.92em;opacity:.75;white-space:normal}
 .figures.alone{grid-template-columns:minmax(0,36rem)}
 .heat.wide-head th:first-child{width:11em}
@@ -141,8 +142,10 @@ std::string study_page(const std::vector<Run>& runs, const PageOptions& options)
   frame.title = options.title;
   frame.css = kCss;
   frame.header = "<div class=\"eyebrow\"><span>lowbit study</span></div>\n<h1>" + escape(options.title) + "</h1>\n" +
-                 (options.remark.empty() ? "" : "<p class=\"note\">" + escape(options.remark) + "</p>\n") + tiles(runs, groups);
-  frame.footer = "Written by lowbit from run.json and metrics.jsonl of the runs. The page loads nothing from elsewhere.";
+                 (options.remark.empty() ? "" : "<p class=\"note\">" + escape(options.remark) + "</p>\n") +
+                 tiles(runs, groups);
+  frame.footer =
+      "Written by lowbit from run.json and metrics.jsonl of the runs. The page loads nothing from elsewhere.";
   return report::page_of(frame, sections);
 }
 

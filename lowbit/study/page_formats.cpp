@@ -121,8 +121,8 @@ std::string grid_card(const std::vector<Group>& groups, const Place& place) {
     const auto bits = laws::bits_of(g.format);
     // Float activations are rotated or not; where both were run, that which is usual for them counts.
     const bool rotated = g.format.ends_with("a16 hadamard");
-    if (g.parameters != place.parameters || g.tokens != place.tokens || !bits || g.full_precision() || !(plain(g) || rotated) ||
-        !g.format.starts_with("w") || g.format.find('+') != std::string::npos)
+    if (g.parameters != place.parameters || g.tokens != place.tokens || !bits || g.full_precision() ||
+        !(plain(g) || rotated) || !g.format.starts_with("w") || g.format.find('+') != std::string::npos)
       continue;
     if (rotated && cells.contains({bits->weight, bits->activation})) continue;
     cells[{bits->weight, bits->activation}] = std::isfinite(g.gap.value) ? g.gap : g.loss;

@@ -121,12 +121,14 @@ std::vector<std::string> words_of(const std::string& name) {
 }
 
 std::string take_out_shared(std::vector<Run>& runs, const std::vector<std::string>& labels) {
-  const auto base = std::find_if(runs.begin(), runs.end(), [](const Run& run) { return laws::is_full_precision(words_of(run.format)[0]); });
+  const auto base = std::find_if(runs.begin(), runs.end(),
+                                 [](const Run& run) { return laws::is_full_precision(words_of(run.format)[0]); });
   if (base == runs.end()) return "";
   std::vector<std::string> shared = words_of(base->format);
   shared.erase(shared.begin());
   std::erase_if(shared, [&](const std::string& word) {
-    return std::any_of(labels.begin(), labels.end(), [&](const std::string& label) { return word.starts_with(label + "="); }) ||
+    return std::any_of(labels.begin(), labels.end(),
+                       [&](const std::string& label) { return word.starts_with(label + "="); }) ||
            std::any_of(runs.begin(), runs.end(), [&](const Run& run) {
              const auto words = words_of(run.format);
              return std::find(words.begin() + 1, words.end(), word) == words.end();
@@ -135,7 +137,8 @@ std::string take_out_shared(std::vector<Run>& runs, const std::vector<std::strin
   if (shared.empty()) return "";
   for (Run& run : runs) {
     auto words = words_of(run.format);
-    std::erase_if(words, [&](const std::string& word) { return std::find(shared.begin(), shared.end(), word) != shared.end(); });
+    std::erase_if(
+        words, [&](const std::string& word) { return std::find(shared.begin(), shared.end(), word) != shared.end(); });
     run.format = fmt::format("{}", fmt::join(words, " "));
   }
   return fmt::format("All runs have {}, which their names leave out.", fmt::join(shared, ", "));
@@ -207,7 +210,8 @@ laws::Points points_of(const std::vector<fs::path>& paths, const std::vector<std
       for (const fs::path& folder : run_folders({path}, &all.notes)) runs.push_back(read_run(folder, labels));
   }
   // A CSV file does not say what its runs share.
-  if (const std::string shared = tables.empty() ? take_out_shared(runs, labels) : ""; !shared.empty()) all.notes.push_back(shared);
+  if (const std::string shared = tables.empty() ? take_out_shared(runs, labels) : ""; !shared.empty())
+    all.notes.push_back(shared);
   add(points_of(runs));
   for (const fs::path& path : tables) add(laws::read_csv(read_file(path, kMaxCsvBytes), path.string()));
   if (all.points.empty())

@@ -9,7 +9,8 @@
 #include "lowbit/files/token_shard.h"
 #include "lowbit/text/reader.h"
 
-// Data folders (docs/reference/formats.md, "Data folder"): train.lbd, valid.lbd, data.json, and for text the tokenizer's file.
+// Data folders (docs/reference/formats.md, "Data folder"): train.lbd, valid.lbd, data.json, and for text the
+// tokenizer's file.
 namespace lowbit::text {
 
 inline constexpr const char* kTrainShard = "train.lbd";

@@ -53,8 +53,10 @@ std::filesystem::path file_in_folder(const std::filesystem::path& folder) {
   }
   if (found.size() == 1) return found[0];
   if (std::filesystem::exists(folder / "tokenizer.json", error))
-    fail_input("{} holds tokenizer.json, which this program does not read, and no {} (SentencePiece); name one with --tokenizer",
-               folder.string(), kTokenizerFile);
+    fail_input(
+        "{} holds tokenizer.json, which this program does not read, and no {} (SentencePiece); name one with "
+        "--tokenizer",
+        folder.string(), kTokenizerFile);
   fail_input("{}: no {} in this folder; name the tokenizer's file", folder.string(), kTokenizerFile);
 }
 

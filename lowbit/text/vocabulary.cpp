@@ -228,7 +228,8 @@ void check_sentencepiece(const Vocabulary& v, std::string_view where) {
   for (std::size_t id = 0; id < v.pieces.size(); ++id) {
     const Piece& piece = v.pieces[id];
     if (!texts.insert(piece.text).second)
-      fail_input("{}: piece {}, '{}', stands twice; the tokenizer's file is damaged", where, id, excerpt(piece.text, 60));
+      fail_input("{}: piece {}, '{}', stands twice; the tokenizer's file is damaged", where, id,
+                 excerpt(piece.text, 60));
     if (piece.type == PieceType::unknown && unknown)
       fail_input("{}: pieces {} and {} are both the unknown piece; a model has one", where, *unknown, id);
     if (piece.type == PieceType::unknown) unknown = id;

@@ -46,16 +46,16 @@ inline constexpr std::uint32_t kRecordField = 1000;
 /// Reads a SentencePiece model (a protocol buffer, sentencepiece_model.proto) or a llama2.c vocabulary (uint32 longest
 /// piece; then float32 score, uint32 size and bytes of each piece; ids 0 to 2 are unknown, begin and end, 3 to 258 the
 /// bytes), told apart by content. `where` names the file in errors.
-/// throws Error(input): neither, cut short, or with values that cannot be used: no or two unknown pieces, a piece twice,
-/// or of more than 4096 bytes, a byte that has no piece, a damaged table of replacements, ...
+/// throws Error(input): neither, cut short, or with values that cannot be used: no or two unknown pieces, a piece
+/// twice, or of more than 4096 bytes, a byte that has no piece, a damaged table of replacements, ...
 Vocabulary read_vocabulary(std::string_view bytes, std::string_view where);
 
 /// The pieces, trainer's and normalizer's fields of a SentencePiece model that read_vocabulary took: what the library
 /// encodes with. It would run the model's own samples (self_test_data) when it loads them.
 std::string encoding_fields(std::string_view model);
 
-/// throws Error(input): a piece with a zero byte. Published models have such pieces, and our own encoder takes them; the
-/// library's tables are keyed by texts that end with a zero.
+/// throws Error(input): a piece with a zero byte. Published models have such pieces, and our own encoder takes them;
+/// the library's tables are keyed by texts that end with a zero.
 void check_for_library(const Vocabulary& vocabulary, std::string_view where);
 
 /// The byte that a piece such as <0x0A> names, or -1.

@@ -36,8 +36,8 @@ files::ByteSource rounded(std::span<const float> values) {
     std::vector<bf16> piece(std::size_t{1} << 16);
     for (std::size_t at = 0; at < values.size(); at += piece.size()) {
       const std::size_t n = std::min(piece.size(), values.size() - at);
-      std::transform(values.begin() + static_cast<std::ptrdiff_t>(at), values.begin() + static_cast<std::ptrdiff_t>(at + n),
-                     piece.begin(), to_bf16);
+      std::transform(values.begin() + static_cast<std::ptrdiff_t>(at),
+                     values.begin() + static_cast<std::ptrdiff_t>(at + n), piece.begin(), to_bf16);
       sink(std::as_bytes(std::span(piece).first(n)));
     }
   };
@@ -67,7 +67,8 @@ Json generation_json(const model::Config& config) {
   return json;
 }
 
-void read_tensor(const files::SafetensorsFile& file, const std::string& name, const model::TensorSpec& spec, const at::Tensor& to) {
+void read_tensor(const files::SafetensorsFile& file, const std::string& name, const model::TensorSpec& spec,
+                 const at::Tensor& to) {
   const files::TensorView& view = file.at(name);
   view.require_dtype(Dtype::f32);
   view.require_shape(spec.shape());
@@ -77,8 +78,9 @@ void read_tensor(const files::SafetensorsFile& file, const std::string& name, co
   const bool square = name.starts_with("exp_avg_sq.");
   for (std::size_t i = 0; i < values.size(); ++i)
     if (!std::isfinite(values[i]) || (square && values[i] < 0))
-      fail_input("{}: tensor '{}' holds {} at index {}; remove this checkpoint, and --resume goes on from the one before",
-                 file.path(), name, values[i], i);
+      fail_input(
+          "{}: tensor '{}' holds {} at index {}; remove this checkpoint, and --resume goes on from the one before",
+          file.path(), name, values[i], i);
 }
 
 }  // namespace
@@ -133,7 +135,8 @@ void save_checkpoint(const fs::path& run_folder, const State& state, const Optio
       weights.add(spec.name, Dtype::bf16, spec.shape(), rounded(stored));
     else if (in_model)
       weights.add(spec.name, Dtype::f32, spec.shape(), stored);
-    if (as_bf16 || parameters[i]->gain || !in_model) moments.add("master." + spec.name, Dtype::f32, spec.shape(), values);
+    if (as_bf16 || parameters[i]->gain || !in_model)
+      moments.add("master." + spec.name, Dtype::f32, spec.shape(), values);
     moments.add("exp_avg." + spec.name, Dtype::f32, spec.shape(), floats(optimizer.first_moments()[i]));
     moments.add("exp_avg_sq." + spec.name, Dtype::f32, spec.shape(), floats(optimizer.second_moments()[i]));
   }
@@ -161,19 +164,22 @@ State load_checkpoint(const files::Checkpoint& checkpoint, autograd::Llama& llam
   const Json json = files::read_json(path);
   const std::string where = path.string();
   const auto version = files::required<int>(json, "version", where);
-  if (version != kStateVersion) fail_input("{}: version {} is unknown; this program reads {}", where, version, kStateVersion);
+  if (version != kStateVersion)
+    fail_input("{}: version {} is unknown; this program reads {}", where, version, kStateVersion);
   State state;
   state.step = files::required<std::int64_t>(json, "step", where);
   state.tokens = files::required<std::int64_t>(json, "tokens", where);
   state.cursor = files::required<std::uint64_t>(files::required<Json>(json, "data", where), "cursor", where);
-  state.total_steps = files::required<std::int64_t>(files::required<Json>(json, "schedule", where), "total_steps", where);
+  state.total_steps =
+      files::required<std::int64_t>(files::required<Json>(json, "schedule", where), "total_steps", where);
   if (json.contains("bits")) {
     state.bits_step = files::required<std::int64_t>(files::required<Json>(json, "bits", where), "step", where);
     state.allotted = folder.scheme().layer_formats;
   }
   if (state.tokens < 0 || state.total_steps < 0 || state.bits_step < 0)
     fail_input("{}: a count below 0; the checkpoint is damaged", where);
-  if (state.step != checkpoint.step) fail_input("{}: step {} stands in the folder of step {}", where, state.step, checkpoint.step);
+  if (state.step != checkpoint.step)
+    fail_input("{}: step {} stands in the folder of step {}", where, state.step, checkpoint.step);
   return state;
 }
 
@@ -183,8 +189,11 @@ void load_weights(const fs::path& path, autograd::Llama& llama) {
   found.positions = wanted.positions;  // a context may be trained shorter or longer
   found.bos = wanted.bos;
   found.eos = wanted.eos;
-  if (!(found == wanted)) fail_input("--init {}: its shape is not the one asked for; leave the shape flags out to take it over", path.string());
-  if (folder.packed()) fail_input("--init {} is packed, so its weights are codes; name the folder it was packed from", path.string());
+  if (!(found == wanted))
+    fail_input("--init {}: its shape is not the one asked for; leave the shape flags out to take it over",
+               path.string());
+  if (folder.packed())
+    fail_input("--init {} is packed, so its weights are codes; name the folder it was packed from", path.string());
   for (const model::StepSpec& spec : model::step_tensors(found, folder.scheme()))
     for (autograd::Parameter& p : llama.steps())
       if (p.spec.name == spec.tensor.name) folder.read_floats(p.spec, {p.value.mutable_data_ptr<float>(), 1});

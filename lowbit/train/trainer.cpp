@@ -65,9 +65,9 @@ class Run {
     llama_ = std::make_unique<autograd::Llama>(executor_, options_.config, options_.scheme, options_.backward,
                                                static_cast<std::size_t>(options_.seq));
     if (options_.gain_lr > 0) llama_->add_gains();
-    optimizer_ = std::make_unique<AdamW>(
-        executor_, *llama_,
-        AdamWOptions{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, options_.clip, options_.gain_lr});
+    optimizer_ = std::make_unique<AdamW>(executor_, *llama_,
+                                         AdamWOptions{options_.beta1, options_.beta2, options_.eps,
+                                                      options_.weight_decay, options_.clip, options_.gain_lr});
     begin();
     const Scheme now = scheme_of(options_, state_);
     llama_->set_format(now.format, now.layer_formats);
@@ -133,7 +133,8 @@ void Run::find_start() {
   start_from_ = files::newest_complete(folder_.path(), files::Verify::hashes,
                                        [](std::string_view line) { fmt::print(stderr, "{}\n", line); });
   if (start_from_ && options_.steps < start_from_->step)
-    fail_usage("{} is already at step {}, beyond the {} steps asked for", folder_.path().string(), start_from_->step, options_.steps);
+    fail_usage("{} is already at step {}, beyond the {} steps asked for", folder_.path().string(), start_from_->step,
+               options_.steps);
   finished_ = start_from_ && start_from_->step == options_.steps && is_finished(folder_.path(), options_.steps);
 }
 
@@ -158,22 +159,30 @@ void Run::announce() {
     fail_input("its checkpoints are predicted to need {} more, but {} are free in {}; lower --keep or use another disk",
                human_bytes(more), human_bytes(static_cast<double>(disk.available)), folder_.path().string());
   const model::Config& c = options_.config;
-  fmt::print(stderr, "model    {}, width {}, {} ({} key-value{}), MLP {}, vocabulary {}: {} parameters, {} of them in the blocks\n",
-             counted(c.layers, "layer"), c.width, counted(c.heads, "head"), c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp,
-             c.vocab, human_count(static_cast<double>(c.parameters())), human_count(static_cast<double>(c.block_parameters())));
+  fmt::print(
+      stderr,
+      "model    {}, width {}, {} ({} key-value{}), MLP {}, vocabulary {}: {} parameters, {} of them in the blocks\n",
+      counted(c.layers, "layer"), c.width, counted(c.heads, "head"), c.kv_heads, c.qk_norm ? ", normed" : "", c.mlp,
+      c.vocab, human_count(static_cast<double>(c.parameters())),
+      human_count(static_cast<double>(c.block_parameters())));
   const Scheme& s = options_.scheme;
-  fmt::print(stderr, "format   {}, head {}, attention {}{}, backward {}\n", s.name(), s.head.name(), name_of(s.attention),
-             s.quantized() ? fmt::format(", estimator {}, transform {}{}", name_of(s.estimator), name_of(s.transform), s.variations())
-                           : std::string(),
-             kernels::name_of(options_.backward));
-  fmt::print(stderr, "steps    {} of {} x {} tokens, {} tokens in all; schedule {}, peak learning rate {:.3g}{}, warm-up {}\n",
+  fmt::print(
+      stderr, "format   {}, head {}, attention {}{}, backward {}\n", s.name(), s.head.name(), name_of(s.attention),
+      s.quantized()
+          ? fmt::format(", estimator {}, transform {}{}", name_of(s.estimator), name_of(s.transform), s.variations())
+          : std::string(),
+      kernels::name_of(options_.backward));
+  fmt::print(stderr,
+             "steps    {} of {} x {} tokens, {} tokens in all; schedule {}, peak learning rate {:.3g}{}, warm-up {}\n",
              options_.steps, options_.batch, options_.seq,
-             human_count(static_cast<double>(options_.steps * options_.tokens_per_step())), options_.schedule, options_.lr,
-             options_.gain_lr > 0 ? fmt::format(" (gains {:g} times that)", options_.gain_lr) : "",
+             human_count(static_cast<double>(options_.steps * options_.tokens_per_step())), options_.schedule,
+             options_.lr, options_.gain_lr > 0 ? fmt::format(" (gains {:g} times that)", options_.gain_lr) : "",
              counted(options_.warmup, "step"));
-  fmt::print(stderr, "machine  {}, {}, {}; measured peaks: int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} GOP/s\n", cpu_features().name,
-             isa_name(active_isa()), counted(options_.threads, "thread"), peaks_.int8 / 1e9, peaks_.bf16 / 1e9, peaks_.f32 / 1e9);
-  fmt::print(stderr, "predicted {} of memory, about {} of time, {} of disk\n", human_bytes(static_cast<double>(prediction_.memory_bytes)),
+  fmt::print(stderr, "machine  {}, {}, {}; measured peaks: int8 {:.0f}, bf16 {:.0f}, f32 {:.0f} GOP/s\n",
+             cpu_features().name, isa_name(active_isa()), counted(options_.threads, "thread"), peaks_.int8 / 1e9,
+             peaks_.bf16 / 1e9, peaks_.f32 / 1e9);
+  fmt::print(stderr, "predicted {} of memory, about {} of time, {} of disk\n",
+             human_bytes(static_cast<double>(prediction_.memory_bytes)),
              human_time(prediction_.seconds_per_step * static_cast<double>(options_.steps)),
              human_bytes(static_cast<double>(prediction_.disk_bytes)));
 }
@@ -193,7 +202,8 @@ void Run::begin() {
       load_weights(files::resolve_model(options_.init), *llama_);
   }
   if (start_from_ || !options_.init.empty())
-    companions_ = companions_of(start_from_ ? start_from_->folder : files::resolve_model(options_.init), inputs_.tokenizer_file);
+    companions_ =
+        companions_of(start_from_ ? start_from_->folder : files::resolve_model(options_.init), inputs_.tokenizer_file);
   state_.total_steps = options_.steps;
   write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_, inputs_.identity);
   log_ = std::make_unique<report::RunLog>(folder_.path(), state_.step);
@@ -212,7 +222,8 @@ double Run::step() {
   {
     const autograd::Profile::Scope timed(&profile_, autograd::Work::data);
     for (std::size_t i = 0; i < size(options_.batch); ++i)
-      inputs_.feed->window(state_.cursor + i, std::span(ids).subspan(i * seq, seq), std::span(targets).subspan(i * seq, seq));
+      inputs_.feed->window(state_.cursor + i, std::span(ids).subspan(i * seq, seq),
+                           std::span(targets).subspan(i * seq, seq));
   }
   llama_->zero_gradients();
   const std::size_t micro = size(options_.micro_batch) * seq;
@@ -244,8 +255,8 @@ double Run::step() {
   return loss;
 }
 
-/// What a step changes about the format: bits allotted once, the end of a float start. Doing it again changes nothing, so
-/// a run that was stopped before it was done repeats it.
+/// What a step changes about the format: bits allotted once, the end of a float start. Doing it again changes nothing,
+/// so a run that was stopped before it was done repeats it.
 void Run::adapt_format() {
   const bool allot = options_.bits_budget > 0 && state_.bits_step == 0 && state_.step >= bits_step(options_);
   if (allot) allot_bits();
@@ -259,7 +270,8 @@ void Run::adapt_format() {
 
 /// What was to come between the step that was saved and the next one, where the run was stopped in between.
 void Run::catch_up() {
-  progress_ = std::make_unique<Progress>("train", "tok", static_cast<double>(options_.steps * options_.tokens_per_step()));
+  progress_ =
+      std::make_unique<Progress>("train", "tok", static_cast<double>(options_.steps * options_.tokens_per_step()));
   if (state_.step == 0) return;
   after_step([&] {
     adapt_format();
@@ -287,7 +299,8 @@ void Run::allot_bits() {
   log_->add(record);
   write_file(folder_.path() / "bits.json", report::to_json(record));
   write_run_info(folder_.run_json(), options_, stored_scheme(), peaks_, prediction_, inputs_.identity);
-  log_->add(report::EventRecord{state_.step, "bits", fmt::format("measured in {:.1f} s: {}", since(start), text_of(state_.allotted))});
+  log_->add(report::EventRecord{state_.step, "bits",
+                                fmt::format("measured in {:.1f} s: {}", since(start), text_of(state_.allotted))});
   progress_->line(report::bits_table(record));
 }
 
@@ -317,20 +330,24 @@ void Run::damp() {
 
 void Run::step_failed(double value, std::span<const std::int32_t> ids) {
   const std::int64_t layer = llama_->first_bad_layer(ids, size(options_.seq));
-  const std::string where = layer >= 0 ? fmt::format("block {} is the first whose output is not finite", layer)
-                                       : std::string("every block's output is finite, so it arose in the head or the gradients");
+  const std::string where =
+      layer >= 0 ? fmt::format("block {} is the first whose output is not finite", layer)
+                 : std::string("every block's output is finite, so it arose in the head or the gradients");
   log_->add(report::EventRecord{state_.step + 1, "stopped", fmt::format("the loss became {}; {}", value, where)});
   report::write_run_report(folder_.path());
-  fail("the loss became {} at step {}: {}. The checkpoint of step {} is kept; resume with a lower --lr in a new run (--init)", value,
-       state_.step + 1, where, saved_step_);
+  fail(
+      "the loss became {} at step {}: {}. The checkpoint of step {} is kept; resume with a lower --lr in a new run "
+      "(--init)",
+      value, state_.step + 1, where, saved_step_);
 }
 
-/// Of the step that was just done: a resumed run no longer knows them, so they are recorded before an evaluation, which may
-/// be stopped.
+/// Of the step that was just done: a resumed run no longer knows them, so they are recorded before an evaluation, which
+/// may be stopped.
 void Run::log_masks() {
   report::MasksRecord masks;
   masks.step = state_.step;
-  for (const autograd::MaskShare& share : llama_->mask_shares()) masks.layers.push_back({share.layer, share.weight, share.input});
+  for (const autograd::MaskShare& share : llama_->mask_shares())
+    masks.layers.push_back({share.layer, share.weight, share.input});
   if (inputs_.held_out() && !masks.layers.empty()) log_->add(masks);
 }
 
@@ -345,25 +362,30 @@ void Run::evaluate(bool last) {
   const auto apply = [&](auto ids, auto targets, std::size_t n, auto out) { losses(ids, targets, n, out); };
   if (inputs_.tokenizer && inputs_.tokenizer->unk())
     options.unknown = static_cast<std::int32_t>(*inputs_.tokenizer->unk());
-  // The last evaluation reads all held-out text. The earlier ones read the beginning of it, and their curve goes on with the
-  // same text, since the rest may be easier or harder.
-  const std::int64_t some = inputs_.eval_feed && options_.eval_windows > 0 ? options_.eval_windows * options_.seq : options_.eval_tokens;
+  // The last evaluation reads all held-out text. The earlier ones read the beginning of it, and their curve goes on
+  // with the same text, since the rest may be easier or harder.
+  const std::int64_t some =
+      inputs_.eval_feed && options_.eval_windows > 0 ? options_.eval_windows * options_.seq : options_.eval_tokens;
   (last ? options.first_tokens : options.most_tokens) = some;
   const eval::Evaluation result =
       inputs_.eval_feed
-          ? eval::evaluate_windows(inputs_.eval_feed->windows(), [&](std::uint64_t i, auto ids, auto targets) { inputs_.eval_feed->window(i, ids, targets); },
-                                   apply, options)
+          ? eval::evaluate_windows(
+                inputs_.eval_feed->windows(),
+                [&](std::uint64_t i, auto ids, auto targets) { inputs_.eval_feed->window(i, ids, targets); }, apply,
+                options)
           : eval::evaluate(eval::stream_of(*inputs_.valid_shard), apply, options);
   report::EvalRecord record;
   record.step = state_.step;
   record.nats_per_token = result.nats_per_token;
   record.nats_per_token_interval = report::Interval{result.nats_interval.low, result.nats_interval.high};
   record.bits_per_byte = result.bits_per_byte;
-  if (result.bits_interval) record.bits_per_byte_interval = report::Interval{result.bits_interval->low, result.bits_interval->high};
+  if (result.bits_interval)
+    record.bits_per_byte_interval = report::Interval{result.bits_interval->low, result.bits_interval->high};
   record.tokens = result.tokens;
   record.bytes = result.bytes;
   if (result.first && result.first->tokens < result.tokens)
-    record.first = report::EvalRecord::First{result.first->nats_per_token, result.first->bits_per_byte, result.first->tokens};
+    record.first =
+        report::EvalRecord::First{result.first->nats_per_token, result.first->bits_per_byte, result.first->tokens};
   record.seconds = since(start);
   std::string line = fmt::format("step {:>6}  held-out {:.4f} nats per token", state_.step, result.nats_per_token);
   if (result.bits_per_byte) line += fmt::format(", {:.4f} bits per byte", *result.bits_per_byte);
@@ -374,8 +396,8 @@ void Run::evaluate(bool last) {
     line += fmt::format(" over all {} tokens; {:.4f} over the {} of earlier evaluations", result.tokens,
                         record.first->nats_per_token, record.first->tokens);
   if (inputs_.tokenizer && options_.sample_tokens > 0) {
-    const std::string text = draw_sample(executor_, llama_->weights(), *inputs_.tokenizer, size(options_.sample_tokens), options_.seed,
-                                         static_cast<std::uint64_t>(state_.step));
+    const std::string text = draw_sample(executor_, llama_->weights(), *inputs_.tokenizer, size(options_.sample_tokens),
+                                         options_.seed, static_cast<std::uint64_t>(state_.step));
     log_->add(record);  // together with the sample, which Ctrl-C may cut short
     log_->add(report::SampleRecord{state_.step, "", text});
     line += "\n  | " + excerpt(text, kSampleShown);
@@ -398,7 +420,8 @@ void Run::stop_if_interrupted() {
   log_->add(report::EventRecord{state_.step, "interrupted", ""});
   report::write_run_report(folder_.path());
   progress_->finish();
-  throw Interrupted(fmt::format("stopped at step {}, saved; continue with: lowbit train --resume --out {}", state_.step, folder_.path().string()));
+  throw Interrupted(fmt::format("stopped at step {}, saved; continue with: lowbit train --resume --out {}", state_.step,
+                                folder_.path().string()));
 }
 
 void Run::loop() {
@@ -422,8 +445,8 @@ void Run::loop() {
     record.tok_s = static_cast<double>(options_.tokens_per_step()) / took;
     record.peak_share = peak_seconds / took;
     log_->add(record);
-    const std::string note = fmt::format("step {}/{}  loss {:.4f}  {:.0f} tok/s  {:.0f} % of peak", state_.step, options_.steps, loss,
-                                         record.tok_s, 100 * record.peak_share);
+    const std::string note = fmt::format("step {}/{}  loss {:.4f}  {:.0f} tok/s  {:.0f} % of peak", state_.step,
+                                         options_.steps, loss, record.tok_s, 100 * record.peak_share);
     progress_->update(static_cast<double>(state_.tokens), note);
     const bool last = state_.step == options_.steps;
     if (!progress_->shown() && (since(last_line_) > 10 || last)) {
@@ -432,10 +455,10 @@ void Run::loop() {
       fmt::print(stderr, "{}  {} left\n", note, human_time(left));
     }
     after_step([&] {
+      const bool evaluates = last || due(options_.eval_every);
+      if (evaluates) log_masks();  // before the choice of bits too, which Ctrl-C may cut short
       adapt_format();
-      if (!last && !due(options_.eval_every)) return;
-      log_masks();
-      evaluate(last);
+      if (evaluates) evaluate(last);
     });
     if (last || due(options_.checkpoint_every)) save();
     stop_if_interrupted();

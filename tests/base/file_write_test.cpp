@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <iterator>
 #include <set>
 #include <thread>
 
@@ -164,7 +166,10 @@ TEST(AtomicFile, APipeTakesAFileWhoseBeginningIsKnownLast) {
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   const std::string bytes(300000, 'x');
   std::string got;
-  std::thread reader([&] { got = read_file(pipe); });
+  std::thread reader([&] {
+    std::ifstream in(pipe, std::ios::binary);
+    got.assign(std::istreambuf_iterator<char>(in), {});
+  });
   AtomicFile file(pipe);
   file.write("????");
   file.write(bytes);

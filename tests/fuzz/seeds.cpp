@@ -144,21 +144,22 @@ std::string npy() {
 
 constexpr const char* kRun =
     R"({"version":1,"program":"x","flags":{"lr":0.001,"in":["a","b"]},"format":"w4a4","head":"bf16",
-"estimator":"trust","transform":"hadamard","model":{"layers":1,"width":16,"heads":2,"kv_heads":1,"mlp":16,"vocab":300,"seq":32,
-"parameters":6000,"block_parameters":1280},"steps":2,"tokens_per_step":64,"machine":{"cpu":"c","isa":"avx2","threads":2,
-"peak_gflops":100},"predicted":{"memory_bytes":1000,"seconds":2},"sizes":{"codes":1,"scales":2,"head":3,"embedding":4,"norms":5,
-"total":15}}
+"estimator":"trust","transform":"hadamard","model":{"layers":1,"width":16,"heads":2,"kv_heads":1,"mlp":16,"vocab":300,
+"seq":32,"parameters":6000,"block_parameters":1280},"steps":2,"tokens_per_step":64,
+"machine":{"cpu":"c","isa":"avx2","threads":2,
+"peak_gflops":100},"predicted":{"memory_bytes":1000,"seconds":2},"sizes":{"codes":1,"scales":2,"head":3,"embedding":4,
+"norms":5,"total":15}}
 @@@
 {"kind":"step","step":1,"loss":5.5,"lr":0.001,"grad_norm":1,"tokens":64,"seconds":1,"tok_s":64,"peak_share":0.1}
 {"kind":"masks","step":1,"layers":{"a":{"weight":0.1,"input":0.2}}}
-{"kind":"bits","step":1,"loss":5,"budget":4,"bits":4,"cost_before":1,"cost":0.5,"uniform":{"format":"w4a4","bits":4,"cost":1},
-"layers":{}}
+{"kind":"bits","step":1,"loss":5,"budget":4,"bits":4,"cost_before":1,"cost":0.5,
+"uniform":{"format":"w4a4","bits":4,"cost":1},"layers":{}}
 {"kind":"sample","step":2,"prompt":"a","text":"b"}
 {"kind":"event","step":2,"what":"a","detail":"b"}
 {"kind":"step","step":2,"loss":5.0,"lr":0.001,"grad_norm":1,"tokens":128,"seconds":2,"tok_s":64,"peak_share":0.1}
 {"kind":"eval","step":2,"nats_per_token":4.9,"nats_per_token_interval":[4.8,5.0],"bits_per_byte":2,
 "bits_per_byte_interval":[1.9,2.1],"tokens":100,"bytes":300,"seconds":1}
-{"kind":"eval","step":2,"nats_per_token":4.9,"nats_per_token_interval":[4.8,5.0],"bits_per_byte":2,"tokens":100,"bytes":300}
+{"kind":"eval","step":2,"nats_per_token":4.9,"nats_per_token_interval":[4.8,5.0],"tokens":100,"bytes":300}
 )";
 
 }  // namespace

@@ -58,7 +58,8 @@ TEST(Metrics, ReadsBackWhatWasAllottedByLayer) {
   bits.uniform = "w2a2";
   bits.uniform_bits = 2.25;
   bits.uniform_cost = 0.25;
-  bits.layers.push_back({"blocks.0.q", -0.5, 0.75, "w1a2", 1.25, 0.25, {{"w1a2", 1.25, 0.375}, {"w2a2", 2.25, 0.125}}, {{0.25, -0.125}}});
+  bits.layers.push_back(
+      {"blocks.0.q", -0.5, 0.75, "w1a2", 1.25, 0.25, {{"w1a2", 1.25, 0.375}, {"w2a2", 2.25, 0.125}}, {{0.25, -0.125}}});
   const auto r = parsed(to_line(bits));
   ASSERT_EQ(r.bits.size(), 1u);
   EXPECT_EQ(to_line(r.bits[0]), to_line(bits));

@@ -5,7 +5,9 @@
 namespace lowbit::test {
 namespace {
 
-TEST(KillLong, FiftyKillsOverTwoHundredStepsLeaveTheBytesOfTheUninterruptedRun) { EXPECT_EQ(kill_and_resume(200, 10, 50, 11), ""); }
+TEST(KillLong, FiftyKillsOverTwoHundredStepsLeaveTheBytesOfTheUninterruptedRun) {
+  EXPECT_EQ(kill_and_resume(200, 10, 50, 11), "");
+}
 
 }  // namespace
 }  // namespace lowbit::test
