@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "lowbit/kernels/attention.h"
-#include "lowbit/kernels/bf16_instructions.h"
+#include "lowbit/machine/bf16_unit.h"
 #include "lowbit/kernels/elementwise.h"
 #include "lowbit/kernels/float_product.h"
 #include "lowbit/machine/isa.h"
@@ -66,7 +66,7 @@ void run_peak(bool bf16) { (bf16 ? peak_bf16 : active_isa() == Isa::avx512 ? pea
 /// FLOP/s of this instruction set, a tenth of many short tries being faster. bf16: of its own instruction where used.
 double peak(bool bf16) {
   static double known[2] = {0, 0};
-  bf16 = bf16 && bf16_instructions();
+  bf16 = bf16 && bf16_unit_in_use();
   double& found = known[bf16];
   if (found > 0 || active_isa() == Isa::scalar) return found;
   std::vector<double> times(10000);
@@ -110,7 +110,7 @@ class Best {
 
 void BM_Peak(benchmark::State& state) {  // argument: bf16
 #if defined(__x86_64__)
-  const bool bf16 = state.range(0) != 0 && bf16_instructions();
+  const bool bf16 = state.range(0) != 0 && bf16_unit_in_use();
   if (active_isa() == Isa::scalar) return state.SkipWithError("the scalar form has no peak");
   Best best(state);
   best.run([&] { run_peak(bf16); });

@@ -186,8 +186,7 @@ void add_eval(CLI::App& verb) {
     if (result.first_not_finite)
       fail(
           "the loss of predicted token {} is not finite, so this model computes infinite or undefined values on this "
-          "text; "
-          "check its weights and scales (lowbit inspect)",
+          "text; check its weights and scales (lowbit inspect)",
           *result.first_not_finite);
     tell_unknown(result);
     print(*f, result, folder, threads, length);

@@ -251,7 +251,7 @@ HWY_AFTER_NAMESPACE();
 #include <cassert>
 #include <span>
 
-#include "lowbit/kernels/bf16_instructions.h"
+#include "lowbit/machine/bf16_unit.h"
 #include "lowbit/machine/isa.h"
 
 namespace lowbit::kernels {
@@ -329,7 +329,7 @@ void attention(Executor& executor, const AttentionShape& shape, std::size_t jobs
   }
 #if defined(__x86_64__)
   const auto run = !holds_pairs(shape)         ? LOWBIT_PICK(float_attention)
-                   : bf16_instructions() ? &N_AVX3::bf16_attention
+                   : bf16_unit_in_use() ? &N_AVX3::bf16_attention
                                          : LOWBIT_PICK(pair_attention);
 #else
   const auto run = holds_pairs(shape) ? &scalar::pair_attention : &scalar::float_attention;

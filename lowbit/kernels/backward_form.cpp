@@ -2,6 +2,7 @@
 
 #include <cassert>
 
+#include "lowbit/machine/bf16_unit.h"
 #include "lowbit/machine/isa.h"
 
 namespace lowbit::kernels {
@@ -13,7 +14,7 @@ const BackwardForm& backward_form(Precision precision) {
   switch (active_isa()) {
     case Isa::avx512:
       if (f32) return forms::avx512_f32;
-      return allow_bf16_instructions && cpu_features().avx512_bf16 ? forms::avx512_bf16_native : forms::avx512_bf16;
+      return bf16_unit_in_use() ? forms::avx512_bf16_native : forms::avx512_bf16;
     case Isa::avx2:
       return f32 ? forms::avx2_f32 : forms::avx2_bf16;
     case Isa::scalar:

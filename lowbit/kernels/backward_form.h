@@ -72,9 +72,6 @@ struct BackwardForm {
 /// products are exact.
 const BackwardForm& backward_form(Precision precision);
 
-/// Tests switch this off to reach the AVX-512 form of processors without bfloat16 instructions.
-inline bool allow_bf16_instructions = true;
-
 namespace forms {
 extern const BackwardForm plain_f32, plain_bf16;
 #if defined(__x86_64__)

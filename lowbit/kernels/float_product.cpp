@@ -134,7 +134,7 @@ HWY_AFTER_NAMESPACE();
 #include <cassert>
 
 #include "lowbit/base/math.h"
-#include "lowbit/kernels/bf16_instructions.h"
+#include "lowbit/machine/bf16_unit.h"
 #include "lowbit/machine/isa.h"
 
 namespace lowbit::kernels {
@@ -170,8 +170,6 @@ void pair_task(const ProductTask& t) {
 
 namespace {
 
-std::atomic<bool> bf16_instructions_allowed{true};
-
 // Tasks of 48 rows by 12 panels: small enough to spread over threads, large enough that reading the operands from the
 // second or third cache costs less than the arithmetic. Few rows: tasks of panels alone.
 constexpr std::size_t kTaskRows = 48, kTaskPanels = 12, kFewRows = 8, kFewRowsPanels = 8;
@@ -197,11 +195,6 @@ void split_into_tasks(Executor& executor, const ProductTask& all, void (*run)(co
 
 }  // namespace
 
-void allow_bf16_instructions(bool allowed) { bf16_instructions_allowed = allowed; }
-bool bf16_instructions() {
-  return bf16_instructions_allowed && active_isa() == Isa::avx512 && cpu_features().avx512_bf16;
-}
-
 void float_product(Executor& executor, std::size_t m, const float* x, std::size_t x_stride, const FloatPanels& w,
                    float* y, std::size_t y_stride) {
   assert(x_stride >= w.k && y_stride >= w.n);
@@ -225,7 +218,7 @@ void bf16_product(Executor& executor, std::size_t m, const bf16* x, const Bf16Pa
                         y,
                         y_stride};
 #if defined(__x86_64__)
-  split_into_tasks(executor, all, bf16_instructions() ? &N_AVX3::bf16_task : LOWBIT_PICK(pair_task));
+  split_into_tasks(executor, all, bf16_unit_in_use() ? &N_AVX3::bf16_task : LOWBIT_PICK(pair_task));
 #else
   split_into_tasks(executor, all, &scalar::pair_task);
 #endif

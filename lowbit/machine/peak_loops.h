@@ -16,7 +16,7 @@ struct PeakLoops {
 };
 PeakLoops peak_loops_scalar();
 PeakLoops peak_loops_avx2();
-/// bf16, vpopcntdq   whether the processor has those instructions; what stands in for them otherwise is slower.
+/// bf16, vpopcntdq   whether those instructions are used; else what stands in for them.
 PeakLoops peak_loops_avx512(bool bf16, bool vpopcntdq);
 /// Of the instruction set in use.
 PeakLoops peak_loops();

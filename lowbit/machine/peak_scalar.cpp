@@ -1,6 +1,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "lowbit/machine/bf16_unit.h"
 #include "lowbit/machine/isa.h"
 #include "lowbit/machine/peak_loops.h"
 
@@ -56,7 +57,7 @@ PeakLoops peak_loops_scalar() { return {f32_loop, f32_loop, int8_loop, binary_lo
 
 PeakLoops peak_loops() {
   const CpuFeatures& has = cpu_features();
-  return active_isa() == Isa::avx512 ? peak_loops_avx512(has.avx512_bf16, has.avx512_vpopcntdq)
+  return active_isa() == Isa::avx512 ? peak_loops_avx512(bf16_unit_in_use(), has.avx512_vpopcntdq)
          : active_isa() == Isa::avx2 ? peak_loops_avx2()
                                      : peak_loops_scalar();
 }

@@ -8,6 +8,7 @@
 
 #include "lowbit/base/rng.h"
 #include "lowbit/kernels/backward_form.h"
+#include "lowbit/machine/bf16_unit.h"
 #include "lowbit/machine/isa.h"
 
 namespace lowbit::kernels::test {
@@ -33,11 +34,11 @@ class OnlyMachine {
  public:
   explicit OnlyMachine(const Machine& machine) : before_(active_isa()) {
     force_isa(machine.isa);
-    allow_bf16_instructions = machine.bf16_instructions;
+    choose_bf16_unit(machine.bf16_instructions ? Bf16Unit::on : Bf16Unit::off);
   }
   ~OnlyMachine() {
     force_isa(before_);
-    allow_bf16_instructions = true;
+    choose_bf16_unit(Bf16Unit::measured);
   }
   OnlyMachine(const OnlyMachine&) = delete;
   OnlyMachine& operator=(const OnlyMachine&) = delete;

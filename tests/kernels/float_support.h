@@ -10,7 +10,7 @@
 
 #include "lowbit/base/executor.h"
 #include "lowbit/base/rng.h"
-#include "lowbit/kernels/bf16_instructions.h"
+#include "lowbit/machine/bf16_unit.h"
 #include "lowbit/machine/isa.h"
 
 namespace lowbit::test {
@@ -37,11 +37,11 @@ class UseForm {
  public:
   explicit UseForm(const Form& form) : before_(active_isa()) {
     force_isa(form.isa);
-    kernels::allow_bf16_instructions(form.bf16_instructions);
+    choose_bf16_unit(form.bf16_instructions ? Bf16Unit::on : Bf16Unit::off);
   }
   ~UseForm() {
     force_isa(before_);
-    kernels::allow_bf16_instructions(true);
+    choose_bf16_unit(Bf16Unit::measured);
   }
   UseForm(const UseForm&) = delete;
   UseForm& operator=(const UseForm&) = delete;
