@@ -133,7 +133,7 @@ TEST(Resume, CtrlCSavesAndStopsWith130AndTheRunGoesOnToTheSameBytes) {
   const Outcome outcome =
       run_program(plus({"/usr/bin/timeout", "--foreground", "--preserve-status", "-s", "INT", "1"}, stopped));
   ASSERT_EQ(outcome.exit_code, 130) << outcome.err;
-  EXPECT_NE(outcome.err.find("go on with"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("continue with"), std::string::npos) << outcome.err;
   const auto saved = files::newest_complete(folder / "stopped");
   ASSERT_TRUE(saved);
   const Outcome end = run_program(plus(stopped, {"--resume"}));
