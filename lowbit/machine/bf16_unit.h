@@ -3,8 +3,9 @@
 
 namespace lowbit {
 
-/// Which of two ways with equal bits does the bfloat16 products under AVX-512: the processor's unit (vdpbf16ps), or two
-/// fma on operands widened to float32, which is the definition (docs/reference/arithmetic.md, order (c)).
+/// Which of two ways does the bfloat16 products under AVX-512: the processor's unit (vdpbf16ps), or two fma on operands
+/// widened to float32, which is the definition (docs/reference/arithmetic.md, order (c)). In the forward pass their
+/// bits are equal; in the backward pass, which promises none, they are not.
 enum class Bf16Unit {
   measured,  ///< whichever does more operations per second here
   on,        ///< the unit, where the processor has one

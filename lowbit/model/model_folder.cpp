@@ -178,7 +178,7 @@ std::span<const float> ModelFolder::scales(const TensorSpec& spec) const {
   const auto values = view.values<float>();
   const std::int64_t slices = coding_of(spec, scheme()).weight.slices(spec.columns);
   require_finite({spec.name + ".scale", spec.role, spec.layer, spec.rows, slices}, values, view.file);
-  // A learned step may pass 0 in training, and a negative one mirrors its grid. Every other rule gives no negative scale.
+  // A learned step may pass 0 in training, and a negative one mirrors its grid. No other rule gives one.
   const bool signs = learns_weight_steps(scheme().estimator) && spec.linear();
   for (std::size_t i = 0; i < values.size(); ++i)
     if (values[i] < 0 && !signs)

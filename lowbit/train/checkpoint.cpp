@@ -10,6 +10,8 @@
 #include "lowbit/base/file_map.h"
 #include "lowbit/files/json.h"
 #include "lowbit/files/safetensors.h"
+#include "lowbit/machine/bf16_unit.h"
+#include "lowbit/machine/isa.h"
 #include "lowbit/model/companions.h"
 #include "lowbit/model/model_folder.h"
 
@@ -56,6 +58,7 @@ Json state_json(const State& state, const Options& options) {
   json["schedule"] = {{"name", options.schedule}, {"total_steps", state.total_steps}, {"warmup", options.warmup},
                       {"cooldown", options.cooldown}, {"peak", options.lr}};
   if (state.bits_step > 0) json["bits"] = {{"step", state.bits_step}};
+  if (active_isa() == Isa::avx512 && cpu_features().avx512_bf16) json["bf16_unit"] = bf16_unit_in_use();
   return json;
 }
 
@@ -178,6 +181,9 @@ State load_checkpoint(const files::Checkpoint& checkpoint, autograd::Llama& llam
   }
   if (state.tokens < 0 || state.total_steps < 0 || state.bits_step < 0)
     fail_input("{}: a count below 0; the checkpoint is damaged", where);
+  // The two ways round the sums of the backward pass differently: a run keeps the one that it was begun with. Runs from
+  // before the choice was recorded used the unit wherever there was one.
+  choose_bf16_unit(files::optional<bool>(json, "bf16_unit", true, where) ? Bf16Unit::on : Bf16Unit::off);
   if (state.step != checkpoint.step)
     fail_input("{}: step {} stands in the folder of step {}", where, state.step, checkpoint.step);
   return state;
