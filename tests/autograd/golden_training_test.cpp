@@ -5,6 +5,7 @@
 
 #include "golden/run_golden.h"
 #include "golden/test_support.h"
+#include "lowbit/machine/bf16_unit.h"
 #include "lowbit/files/json.h"
 #include "lowbit/autograd/llama.h"
 #include "lowbit/autograd/torch_executor.h"
@@ -83,6 +84,9 @@ struct Engine {
 class GoldenTraining : public testing::TestWithParam<Case> {};
 
 TEST_P(GoldenTraining, FollowsTheFortyLosses) {
+  // After the first code that rounding decides otherwise the runs are chaotic: one way of rounding, so that the verdict
+  // does not depend on which way a processor does faster. With fma on this data w2a16 ends 0.085 off, mean -0.011.
+  choose_bf16_unit(Bf16Unit::on);
   LOWBIT_NEEDS_DATA();
   const test::GoldenRun golden = test::load_golden_run(GetParam().name);
   Engine engine(GetParam());
