@@ -79,21 +79,10 @@ struct Partials {
 HWY_INLINE FloatVector exp_below_one(FloatVector x) {
   const Float d;
   const hn::RebindToSigned<Float> di;
-  const auto round = hn::Set(d, 0x1.8p23f);
-  const auto shifted = hn::MulAdd(x, hn::Set(d, 0x1.715476p+0f), round);
-  const auto k = hn::Sub(shifted, round);
-  auto r = hn::NegMulAdd(k, hn::Set(d, 0x1.62e400p-1f), x);
-  r = hn::NegMulAdd(k, hn::Set(d, 0x1.7f7d1cp-20f), r);
-  auto p = hn::Set(d, 0x1.a01a02p-13f);
-  p = hn::MulAdd(p, r, hn::Set(d, 0x1.6c16c2p-10f));
-  p = hn::MulAdd(p, r, hn::Set(d, 0x1.111112p-7f));
-  p = hn::MulAdd(p, r, hn::Set(d, 0x1.555556p-5f));
-  p = hn::MulAdd(p, r, hn::Set(d, 0x1.555556p-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
-  p = hn::Add(hn::MulAdd(hn::Mul(p, r), r, r), hn::Set(d, 1.0f));
-  // The low bits of k + 1.5 * 2^23 are those of k; what is shifted out is the rest. 127 << 23 is the bits of 1.
-  const auto power = hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), hn::Set(di, 127 << 23));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.336f)), hn::Mul(p, hn::BitCast(d, power)));
+  const ReducedExp reduced = reduced_exp(x);
+  // The low bits of `shifted` are those of k; what is shifted out is the rest. 127 << 23 is the bits of 1.
+  const auto power = hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, reduced.shifted)), hn::Set(di, 127 << 23));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.336f)), hn::Mul(reduced.power, hn::BitCast(d, power)));
 }
 
 void exp_weights(std::size_t n, const float* x, float top, float slope, float least, float* w, double* sums) {

@@ -40,12 +40,16 @@ HWY_INLINE void store_first(FloatVector v, float* p, std::size_t n) {
     hn::BlendedStore(v, hn::FirstN(d, n), d, p);
 }
 
-/// math::exp(float), operation for operation.
-HWY_INLINE FloatVector exp(FloatVector x) {
+/// x = k ln 2 + r with a whole k: shifted is k + 1.5 * 2^23, whose low bits are those of k; power is e^r.
+struct ReducedExp {
+  FloatVector shifted, k, power;
+};
+/// The part of math::exp(float) that every form shares, operation for operation.
+HWY_INLINE ReducedExp reduced_exp(FloatVector x) {
   const Float d;
-  const hn::RebindToSigned<Float> di;
   const auto round = hn::Set(d, 0x1.8p23f);
-  const auto k = hn::Sub(hn::MulAdd(x, hn::Set(d, 0x1.715476p+0f), round), round);
+  const auto shifted = hn::MulAdd(x, hn::Set(d, 0x1.715476p+0f), round);
+  const auto k = hn::Sub(shifted, round);
   auto r = hn::NegMulAdd(k, hn::Set(d, 0x1.62e400p-1f), x);
   r = hn::NegMulAdd(k, hn::Set(d, 0x1.7f7d1cp-20f), r);
   auto p = hn::Set(d, 0x1.a01a02p-13f);
@@ -55,6 +59,16 @@ HWY_INLINE FloatVector exp(FloatVector x) {
   p = hn::MulAdd(p, r, hn::Set(d, 0x1.555556p-3f));
   p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
   p = hn::Add(hn::MulAdd(hn::Mul(p, r), r, r), hn::Set(d, 1.0f));
+  return {shifted, k, p};
+}
+
+/// math::exp(float), operation for operation.
+HWY_INLINE FloatVector exp(FloatVector x) {
+  const Float d;
+  const hn::RebindToSigned<Float> di;
+  const ReducedExp reduced = reduced_exp(x);
+  const auto k = reduced.k;
+  auto p = reduced.power;
   const auto n = hn::ConvertTo(di, k);  // out of range where x is; those lanes are replaced below
   const auto half = hn::ShiftRight<1>(n);
   const auto bias = hn::Set(di, 127);
