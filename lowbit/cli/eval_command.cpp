@@ -153,9 +153,8 @@ void add_eval(CLI::App& verb) {
       shard.verify();
       text::require_same_tokenizer(shard, path, folder.config().vocab, "--model");
       stream = eval::stream_of(shard);
-      std::error_code error;
-      if (shard.has_documents() && fs::exists(f->data / text::kTokenizerFile, error))
-        unknown = text::Tokenizer::load(f->data / text::kTokenizerFile).unk();
+      if (shard.has_documents() && !data->tokenizer_file().empty())
+        unknown = text::Tokenizer::load(data->tokenizer_file()).unk();
     } else {
       encoded = encode(*f, path, folder.config().vocab);
       stream.tokens = encoded.ids.size();

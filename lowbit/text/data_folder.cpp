@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "lowbit/base/error.h"
+#include "lowbit/base/file_map.h"
 #include "lowbit/base/hash.h"
 #include "lowbit/files/json.h"
 #include "lowbit/text/dataset.h"
@@ -73,7 +74,7 @@ DataFolder::DataFolder(const fs::path& folder) : path_(folder) {
     fail_input("{} holds no {}, which its ids are of; copy it there, or {}", folder.string(), kTokenizerFile,
                kMakeAgain);
   tokenizer_file_ = folder / kTokenizerFile;
-  if (Tokenizer::load(tokenizer_file_).hash() != hash)
+  if (hash_bytes(FileMap(tokenizer_file_).bytes()) != hash)
     fail_input("{} is not the tokenizer that the ids beside it are of; {}", tokenizer_file_.string(), kMakeAgain);
 }
 
