@@ -1,5 +1,5 @@
 // What decoding gains from large pages and from threads that fetch while they wait (docs/explain/speed.md): random
-// weights twice in one process, on small and on large pages, each with and without Executor::soon, in turns of a few
+// weights twice in one process, on small and on large pages, each with and without Executor::soon, interleaved by a few
 // tokens. Usage: decode_memory_bench SHAPE FORMAT HEAD TOKENS ROUNDS [THREADS]
 #include <sys/prctl.h>
 

@@ -227,7 +227,7 @@ void BM_StoreKeys(benchmark::State& state) {  // bf16
 }
 BENCHMARK(BM_StoreKeys)->Arg(0)->Arg(1)->UseManualTime();
 
-constexpr std::size_t kRows = 128, kWidth = 1024;  // 512 KiB a tensor: in the second cache
+constexpr std::size_t kRows = 128, kWidth = 1024;  // 512 KiB a tensor: in L2
 
 void BM_Copy(benchmark::State& state) {  // what the row operations are measured against
   const auto x = values(kRows * kWidth);

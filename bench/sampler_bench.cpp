@@ -1,6 +1,6 @@
 // What sampling leaves of the speed of greedy decoding (docs/lab/results.md): one random model, its tokens chosen
-// greedily and with each filter, in turns. A random model's logits are nearly flat, so that a nucleus holds most of the
-// vocabulary. Usage: sampler_bench SHAPE FORMAT HEAD TOKENS ROUNDS [THREADS]
+// greedily and with each filter, interleaved. A random model's logits are nearly flat, so that a nucleus holds most of
+// the vocabulary. Usage: sampler_bench SHAPE FORMAT HEAD TOKENS ROUNDS [THREADS]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

@@ -33,8 +33,8 @@ at::Tensor copy_of(Executor& executor, const at::Tensor& t) {
   return copy;
 }
 
-/// dx = d + the way back through the coding of `group`'s input and the norm before it; adds to the norm's gradient.
-/// dnormed: of what was coded; overwritten.
+/// dx = d + the backward pass through the coding of `group`'s input and the norm before it; adds to the norm's
+/// gradient. dnormed: of what was coded; overwritten.
 at::Tensor norm_and_residual_backward(const Context& context, const at::Tensor& d, const at::Tensor& x,
                                       const at::Tensor& inv, const LinearGroup& group, const at::Tensor& dnormed,
                                       Parameter& norm) {

@@ -63,7 +63,7 @@ struct Context {
   /// Of the backward products. int8: of those that have codes on the other side; the rest are bf16.
   kernels::Precision precision;
   Profile* profile = nullptr;    ///< where the time of each layer is noted, or null
-  bool recompute = false;        ///< products of the forward pass are done again on the way back instead of kept
+  bool recompute = false;        ///< products of the forward pass are done again on the backward pass instead of kept
   const Draws* draws = nullptr;  ///< required for int8
   const InputObserver* observer = nullptr;
   Estimator estimator = Estimator::trust;  ///< of the blocks' layers
@@ -104,8 +104,8 @@ class LinearGroup {
   /// dy [rows, n] of each layer, dx [rows, k] (not accumulated); adds to the parameters' gradients.
   /// piece   counts the calls for one micro-batch, where its rows come in several.
   void backward_into(std::span<const float* const> dy, float* dx, std::uint64_t piece = 0);
-  /// The same in two steps: all but the way back through the coding of x; and that, for rows [first, first + count) of
-  /// dx, from any thread.
+  /// The same in two steps: all but the backward pass through the coding of x; and that, for rows [first,
+  /// first + count) of dx, from any thread.
   void products_back_into(std::span<const float* const> dy, float* dx, std::uint64_t piece = 0);
   void through_coding(std::size_t first, std::size_t count, float* dx) const;
   const nn::LinearInput& input() const { return input_; }

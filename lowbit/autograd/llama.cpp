@@ -61,7 +61,7 @@ Llama::Llama(Executor& executor, const model::Config& config, const Scheme& sche
                   group({&w.gate, &w.up}, {"mlp.gate_proj", "mlp.up_proj"}), group({&w.down}, {"mlp.down_proj"}))});
   }
   Parameter& head = config.tied ? *embedding_ : parameter("lm_head.weight");
-  // What was asked to be float32 is not rounded on the way back either: all of an f32 model, and an f32 head.
+  // What was asked to be float32 is not rounded on the backward pass either: all of an f32 model, and an f32 head.
   Context head_context = context_;
   if (scheme.head.kind == Format::Kind::f32) head_context.precision = kernels::Precision::f32;
   head_ = std::make_unique<LinearGroup>(head_context, std::vector<const nn::LinearWeights*>{&weights_.head},

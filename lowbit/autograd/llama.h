@@ -21,7 +21,7 @@ class Llama {
   /// Notes the time of each kind of work there from now on; null: nowhere. It must live as long as it is set.
   void set_profile(Profile* profile);
   /// From now on the forward pass keeps codes and the residual stream alone; q, k, v, gate and up are computed again on
-  /// the way back, to the same bits.
+  /// the backward pass, to the same bits.
   void set_recompute(bool recompute) { context_.recompute = recompute; }
   /// Random bits of the next accumulate(), where the backward products round stochastically (Precision::int8).
   void set_draws(const Draws& draws) { draws_ = draws; }

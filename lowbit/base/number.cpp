@@ -16,7 +16,7 @@ constexpr std::size_t kMostDigits = 25;         // below 2^84, so that 40 binary
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/// The parts of a number: 0.DIGITS are not told apart from DIGITS, ten_power says where the point stands.
+/// The parts of a number. Digits are kept without their point; ten_power says where it is.
 struct Parts {
   bool negative = false;
   std::string digits;           ///< without zeros at either end; empty: 0

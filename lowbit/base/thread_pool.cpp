@@ -64,7 +64,7 @@ class Fetcher {
   }
 
  private:
-  // Few at a time, since a task may come at any moment; no more in all than stays in a second cache until it is read.
+  // Few at a time, since a task may come at any moment; no more in all than stays in L2 until it is read.
   static constexpr std::size_t kLines = 4, kMost = 512 << 10;
   unsigned version_ = 0;
   const char* begin_ = nullptr;

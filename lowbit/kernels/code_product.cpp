@@ -109,7 +109,7 @@ void code_product(Executor& executor, std::size_t m, const Grid& x_grid, const C
   const std::size_t groups_per_task = std::max<std::size_t>(1, kProductsPerTask / products);
   const TileForm vector_form = vector_tile_form();
   executor.parallel_for((groups + groups_per_task - 1) / groups_per_task * row_blocks, [&](std::size_t task) {
-    // Row blocks follow one another within a group, so its panels stay in the second cache.
+    // Row blocks follow one another within a group, so its panels stay in L2.
     const std::size_t block = task % row_blocks, first_group = task / row_blocks * groups_per_task;
     const std::size_t row = m * block / row_blocks, rows = m * (block + 1) / row_blocks - row;
     for (std::size_t g = first_group; g < std::min(groups, first_group + groups_per_task); ++g) {

@@ -40,7 +40,7 @@ struct ProductTile {
   std::size_t y_stride;
 };
 
-/// Panels of one tile. Their weights (64 * K bytes) stay in the second cache while rows pass.
+/// Panels of one tile. Their weights (64 * K bytes) stay in L2 while rows pass.
 inline constexpr std::size_t kPanelsPerGroup = 4;
 
 #if defined(__x86_64__)

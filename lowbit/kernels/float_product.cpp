@@ -13,8 +13,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace lowbit::kernels::HWY_NAMESPACE {
 
-// Steps of the contracted index between two visits of the sums to memory, so that the operands of a pass stay in the
-// second cache however long the rows are. The sums come back exactly as they were.
+// Steps of the contracted index between two visits of the sums to memory, so that the operands of a pass stay in L2
+// however long the rows are. The sums come back exactly as they were.
 constexpr std::size_t kStepBlock = 1024;
 
 struct ProductTile {

@@ -81,7 +81,7 @@ LOWBIT_INLINE void each(Body&& body) {
 constexpr std::size_t kStretch = 2048;  // blocks
 constexpr int kMostUp = 8, kMostDown = 6;
 // Panels follow one another in memory, and so does what is read. How far ahead it is fetched, and into which cache, is
-// measured (docs/explain/speed.md): 1 and 2 bits come faster out of memory by way of the second cache, 8 bits lose more
+// measured (docs/explain/speed.md): 1 and 2 bits come faster out of memory through L2, 8 bits lose more
 // out of the caches than they would gain out of memory.
 template <int Bits>
 constexpr bool kFar = Bits <= 2;

@@ -7,7 +7,7 @@
 namespace lowbit::kernels {
 
 /// Rows of k values that one task takes: some 16 thousand values, which is long against the cost of handing them out,
-/// short against a batch, and stays in a second cache.
+/// short against a batch, and stays in L2.
 constexpr std::size_t rows_per_task(std::size_t k) {
   return std::max<std::size_t>(1, 16384 / std::max<std::size_t>(1, k));
 }

@@ -52,7 +52,7 @@ struct Options {
   double bytes_per_token = 0;           ///< for raw tokens; 0: not known (free)
   std::int64_t sample_tokens = 48;      ///< of the text drawn at evaluations; 0: none (free)
   bool resume = false;
-  bool recompute = false;               ///< keep less of the forward pass, compute it again on the way back (free)
+  bool recompute = false;               ///< keep less of the forward pass, compute it again on the backward pass (free)
   bool profile = false;                 ///< print where the time of the steps went (not recorded)
 
   std::int64_t tokens_per_step() const { return batch * seq; }
